@@ -1,0 +1,34 @@
+# What workers stands on, all from the distribution.
+#
+# Lua, SQLite, libuv and libyaml are linked statically, so that one binary is the whole installation and starts fast.
+# libcurl and libcrypto are compiled against but loaded when first used (src/net/curl_api.c, src/base/crypto.c):
+# loading them costs more than the rest of a short command.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+
+function(workers_static_library target archive)
+  find_library(${target}_ARCHIVE NAMES ${archive} REQUIRED)
+  add_library(${target} INTERFACE)
+  target_link_libraries(${target} INTERFACE ${${target}_ARCHIVE})
+endfunction()
+
+pkg_check_modules(LUA REQUIRED lua5.4)
+workers_static_library(dep_lua liblua5.4.a)
+target_include_directories(dep_lua SYSTEM INTERFACE ${LUA_INCLUDE_DIRS})
+target_link_libraries(dep_lua INTERFACE m)
+
+workers_static_library(dep_sqlite libsqlite3.a)
+target_link_libraries(dep_sqlite INTERFACE m Threads::Threads ${CMAKE_DL_LIBS})
+
+workers_static_library(dep_uv libuv_a.a)
+target_link_libraries(dep_uv INTERFACE Threads::Threads ${CMAKE_DL_LIBS})
+
+workers_static_library(dep_yaml libyaml.a)
+
+pkg_check_modules(CURL REQUIRED libcurl)
+add_library(dep_curl_headers INTERFACE)
+target_include_directories(dep_curl_headers SYSTEM INTERFACE ${CURL_INCLUDE_DIRS})
+
+pkg_check_modules(CRYPTO REQUIRED libcrypto)
+add_library(dep_crypto_headers INTERFACE)
+target_include_directories(dep_crypto_headers SYSTEM INTERFACE ${CRYPTO_INCLUDE_DIRS})

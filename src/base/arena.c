@@ -1,0 +1,116 @@
+/* A bump allocator. */
+#include "base/arena.h"
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CHUNK_SIZE ((size_t)16 * 1024)
+#define ALIGNMENT sizeof(max_align_t)
+
+struct arena_chunk {
+    struct arena_chunk *previous;
+    size_t size;
+    max_align_t bytes[];
+};
+
+void arena_init(struct arena *arena)
+{
+    *arena = (struct arena){0};
+}
+
+void arena_free(struct arena *arena)
+{
+    struct arena_chunk *chunk = arena->chunks;
+    while (chunk != NULL) {
+        struct arena_chunk *previous = chunk->previous;
+        mem_free(chunk);
+        chunk = previous;
+    }
+    arena_init(arena);
+}
+
+void arena_reset(struct arena *arena)
+{
+    struct arena_chunk *keep = arena->chunks;
+    if (keep == NULL)
+        return;
+    struct arena_chunk *chunk = keep->previous;
+    while (chunk != NULL) {
+        struct arena_chunk *previous = chunk->previous;
+        mem_free(chunk);
+        chunk = previous;
+    }
+    keep->previous = NULL;
+    arena->next = (char *)keep->bytes;
+    arena->left = keep->size;
+    arena->total = keep->size;
+}
+
+static int add_chunk(struct arena *arena, size_t need)
+{
+    size_t size = need > CHUNK_SIZE / 4 ? need + CHUNK_SIZE : CHUNK_SIZE;
+    if (arena->chunks != NULL && size < 1024 * 1024 && arena->chunks->size >= CHUNK_SIZE)
+        size = size > arena->chunks->size * 2 ? size : arena->chunks->size * 2;
+    if (size > SIZE_MAX - sizeof(struct arena_chunk) || size < need)
+        return 0;
+    struct arena_chunk *chunk = mem_alloc(sizeof *chunk + size);
+    if (chunk == NULL)
+        return 0;
+    chunk->previous = arena->chunks;
+    chunk->size = size;
+    arena->chunks = chunk;
+    arena->next = (char *)chunk->bytes;
+    arena->left = size;
+    arena->total += size;
+    return 1;
+}
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+    if (size > SIZE_MAX / 2)
+        return NULL;
+    size_t need = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (need > arena->left && !add_chunk(arena, need))
+        return NULL;
+    void *block = arena->next;
+    arena->next += need;
+    arena->left -= need;
+    return block;
+}
+
+void *arena_zalloc(struct arena *arena, size_t size)
+{
+    void *block = arena_alloc(arena, size);
+    if (block != NULL)
+        memset(block, 0, size);
+    return block;
+}
+
+char *arena_strndup(struct arena *arena, const char *text, size_t len)
+{
+    char *copy = arena_alloc(arena, len + 1);
+    if (copy == NULL)
+        return NULL;
+    if (len > 0)
+        memcpy(copy, text, len);
+    copy[len] = '\0';
+    return copy;
+}
+
+char *arena_printf(struct arena *arena, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    va_list again;
+    va_copy(again, arguments);
+    int len = vsnprintf(NULL, 0, format, arguments);
+    char *text = len >= 0 ? arena_alloc(arena, (size_t)len + 1) : NULL;
+    if (text != NULL)
+        vsnprintf(text, (size_t)len + 1, format, again);
+    va_end(again);
+    va_end(arguments);
+    return text;
+}

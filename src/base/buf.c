@@ -19,7 +19,7 @@ void buf_free(struct buf *buf)
 void buf_clear(struct buf *buf)
 {
     buf->len = 0;
-    buf->failed = false;
+    buf->failed = buf->out_of_memory = false;
     if (buf->data != NULL)
         buf->data[0] = '\0';
 }
@@ -39,7 +39,7 @@ char *buf_reserve(struct buf *buf, size_t len)
             cap += cap / 2 + 64;
         char *data = mem_realloc(buf->data, cap);
         if (data == NULL) {
-            buf->failed = true;
+            buf->failed = buf->out_of_memory = true;
             return NULL;
         }
         buf->data = data;
@@ -94,7 +94,7 @@ enum err_code buf_status(const struct buf *buf, const char *what, struct err *er
 {
     if (!buf->failed)
         return ERR_NONE;
-    if (buf->max < BUF_UNLIMITED)
+    if (!buf->out_of_memory)
         return err_set(err, ERR_LIMIT, "%s is larger than %zu bytes", what, buf->max);
     return err_nomem(err);
 }

@@ -14,7 +14,8 @@ struct buf {
     size_t len;
     size_t cap;
     size_t max;
-    bool failed; /* an append did not fit or memory was out; sticky, so that callers may check once */
+    bool failed;        /* an append did not fit or memory was out; sticky, so that callers may check once */
+    bool out_of_memory; /* it was memory, not the maximum */
 };
 
 #define BUF_UNLIMITED ((size_t)1 << 40)

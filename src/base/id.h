@@ -1,0 +1,19 @@
+/* Identifiers: UUIDs of RFC 9562 as text.
+ *
+ * Who owns what: callers own the buffers. May be called from any thread. */
+#ifndef WORKERS_BASE_ID_H
+#define WORKERS_BASE_ID_H
+
+#include "base/err.h"
+
+#define ID_UUID_SIZE 37 /* 36 characters in lower case and the NUL */
+
+/* Random (RFC 9562 section 5.4). Both fail only when the kernel gives no random bytes (ERR_IO). */
+enum err_code id_uuid4(char out[ID_UUID_SIZE], struct err *err) MUST_CHECK;
+
+/* Ordered by time (section 5.7): each is greater than all that this process made before, as bytes and as
+ * text, even when the clock is set back. The 12 bits after the version count within a millisecond
+ * (section 6.2, method 1). */
+enum err_code id_uuid7(char out[ID_UUID_SIZE], struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,48 @@
+/* The modules that scripts can require, in one table, and what a worker's isolate keeps for them.
+ *
+ * Who owns what: the registration belongs to whoever opened the isolate and outlives it. */
+#ifndef WORKERS_MODULES_MODULES_H
+#define WORKERS_MODULES_MODULES_H
+
+#include "script/isolate.h"
+#include "worker/worker.h"
+
+extern const struct script_module workers_modules[]; /* ends with a NULL name */
+
+/* Given to isolate_open as registry. */
+struct registration {
+    struct worker *worker;
+    /* true: the script is loaded to learn what it declares; worker is filled. false: worker is known, and only the functions
+     * of the capability wanted are kept. */
+    bool discover;
+    const char *wanted; /* key of a capability; NULL keeps all */
+};
+
+/* Loads the main script and checks that it returned its worker. Leaves nothing on the stack. */
+enum err_code modules_load_worker(struct isolate *isolate, struct script_error *error) MUST_CHECK;
+
+/* Pushes the capability's function ("execute" or "verify"); false when there is none. */
+bool modules_push_function(struct isolate *isolate, const char *key, const char *name);
+
+/* workers.c: for C functions that wait for a pacer's slot. The key of the pacer handle at index, which holds the string;
+ * NULL when it is none. */
+const char *modules_pacer_key(lua_State *L, int index);
+/* To be returned after task_wait_begin: k runs when the slot has come, with one value more on the stack. */
+int modules_pacer_wait(lua_State *L, const char *key, lua_KContext ctx, lua_KFunction k);
+
+int luaopen_workers(lua_State *L);
+int luaopen_workers_builder(lua_State *L);
+int luaopen_workers_time(lua_State *L);
+int luaopen_workers_crypto(lua_State *L);
+int luaopen_workers_yaml(lua_State *L);
+int luaopen_workers_http(lua_State *L);
+int luaopen_workers_log(lua_State *L);
+int luaopen_workers_env(lua_State *L);
+int luaopen_workers_fs(lua_State *L);
+
+/* async.c: sleep, all, map, which luaopen_workers puts into its table. */
+int async_sleep(lua_State *L);
+int async_all(lua_State *L);
+int async_map(lua_State *L);
+
+#endif

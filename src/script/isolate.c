@@ -1,0 +1,168 @@
+/* Opening, limiting and closing a Lua state. Must not know any module or anything that scripts declare. */
+#include "script/isolate_priv.h"
+
+#include "base/mem.h"
+
+#include <lualib.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *allocate(void *ud, void *block, size_t old_size, size_t new_size)
+{
+    struct isolate *isolate = ud;
+    if (block == NULL)
+        old_size = 0; /* Lua passes the kind of object here, not a size */
+    if (new_size == 0) {
+        isolate->memory_used -= old_size;
+        mem_free(block);
+        return NULL;
+    }
+    if (new_size > old_size) {
+        size_t more = new_size - old_size;
+        size_t limit = isolate->config.limits.memory_bytes;
+        if (limit != 0 && (isolate->memory_used > limit || more > limit - isolate->memory_used)) {
+            isolate->memory_refused = true;
+            return NULL;
+        }
+    }
+    void *moved = mem_realloc(block, new_size);
+    if (moved == NULL) {
+        /* Lua relies on shrinking never failing. */
+        if (new_size <= old_size)
+            return block;
+        return NULL;
+    }
+    isolate->memory_used = isolate->memory_used - old_size + new_size;
+    if (isolate->memory_used > isolate->memory_peak)
+        isolate->memory_peak = isolate->memory_used;
+    return moved;
+}
+
+/* Reached only when an error escapes every protected call, which is a mistake of ours. */
+static int panic(lua_State *L)
+{
+    (void)L;
+    return 0;
+}
+
+static int open_libraries(lua_State *L)
+{
+    sandbox_install(L);
+    return 0;
+}
+
+enum err_code isolate_open(const struct isolate_config *config, struct isolate **out, struct err *err)
+{
+    *out = NULL;
+    struct isolate *isolate = mem_zalloc(sizeof *isolate);
+    if (isolate == NULL)
+        return err_nomem(err);
+    isolate->config = *config;
+    isolate->host = *config->host;
+    isolate->L = lua_newstate(allocate, isolate);
+    if (isolate->L == NULL) {
+        mem_free(isolate);
+        return err_nomem(err);
+    }
+    lua_atpanic(isolate->L, panic);
+    *(uintptr_t *)lua_getextraspace(isolate->L) = (uintptr_t)isolate;
+
+    struct script_error failure;
+    script_error_init(&failure);
+    lua_pushcfunction(isolate->L, open_libraries);
+    enum err_code code = isolate_call(isolate, 0, 0, &failure);
+    if (code != ERR_NONE) {
+        script_error_to_err(&failure, err);
+        isolate_close(isolate);
+    } else {
+        lua_gc(isolate->L, LUA_GCGEN, 0, 0);
+        *out = isolate;
+    }
+    script_error_free(&failure);
+    return code;
+}
+
+void isolate_close(struct isolate *isolate)
+{
+    if (isolate == NULL)
+        return;
+    task_drop_all(isolate);
+    isolate->no_wait++;
+    lua_close(isolate->L);
+    mem_free(isolate);
+}
+
+lua_State *isolate_state(struct isolate *isolate)
+{
+    return isolate->L;
+}
+
+struct isolate *isolate_of(lua_State *L)
+{
+    return (struct isolate *)(*(uintptr_t *)lua_getextraspace(L) & ~ISOLATE_PARKED);
+}
+
+const struct isolate_host *isolate_host(struct isolate *isolate)
+{
+    return &isolate->host;
+}
+
+struct scheduler *isolate_scheduler(struct isolate *isolate)
+{
+    return isolate->config.scheduler;
+}
+
+void *isolate_registry(struct isolate *isolate)
+{
+    return isolate->config.registry;
+}
+
+size_t isolate_memory(const struct isolate *isolate)
+{
+    return isolate->memory_used;
+}
+
+size_t isolate_memory_peak(const struct isolate *isolate)
+{
+    return isolate->memory_peak;
+}
+
+/* Message handler: turns the error value into a script_error while the stack is still there. */
+static int capture(lua_State *L)
+{
+    script_error_capture(isolate_of(L)->call_error, L);
+    return 1;
+}
+
+enum err_code isolate_call(struct isolate *isolate, int nargs, int nresults, struct script_error *error)
+{
+    lua_State *L = isolate->L;
+    int base = lua_gettop(L) - nargs; /* stack: …, function, arguments */
+    if (!lua_checkstack(L, 4)) {
+        lua_settop(L, base - 1);
+        return script_error_set(error, ERR_LIMIT, "stack overflow");
+    }
+    struct budget *outer_budget = isolate->budget;
+    struct script_error *outer_error = isolate->call_error;
+    isolate->call_error = error;
+    lua_pushcfunction(L, capture);
+    lua_insert(L, base);
+    hook_install(L);
+    if (outer_budget == NULL) {
+        isolate->load_budget = (struct budget){0};
+        hook_slice_begin(isolate, &isolate->load_budget);
+    }
+    isolate->no_wait++;
+    int status = lua_pcall(L, nargs, nresults, base);
+    isolate->no_wait--;
+    if (outer_budget == NULL)
+        hook_slice_end(isolate);
+    isolate->call_error = outer_error;
+    lua_remove(L, base);
+    if (status == LUA_OK)
+        return ERR_NONE;
+    if (status == LUA_ERRMEM)
+        script_error_memory(error, isolate); /* Lua does not call the handler then */
+    lua_settop(L, base - 1);
+    return error->code != ERR_NONE ? error->code : script_error_set(error, ERR_SCRIPT, "error in error handling");
+}

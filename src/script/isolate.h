@@ -1,0 +1,86 @@
+/* One isolate = one lua_State in which one script runs: its memory and CPU limits, its sandbox, its modules.
+ *
+ * Who owns what: the isolate owns the Lua state and every task in it; whoever opens it closes it, from the
+ * loop's thread, never from inside a Lua call.
+ *
+ * C code that calls into Lua goes through isolate_call (protected, with a traceback) or starts a task
+ * (script/task.h); there is no other way in. */
+#ifndef WORKERS_SCRIPT_ISOLATE_H
+#define WORKERS_SCRIPT_ISOLATE_H
+
+#include "base/err.h"
+
+#include <lua.h>
+#include <lauxlib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct isolate;
+struct scheduler;
+struct sources;
+struct script_error;
+struct task;
+
+struct isolate_limits {
+    size_t memory_bytes; /* of the Lua state; 0 = no limit */
+    uint64_t cpu_ms;     /* of one task and its children, or of loading; waiting does not count; 0 = no limit */
+    uint64_t wall_ms;    /* of one task from its start, waiting included; 0 = no limit */
+};
+
+/* One Lua module written in C; luaopen as in Lua's own require. */
+struct script_module {
+    const char *name;
+    lua_CFunction open;
+};
+
+/* What modules ask of the floors above. Every function gets ctx first. Optional ones may be NULL. */
+struct isolate_host {
+    void *ctx;
+    /* One line of the script's log. level is "debug", "info", "warn" or "error". */
+    void (*log)(void *ctx, const char *level, const char *text, size_t len);
+    /* Value of an environment variable that the script may see, NULL if there is none or it may not. */
+    const char *(*env)(void *ctx, const char *name);
+    /* Calls back (task_wake) when the pacer's next slot has come. */
+    enum err_code (*pacer_wait)(void *ctx, const char *pacer, struct task *task, void **op, struct err *err);
+    void (*pacer_cancel)(void *ctx, void *op);
+    /* The process's HTTP client; created at first use. */
+    struct http_client *(*http)(void *ctx, struct err *err);
+    /* Called once for every request that leaves. */
+    void (*http_sent)(void *ctx);
+    /* Resolves a path that the script may read to an absolute one; ERR_DENIED names the line to add. */
+    enum err_code (*read_path)(void *ctx, const char *path, char *resolved, size_t size, struct err *err);
+    /* Whether the script may connect to host; ERR_DENIED names the line to add. */
+    enum err_code (*net_allowed)(void *ctx, const char *host, struct err *err);
+};
+
+struct isolate_config {
+    struct isolate_limits limits;
+    struct scheduler *scheduler;
+    struct sources *sources; /* files of the project, read once; shared by its isolates */
+    const struct isolate_host *host;
+    const struct script_module *modules; /* ends with a NULL name */
+    void *registry;                      /* whatever the modules of the worker need; see isolate_registry */
+};
+
+/* Opens a state with the sandbox in place and nothing loaded. */
+enum err_code isolate_open(const struct isolate_config *config, struct isolate **out, struct err *err) MUST_CHECK;
+/* Ends tasks that still run (their callbacks are not called) and closes the state. NULL is fine. */
+void isolate_close(struct isolate *isolate);
+
+lua_State *isolate_state(struct isolate *isolate);
+struct isolate *isolate_of(lua_State *L);
+const struct isolate_host *isolate_host(struct isolate *isolate);
+struct scheduler *isolate_scheduler(struct isolate *isolate);
+void *isolate_registry(struct isolate *isolate);
+size_t isolate_memory(const struct isolate *isolate);      /* bytes in use */
+size_t isolate_memory_peak(const struct isolate *isolate); /* bytes */
+
+/* The one helper for protected calls: the function and nargs arguments are on the stack of isolate_state and
+ * are replaced by nresults results, or by nothing on failure. The script cannot wait in it. */
+enum err_code isolate_call(struct isolate *isolate, int nargs, int nresults, struct script_error *error) MUST_CHECK;
+
+/* Runs the body of the project's main script; its one result is left on the stack. */
+enum err_code isolate_load_main(struct isolate *isolate, struct script_error *error) MUST_CHECK;
+
+#endif

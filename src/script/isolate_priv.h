@@ -1,0 +1,86 @@
+/* What the files of script/ share. Nothing outside includes it. */
+#ifndef WORKERS_SCRIPT_ISOLATE_PRIV_H
+#define WORKERS_SCRIPT_ISOLATE_PRIV_H
+
+#include "script/isolate.h"
+#include "script/script_error.h"
+#include "script/task.h"
+
+struct stop_reason {
+    enum err_code code; /* ERR_NONE while nobody asked to stop */
+    char message[256];
+};
+
+/* CPU use and reason to stop of a root task with its children, or of loading. */
+struct budget {
+    uint64_t cpu_used_ns; /* before the slice in hand */
+    struct stop_reason stop;
+};
+
+struct isolate {
+    lua_State *L;
+    struct isolate_config config;
+    struct isolate_host host;
+    size_t memory_used;
+    size_t memory_peak;
+    bool memory_refused; /* the limit, not the system, refused the last allocation */
+    bool loop_yield;     /* the yield under way goes to the scheduler, not to a coroutine of the script */
+    int no_wait;         /* > 0 while a C function that cannot yield is on some stack below */
+    struct budget load_budget;
+    struct script_error *call_error; /* where the protected call in hand puts its failure */
+    struct budget *budget;   /* of what runs now, NULL when nothing does */
+    uint64_t slice_start_ns; /* thread CPU time */
+    struct task *current;
+    struct task *tasks;
+};
+
+struct task {
+    struct isolate *isolate;
+    struct task *root;
+    lua_State *co;
+    int co_ref;
+    int nargs;
+    bool ready; /* in the scheduler's queue */
+    bool waiting;
+    struct stop_reason stop; /* of this task alone (a child of workers.all); the root's budget stops them all */
+    struct budget budget;    /* of the root */
+    void (*cancel)(void *op);
+    void *op;
+    lua_KFunction resume;
+    task_done_fn done;
+    void *done_ctx;
+    struct wall_timer *wall; /* NULL when there is no limit */
+    struct task *next_ready;
+    struct task *next;
+    struct task *previous;
+};
+
+/* script_error.c */
+void script_error_memory(struct script_error *error, struct isolate *isolate);
+/* As script_error_capture, for use outside any protected call. */
+void script_error_capture_safely(struct script_error *error, struct isolate *isolate, lua_State *from);
+
+/* hook.c */
+void hook_install(lua_State *L);
+/* The hook of this thread fires at every instruction from now on. */
+void hook_arm_stop(lua_State *L);
+/* What the task must stop for, NULL if nothing. */
+const struct stop_reason *hook_stop_reason(struct isolate *isolate);
+void hook_slice_begin(struct isolate *isolate, struct budget *budget);
+void hook_slice_end(struct isolate *isolate);
+
+/* sandbox.c: the globals a script sees. */
+void sandbox_install(lua_State *L);
+/* coroutine.c */
+int coroutine_open(lua_State *L);
+bool coroutine_parked(lua_State *co);
+/* loader.c: require and load. */
+void loader_install(lua_State *L);
+
+/* task.c: drops every task of the isolate without calling done. */
+void task_drop_all(struct isolate *isolate);
+
+/* A thread's extra space holds its isolate; bit 0 says that the thread is parked in a wait of the loop. */
+#define ISOLATE_PARKED ((uintptr_t)1)
+
+#endif

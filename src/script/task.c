@@ -1,0 +1,418 @@
+/* Tasks and their scheduler. Must not know what a task does or what it waits for. */
+#include "script/isolate_priv.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "script/budget.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define BATCH_NS ((uint64_t)5000000) /* at most this long before sockets and timers are looked at again */
+
+struct deferred {
+    void (*fn)(void *ctx);
+    void *ctx;
+    struct deferred *next;
+};
+
+struct scheduler {
+    uv_loop_t *loop;
+    uv_idle_t idle; /* active while something is ready */
+    struct task *first;
+    struct task *last;
+    struct deferred *deferred_first;
+    struct deferred *deferred_last;
+};
+
+struct wall_timer {
+    uv_timer_t timer; /* first: freed as the handle */
+    struct task *task;
+};
+
+static void run_ready(uv_idle_t *idle);
+
+enum err_code scheduler_new(uv_loop_t *loop, struct scheduler **out, struct err *err)
+{
+    struct scheduler *scheduler = mem_zalloc(sizeof *scheduler);
+    if (scheduler == NULL)
+        return err_nomem(err);
+    scheduler->loop = loop;
+    uv_idle_init(loop, &scheduler->idle);
+    scheduler->idle.data = scheduler;
+    *out = scheduler;
+    return ERR_NONE;
+}
+
+static void free_handle_data(uv_handle_t *handle)
+{
+    mem_free(handle->data);
+}
+
+static void free_handle(uv_handle_t *handle)
+{
+    mem_free(handle);
+}
+
+void scheduler_free(struct scheduler *scheduler)
+{
+    if (scheduler == NULL)
+        return;
+    while (scheduler->deferred_first != NULL) {
+        struct deferred *deferred = scheduler->deferred_first;
+        scheduler->deferred_first = deferred->next;
+        mem_free(deferred);
+    }
+    uv_close((uv_handle_t *)&scheduler->idle, free_handle_data);
+}
+
+uv_loop_t *scheduler_loop(struct scheduler *scheduler)
+{
+    return scheduler->loop;
+}
+
+enum err_code scheduler_defer(struct scheduler *scheduler, void (*fn)(void *ctx), void *ctx)
+{
+    struct deferred *deferred = mem_zalloc(sizeof *deferred);
+    if (deferred == NULL)
+        return ERR_NOMEM;
+    deferred->fn = fn;
+    deferred->ctx = ctx;
+    if (scheduler->deferred_last != NULL)
+        scheduler->deferred_last->next = deferred;
+    else
+        scheduler->deferred_first = deferred;
+    scheduler->deferred_last = deferred;
+    uv_idle_start(&scheduler->idle, run_ready);
+    return ERR_NONE;
+}
+
+static void enqueue(struct task *task)
+{
+    struct scheduler *scheduler = task->isolate->config.scheduler;
+    if (task->ready)
+        return;
+    task->ready = true;
+    task->next_ready = NULL;
+    if (scheduler->last != NULL)
+        scheduler->last->next_ready = task;
+    else
+        scheduler->first = task;
+    scheduler->last = task;
+    uv_idle_start(&scheduler->idle, run_ready);
+}
+
+static void remove_ready(struct task *task)
+{
+    struct scheduler *scheduler = task->isolate->config.scheduler;
+    struct task *previous = NULL;
+    if (!task->ready)
+        return;
+    for (struct task *at = scheduler->first; at != NULL; previous = at, at = at->next_ready) {
+        if (at != task)
+            continue;
+        if (previous != NULL)
+            previous->next_ready = at->next_ready;
+        else
+            scheduler->first = at->next_ready;
+        if (scheduler->last == at)
+            scheduler->last = previous;
+        break;
+    }
+    task->ready = false;
+}
+
+static int make_thread(lua_State *L)
+{
+    lua_State **co = lua_touserdata(L, 1);
+    int *ref = lua_touserdata(L, 2);
+    *co = lua_newthread(L);
+    *ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static void wall_expired(uv_timer_t *timer)
+{
+    struct task *task = ((struct wall_timer *)timer)->task;
+    task_stop(task, ERR_TIMEOUT,
+              "time limit of %g s reached (raise limits.wall in workers.yaml, or do less in one execute)",
+              (double)task->isolate->config.limits.wall_ms / 1000.0);
+}
+
+static void start_wall_timer(struct task *task)
+{
+    uint64_t limit = task->isolate->config.limits.wall_ms;
+    if (limit == 0)
+        return;
+    task->wall = mem_need(sizeof *task->wall);
+    task->wall->task = task;
+    uv_timer_init(task->isolate->config.scheduler->loop, &task->wall->timer);
+    uv_unref((uv_handle_t *)&task->wall->timer);
+    uv_timer_start(&task->wall->timer, wall_expired, limit, 0);
+}
+
+static void release(struct task *task)
+{
+    struct isolate *isolate = task->isolate;
+    remove_ready(task);
+    if (task->wall != NULL)
+        uv_close((uv_handle_t *)&task->wall->timer, free_handle);
+    if (task->previous != NULL)
+        task->previous->next = task->next;
+    else
+        isolate->tasks = task->next;
+    if (task->next != NULL)
+        task->next->previous = task->previous;
+    mem_free(task);
+}
+
+enum err_code task_start(struct isolate *isolate, lua_State *from, int nargs, struct task *parent, task_done_fn done,
+                         void *ctx, struct task **out, struct err *err)
+{
+    lua_State *co = NULL;
+    int ref = LUA_NOREF;
+    struct task *task = mem_zalloc(sizeof *task);
+    if (task == NULL || !lua_checkstack(from, 4)) {
+        mem_free(task);
+        lua_pop(from, nargs + 1);
+        return err_nomem(err);
+    }
+    lua_pushcfunction(from, make_thread);
+    lua_pushlightuserdata(from, &co);
+    lua_pushlightuserdata(from, &ref);
+    if (lua_pcall(from, 2, 0, 0) != LUA_OK || !lua_checkstack(co, nargs + 8)) {
+        lua_settop(from, lua_gettop(from) - (co == NULL ? 1 : 0) - nargs - 1);
+        mem_free(task);
+        struct script_error failure;
+        script_error_init(&failure);
+        script_error_memory(&failure, isolate);
+        script_error_to_err(&failure, err);
+        script_error_free(&failure);
+        return err != NULL ? err->code : ERR_NOMEM;
+    }
+    lua_xmove(from, co, nargs + 1);
+    task->isolate = isolate;
+    task->co = co;
+    task->co_ref = ref;
+    task->nargs = nargs;
+    task->root = parent != NULL ? parent->root : task;
+    task->done = done;
+    task->done_ctx = ctx;
+    task->next = isolate->tasks;
+    if (task->next != NULL)
+        task->next->previous = task;
+    isolate->tasks = task;
+    if (parent == NULL)
+        start_wall_timer(task);
+    enqueue(task);
+    if (out != NULL)
+        *out = task;
+    return ERR_NONE;
+}
+
+void task_drop_all(struct isolate *isolate)
+{
+    for (struct task *task = isolate->tasks; task != NULL; task = task->next) {
+        if (task->waiting && task->cancel != NULL) {
+            task->waiting = false;
+            task->cancel(task->op);
+        }
+    }
+    while (isolate->tasks != NULL)
+        release(isolate->tasks);
+}
+
+static const struct stop_reason *stop_reason(const struct task *task)
+{
+    if (task->stop.code != ERR_NONE)
+        return &task->stop;
+    return task->root->budget.stop.code != ERR_NONE ? &task->root->budget.stop : NULL;
+}
+
+static void finish(struct task *task, int status)
+{
+    struct isolate *isolate = task->isolate;
+    const struct stop_reason *stop = stop_reason(task);
+    struct script_error error;
+    script_error_init(&error);
+    if (status == LUA_OK && stop == NULL) {
+        task->done(task, task->done_ctx, task->co, NULL);
+    } else {
+        if (status == LUA_ERRMEM) {
+            script_error_memory(&error, isolate);
+        } else if (status == LUA_YIELD) {
+            script_error_set(&error, ERR_SCRIPT, "attempt to yield from outside a coroutine");
+        } else if (status != LUA_OK) {
+            script_error_capture_safely(&error, isolate, task->co);
+        }
+        if (stop != NULL) {
+            char *traceback = error.traceback;
+            error.traceback = NULL;
+            script_error_set(&error, stop->code, "%s", stop->message);
+            error.traceback = traceback;
+        }
+        /* Pending to-be-closed variables run now, within the task's budget. */
+        isolate->current = task;
+        isolate->no_wait++;
+        hook_slice_begin(isolate, &task->root->budget);
+        lua_resetthread(task->co);
+        hook_slice_end(isolate);
+        isolate->no_wait--;
+        isolate->current = NULL;
+        task->done(task, task->done_ctx, task->co, &error);
+    }
+    script_error_free(&error);
+    luaL_unref(isolate->L, LUA_REGISTRYINDEX, task->co_ref);
+    release(task);
+}
+
+/* A root that was stopped while it waited for its children: they were stopped with it and look at it once more. */
+static bool has_children(const struct task *root)
+{
+    for (const struct task *task = root->isolate->tasks; task != NULL; task = task->next)
+        if (task != root && task->root == root)
+            return true;
+    return false;
+}
+
+static void run(struct task *task)
+{
+    struct isolate *isolate = task->isolate;
+    int results = 0;
+    if (stop_reason(task) != NULL && task->root == task && has_children(task)) {
+        enqueue(task);
+        return;
+    }
+    int nargs = task->nargs;
+    task->nargs = 0;
+    isolate->current = task;
+    isolate->loop_yield = false;
+    hook_install(task->co);
+    hook_slice_begin(isolate, &task->root->budget);
+    int status = lua_resume(task->co, NULL, nargs, &results);
+    hook_slice_end(isolate);
+    isolate->current = NULL;
+    if (status == LUA_YIELD && isolate->loop_yield) {
+        isolate->loop_yield = false;
+        if (!task->waiting)
+            enqueue(task);
+        return;
+    }
+    finish(task, status);
+}
+
+static void run_deferred(struct scheduler *scheduler)
+{
+    struct deferred *deferred = scheduler->deferred_first;
+    scheduler->deferred_first = scheduler->deferred_last = NULL;
+    while (deferred != NULL) {
+        struct deferred *next = deferred->next;
+        deferred->fn(deferred->ctx);
+        mem_free(deferred);
+        deferred = next;
+    }
+}
+
+static void run_ready(uv_idle_t *idle)
+{
+    struct scheduler *scheduler = idle->data;
+    uint64_t start = clock_mono_ns();
+    struct task *end = scheduler->last; /* what becomes ready meanwhile waits for the next turn */
+    while (scheduler->first != NULL) {
+        struct task *task = scheduler->first;
+        bool was_end = task == end;
+        scheduler->first = task->next_ready;
+        if (scheduler->first == NULL)
+            scheduler->last = NULL;
+        task->ready = false;
+        run(task);
+        if (was_end || clock_mono_ns() - start > BATCH_NS)
+            break;
+    }
+    run_deferred(scheduler);
+    if (scheduler->first == NULL && scheduler->deferred_first == NULL)
+        uv_idle_stop(&scheduler->idle);
+}
+
+void task_stop(struct task *task, enum err_code code, const char *format, ...)
+{
+    struct stop_reason *stop = task->root == task ? &task->budget.stop : &task->stop;
+    if (stop->code != ERR_NONE)
+        return;
+    stop->code = code;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(stop->message, sizeof stop->message, format, arguments);
+    va_end(arguments);
+    if (task->waiting) {
+        task->waiting = false;
+        if (task->cancel != NULL)
+            task->cancel(task->op);
+        enqueue(task);
+    }
+}
+
+struct task *task_current(lua_State *L)
+{
+    return isolate_of(L)->current;
+}
+
+struct isolate *task_isolate(struct task *task)
+{
+    return task->isolate;
+}
+
+uint64_t task_cpu_ns(const struct task *task)
+{
+    return task->root->budget.cpu_used_ns;
+}
+
+void task_wait_begin(lua_State *L, const char *function)
+{
+    struct isolate *isolate = isolate_of(L);
+    if (isolate->current == NULL)
+        luaL_error(L, "%s cannot be used while the script is being loaded: call it from an execute function",
+                   function);
+    if (isolate->no_wait > 0 || !lua_isyieldable(L))
+        luaL_error(L, "%s cannot be used here: it waits, and this is a callback of sort, gsub, a metamethod or a "
+                      "module being loaded",
+                   function);
+    budget_tick(L); /* a task that was stopped before it came here must not wait: nobody would cancel it */
+}
+
+void task_wait_set(struct task *task, void (*cancel)(void *op), void *op)
+{
+    task->waiting = true;
+    task->cancel = cancel;
+    task->op = op;
+}
+
+static int wait_over(lua_State *L, int status, lua_KContext ctx)
+{
+    struct isolate *isolate = isolate_of(L);
+    struct task *task = isolate->current;
+    const struct stop_reason *stop = stop_reason(task);
+    if (stop != NULL) {
+        hook_arm_stop(L);
+        return luaL_error(L, "%s", stop->message);
+    }
+    return task->resume(L, status, ctx);
+}
+
+int task_wait(lua_State *L, lua_KContext ctx, lua_KFunction k)
+{
+    struct isolate *isolate = isolate_of(L);
+    isolate->current->resume = k;
+    isolate->loop_yield = true;
+    return lua_yieldk(L, 0, ctx, wait_over);
+}
+
+void task_wake(struct task *task)
+{
+    if (!task->waiting)
+        return;
+    task->waiting = false;
+    task->cancel = NULL;
+    task->op = NULL;
+    enqueue(task);
+}

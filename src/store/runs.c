@@ -1,0 +1,134 @@
+/* Records of runs. */
+#include "store/store_priv.h"
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+#define RUN_COLUMNS                                                                                                   \
+    "id, kind, key, exit_code, started_at, ended_at, pages, requests, added, changed, unchanged, deleted, stale, error"
+
+static enum err_code each_run(struct store *store, struct db_stmt *stmt, run_fn each, void *ctx, struct err *err)
+{
+    const struct db_driver *driver = DRIVER(store);
+    enum err_code code = ERR_NONE;
+    enum db_step step = DB_DONE;
+    while (code == ERR_NONE && (step = driver->step(stmt, err)) == DB_ROW) {
+        struct run_record run = {
+            .id = column_copy(stmt, 0),
+            .kind = column_copy(stmt, 1),
+            .key = column_copy(stmt, 2),
+            .exit_code = driver->column_type(stmt, 3) == DB_NULL ? -1 : (int)driver->column_integer(stmt, 3),
+            .started_ms = driver->column_integer(stmt, 4),
+            .ended_ms = driver->column_integer(stmt, 5),
+            .pages = driver->column_integer(stmt, 6),
+            .requests = driver->column_integer(stmt, 7),
+            .counts = {.added = driver->column_integer(stmt, 8),
+                       .changed = driver->column_integer(stmt, 9),
+                       .unchanged = driver->column_integer(stmt, 10),
+                       .deleted = driver->column_integer(stmt, 11),
+                       .stale = driver->column_integer(stmt, 12)},
+            .error = column_copy(stmt, 13),
+        };
+        code = run.id != NULL && run.kind != NULL && run.key != NULL ? each(ctx, &run) : err_nomem(err);
+        mem_free(run.id);
+        mem_free(run.kind);
+        mem_free(run.key);
+        mem_free(run.error);
+    }
+    if (code == ERR_NONE && step == DB_FAILED)
+        code = err->code;
+    driver->finalize(stmt);
+    return code;
+}
+
+enum err_code store_runs_list(struct store *store, const char *key, bool failed_only, int64_t limit, run_fn each, void *ctx,
+                              struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    enum err_code code = store_prepare(store, &stmt,
+                                       "SELECT " RUN_COLUMNS " FROM _workers_runs WHERE (?1 IS NULL OR key = ?1) AND (?2 = 0 OR"
+                                       " coalesce(exit_code, 0) <> 0) ORDER BY id DESC LIMIT ?3",
+                                       err);
+    if (code != ERR_NONE)
+        return code;
+    bind_str(stmt, 1, key);
+    DRIVER(store)->bind_integer(stmt, 2, failed_only);
+    DRIVER(store)->bind_integer(stmt, 3, limit);
+    return each_run(store, stmt, each, ctx, err);
+}
+
+enum err_code store_run_get(struct store *store, const char *id, run_fn each, void *ctx, struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    int64_t matches = 0;
+    enum err_code code =
+        store_prepare(store, &stmt, "SELECT count(*) FROM _workers_runs WHERE substr(id, 1, length(?1)) = ?1", err);
+    if (code != ERR_NONE)
+        return code;
+    bind_str(stmt, 1, id);
+    enum db_step step = DRIVER(store)->step(stmt, err);
+    if (step == DB_ROW)
+        matches = DRIVER(store)->column_integer(stmt, 0);
+    DRIVER(store)->finalize(stmt);
+    if (step == DB_FAILED)
+        return err->code;
+    if (matches == 0 || *id == '\0')
+        return err_set(err, ERR_NOT_FOUND, "there is no run \"%s\": workers runs list shows them", id);
+    if (matches > 1)
+        return err_set(err, ERR_INVALID, "%lld runs begin with \"%s\": give more of the id", (long long)matches, id);
+    code = store_prepare(store, &stmt, "SELECT " RUN_COLUMNS " FROM _workers_runs WHERE substr(id, 1, length(?1)) = ?1", err);
+    if (code != ERR_NONE)
+        return code;
+    bind_str(stmt, 1, id);
+    return each_run(store, stmt, each, ctx, err);
+}
+
+enum err_code store_run_begin(struct store *store, const char *kind, const char *key, char run_id[STORE_ID_SIZE],
+                              struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    enum err_code code = id_uuid7(run_id, err);
+    if (code == ERR_NONE)
+        code = store_prepare(store, &stmt, "INSERT INTO _workers_runs(id, kind, key, started_at) VALUES(?1, ?2, ?3, ?4)", err);
+    if (code != ERR_NONE)
+        return code;
+    bind_str(stmt, 1, run_id);
+    bind_str(stmt, 2, kind);
+    bind_str(stmt, 3, key);
+    DRIVER(store)->bind_integer(stmt, 4, clock_now_ms());
+    code = store_step(store, stmt, err);
+    DRIVER(store)->finalize(stmt);
+    return code;
+}
+
+enum err_code store_run_end(struct store *store, const char *run_id, int exit_code, const char *error, struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    enum err_code code = store_prepare(
+        store, &stmt, "UPDATE _workers_runs SET exit_code = ?2, ended_at = ?3, error = ?4 WHERE id = ?1", err);
+    if (code != ERR_NONE)
+        return code;
+    bind_str(stmt, 1, run_id);
+    DRIVER(store)->bind_integer(stmt, 2, exit_code);
+    DRIVER(store)->bind_integer(stmt, 3, clock_now_ms());
+    bind_str(stmt, 4, error);
+    code = store_step(store, stmt, err);
+    DRIVER(store)->finalize(stmt);
+    return code;
+}
+
+enum err_code store_runs_expire(struct store *store, int64_t before_ms, struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    enum err_code code =
+        store_prepare(store, &stmt, "DELETE FROM _workers_runs WHERE started_at < ?1 AND exit_code IS NOT NULL", err);
+    if (code != ERR_NONE)
+        return code;
+    DRIVER(store)->bind_integer(stmt, 1, before_ms);
+    code = store_step(store, stmt, err);
+    DRIVER(store)->finalize(stmt);
+    return code;
+}

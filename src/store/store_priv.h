@@ -1,0 +1,95 @@
+/* What the files of store/ share. */
+#ifndef WORKERS_STORE_STORE_PRIV_H
+#define WORKERS_STORE_STORE_PRIV_H
+
+#include "db/db.h"
+#include "store/store.h"
+
+/* Columns that every table of a database begins with. */
+enum { COLUMN_ID, COLUMN_KEY, COLUMN_ICON, COLUMN_COVER, COLUMN_CONTENT, COLUMN_UPSTREAM, COLUMN_SYNCED, FIXED_COLUMNS };
+
+/* One database as the store writes it. */
+struct table {
+    const struct database *database;
+    size_t columns;       /* all of them, fixed ones included */
+    size_t *first_column; /* of each property */
+    bool has_links;       /* a two-way relation keeps a link table */
+    struct db_stmt *select, *insert, *update, *remove;
+    struct db_stmt **link_insert, **link_remove; /* of each property; NULL where there is none */
+    int64_t next_id;
+    bool next_id_dirty;
+};
+
+/* Row ids touched by the page in hand, per database. */
+struct touched {
+    int64_t *ids;
+    size_t count, room;
+};
+
+struct store {
+    struct db *db;
+    struct db *logs; /* opened at the first line */
+    char *folder;
+    const struct worker *worker;
+    struct table *tables; /* one for each database of the worker */
+    struct touched *touched;
+    struct page_counts counts; /* of the page in hand */
+    bool in_page;
+    bool preview;
+    char now[32]; /* ISO time of the page in hand */
+    char run_id[STORE_ID_SIZE];
+    struct db_stmt *log_insert;
+    struct db_stmt *pacer_get, *pacer_set;
+    struct db_stmt *mark_get, *mark_set;
+};
+
+/* The kinds of marks: sets of row ids, kept per sync and database. */
+enum mark {
+    MARK_SEEN = 1,      /* rows the open cycle has returned */
+    MARK_BROUGHT = 2,   /* rows the sync's last finished cycle returned */
+    MARK_PROTECTED = 3, /* rows another sync wrote since the cycle began */
+};
+
+/* tables.c */
+enum err_code tables_migrate(struct store *store, const struct worker *worker, struct buf *report, struct err *err) MUST_CHECK;
+enum err_code tables_prepare(struct store *store, const struct worker *worker, struct err *err) MUST_CHECK;
+void tables_release(struct store *store);
+/* The name of the link table of a two-way relation, quoted. */
+const char *tables_link_name(const struct database *database, const struct property *property, char *out, size_t size);
+
+/* marks.c: ids need not be sorted. */
+enum err_code marks_add(struct store *store, const char *sync, const char *database, enum mark kind, int64_t *ids,
+                        size_t count, struct err *err) MUST_CHECK;
+/* A set read into memory. */
+struct mark_set {
+    uint8_t *bits; /* NULL when empty */
+    int64_t size;  /* ids below this may be set */
+};
+enum err_code marks_load(struct store *store, const char *sync, const char *database, enum mark kind, struct mark_set *out,
+                         struct err *err) MUST_CHECK;
+void marks_free(struct mark_set *set);
+bool marks_has(const struct mark_set *set, int64_t id);
+enum err_code marks_clear(struct store *store, const char *sync, enum mark kind, struct err *err) MUST_CHECK;
+/* What was seen becomes what was brought; with keep, added to it. */
+enum err_code marks_promote(struct store *store, const char *sync, bool keep, struct err *err) MUST_CHECK;
+
+/* write.c */
+enum err_code write_links(struct store *store, struct table *table, size_t property, const char *key, size_t key_len,
+                          const char *json, size_t len, struct err *err) MUST_CHECK;
+enum err_code write_delete_row(struct store *store, struct table *table, int64_t id, const char *key, size_t key_len,
+                               const char *run_id, const char *reason, struct err *err) MUST_CHECK;
+
+/* sweep.c */
+enum err_code sweep_run(struct store *store, const struct capability *sync, const struct sync_lease *lease,
+                        bool allow_deletes, struct sweep_outcome *out, struct err *err) MUST_CHECK;
+
+/* Shorthands. */
+#define DRIVER(store) ((store)->db->driver)
+enum err_code store_prepare(struct store *store, struct db_stmt **stmt, const char *sql, struct err *err) MUST_CHECK;
+/* Steps a statement that returns no row, and resets it. */
+enum err_code store_step(struct store *store, struct db_stmt *stmt, struct err *err) MUST_CHECK;
+void bind_cell(struct db_stmt *stmt, int index, const struct cell *cell);
+void bind_str(struct db_stmt *stmt, int index, const char *text); /* NULL binds NULL */
+char *column_copy(struct db_stmt *stmt, int column);              /* mem_free; NULL for NULL */
+
+#endif

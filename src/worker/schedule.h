@@ -1,0 +1,47 @@
+/* When something runs: continuous, manual, an interval, or cron in a time zone. */
+#ifndef WORKERS_WORKER_SCHEDULE_H
+#define WORKERS_WORKER_SCHEDULE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum schedule_type { SCHEDULE_CONTINUOUS, SCHEDULE_MANUAL, SCHEDULE_INTERVAL, SCHEDULE_CRON };
+
+/* The five fields as sets of allowed values: bit n says that value n matches. */
+struct cron {
+    uint64_t minutes;  /* 0–59 */
+    uint32_t hours;    /* 0–23 */
+    uint32_t days;     /* 1–31 */
+    uint32_t months;   /* 1–12 */
+    uint32_t weekdays; /* 0–6, Sunday is 0 */
+    bool any_day;      /* the day field was *, so only the weekday decides, and the other way round */
+    bool any_weekday;
+};
+
+struct schedule {
+    enum schedule_type type;
+    int64_t interval_ms; /* 60,000 to 604,800,000 */
+    struct cron cron;
+    const char *cron_text; /* owned by the worker */
+    const char *timezone;  /* IANA name, owned by the worker */
+};
+
+#define SCHEDULE_DEFAULT_MS ((int64_t)30 * 60 * 1000)
+
+/* "continuous", "manual" or <n>m, <n>h, <n>d from 1m to 7d. */
+enum err_code schedule_parse(const char *text, struct schedule *out, struct err *err) MUST_CHECK;
+/* Five fields: minute hour day-of-month month day-of-week, with * , - / and English names of months and days
+ * (POSIX crontab, and the step and name extensions of Vixie cron). */
+enum err_code cron_parse(const char *text, struct cron *out, struct err *err) MUST_CHECK;
+/* Whether the system's time-zone database knows the IANA name. */
+bool schedule_timezone_exists(const char *name);
+
+/* The manifest's form. */
+void schedule_write(const struct schedule *schedule, struct buf *out);
+/* For people: "every 30m", "manual", "cron 0 9 * * 1-5 Europe/Berlin". */
+void schedule_describe(const struct schedule *schedule, struct buf *out);
+
+#endif

@@ -631,6 +631,44 @@ enum err_code json_write_string(struct buf *out, const char *text, size_t len, s
     return ERR_NONE;
 }
 
+static void new_line(struct buf *out, int depth)
+{
+    buf_addc(out, '\n');
+    for (int i = 0; i < depth; i++)
+        buf_adds(out, "  ");
+}
+
+enum err_code json_reindent(const char *text, size_t len, struct buf *out, struct err *err)
+{
+    struct json_scan scan;
+    struct json_slice slice;
+    int depth = 0;
+    json_scan_init(&scan, text, len);
+    enum err_code code = json_scan_value(&scan, err);
+    /* The text is checked as a whole first; then its tokens need no grammar. */
+    if (code == ERR_NONE)
+        code = json_scan_skip(&scan, &slice, err);
+    if (code == ERR_NONE)
+        code = json_scan_end(&scan, err);
+    if (code != ERR_NONE)
+        return code;
+    enum json_token previous = JSON_END;
+    json_scan_init(&scan, text, len);
+    while ((code = json_scan_token(&scan, err)) == ERR_NONE && scan.token != JSON_END) {
+        bool closes = scan.token == JSON_OBJECT_END || scan.token == JSON_ARRAY_END;
+        bool after_open = previous == JSON_OBJECT || previous == JSON_ARRAY;
+        depth -= closes;
+        if ((closes && !after_open) || (!closes && (after_open || previous == JSON_COMMA)))
+            new_line(out, depth);
+        buf_add(out, scan.token_at, (size_t)(scan.at - scan.token_at));
+        if (scan.token == JSON_COLON)
+            buf_addc(out, ' ');
+        depth += scan.token == JSON_OBJECT || scan.token == JSON_ARRAY;
+        previous = scan.token;
+    }
+    return code;
+}
+
 void json_write_text(struct buf *out, const char *text)
 {
     struct err ignored;

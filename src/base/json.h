@@ -98,6 +98,8 @@ void json_string_copy(const struct json_scan *scan, struct buf *out);
 enum err_code json_write_string(struct buf *out, const char *text, size_t len, struct err *err) MUST_CHECK;
 /* For NUL-terminated text that is known to be UTF-8: names we checked when they came in. */
 void json_write_text(struct buf *out, const char *text);
+/* Appends the JSON text indented by two spaces, its values as they stand. */
+enum err_code json_reindent(const char *text, size_t len, struct buf *out, struct err *err) MUST_CHECK;
 void json_write_integer(struct buf *out, int64_t value);
 /* The shortest text that reads back as the same double; always with a point or an exponent, so that it does
  * not come back as an integer. ERR_INVALID for NaN and infinities, which JSON does not have. */

@@ -1,6 +1,160 @@
-#include <stdio.h>
-int main(void)
+/* The entry point and the table of commands. */
+#include "cli/cli.h"
+
+#include "base/text.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+const struct command *const cli_commands[] = {
+    &cmd_run,
+    &cmd_exec,
+    &cmd_new,
+    &cmd_check,
+    &cmd_manifest,
+    &cmd_sync_status,
+    &cmd_sync_trigger,
+    &cmd_sync_pause,
+    &cmd_sync_resume,
+    &cmd_sync_state_get,
+    &cmd_sync_state_set,
+    &cmd_sync_state_reset,
+    &cmd_capabilities_list,
+    &cmd_capabilities_enable,
+    &cmd_capabilities_disable,
+    &cmd_runs_list,
+    &cmd_runs_get,
+    &cmd_runs_logs,
+    &cmd_db_list,
+    &cmd_db_schema,
+    &cmd_db_query,
+    &cmd_db_export,
+    &cmd_db_deleted,
+    &cmd_db_restore,
+    &cmd_env_set,
+    &cmd_env_list,
+    &cmd_env_unset,
+    &cmd_version,
+    &cmd_help,
+    NULL,
+};
+
+/* Other names that people try. */
+static const struct {
+    const char *alias, *name;
+} aliases[] = {
+    {"capabilities ls", "capabilities list"}, {"capabilities", "capabilities list"}, {"runs ls", "runs list"},
+    {"runs", "runs list"},                    {"db", "db list"},                     {"db ls", "db list"},
+    {"env", "env list"},                      {"env ls", "env list"},                {"env delete", "env unset"},
+    {"env rm", "env unset"},                  {"sync", "sync status"},               {"--version", "version"},
+    {"-V", "version"},                        {"--help", "help"},                    {"-h", "help"},
+};
+
+/* Finds the command of the most words that argv begins with; words is how many. */
+static const struct command *find_command(int argc, char **argv, int *words)
 {
-    puts("workers " WORKERS_VERSION);
-    return 0;
+    for (int count = argc < 3 ? argc : 3; count > 0; count--) {
+        char name[128] = "";
+        for (int i = 0; i < count; i++)
+            snprintf(name + strlen(name), sizeof name - strlen(name), "%s%s", i > 0 ? " " : "", argv[i]);
+        for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++)
+            if (strcmp(aliases[i].alias, name) == 0)
+                snprintf(name, sizeof name, "%s", aliases[i].name);
+        for (int i = 0; cli_commands[i] != NULL; i++) {
+            if (strcmp(cli_commands[i]->name, name) == 0) {
+                *words = count;
+                return cli_commands[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+static int unknown_command(int argc, char **argv)
+{
+    char name[128];
+    const char *names[64];
+    size_t count = 0;
+    snprintf(name, sizeof name, "%s%s%s", argv[0], argc > 1 && argv[1][0] != '-' ? " " : "",
+             argc > 1 && argv[1][0] != '-' ? argv[1] : "");
+    for (; cli_commands[count] != NULL && count < 64; count++)
+        names[count] = cli_commands[count]->name;
+    int nearest = text_nearest(name, strlen(name), names, count);
+    if (nearest < 0)
+        nearest = text_nearest(argv[0], strlen(argv[0]), names, count);
+    fprintf(stderr, "error: there is no command \"%s\"", name);
+    if (nearest >= 0)
+        fprintf(stderr, "; did you mean \"%s\"?", names[nearest]);
+    fprintf(stderr, "\nAll commands: workers help\n");
+    return EXIT_USAGE;
+}
+
+/* Fills args from what follows the command's words; the exit code, or -1 to go on. */
+static int parse(const struct command *command, int argc, char **argv, struct cli_args *args)
+{
+    bool only_positional = false;
+    *args = (struct cli_args){.command = command};
+    for (int i = 0; i < argc; i++) {
+        const char *word = argv[i];
+        if (!only_positional && strcmp(word, "--") == 0) {
+            only_positional = true;
+            continue;
+        }
+        if (only_positional || word[0] != '-' || word[1] == '\0') {
+            if (args->count == CLI_MAX_ARGUMENTS)
+                return cli_usage(args, "too many arguments");
+            args->positional[args->count++] = word;
+            continue;
+        }
+        if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+            const struct cli_args help = {.command = &cmd_help, .positional = {command->name}, .count = 1};
+            return cmd_help.run(&help);
+        }
+        const char *equals = strchr(word, '=');
+        size_t len = equals != NULL ? (size_t)(equals - word) : strlen(word);
+        int found = -1;
+        for (int k = 0; command->options != NULL && command->options[k].name != NULL && found < 0; k++) {
+            const struct cli_option *option = &command->options[k];
+            if ((strncmp(option->name, word, len) == 0 && option->name[len] == '\0') ||
+                (option->brief != NULL && strncmp(option->brief, word, len) == 0 && option->brief[len] == '\0'))
+                found = k;
+        }
+        if (found < 0)
+            return cli_usage(args, "unknown option %.*s", (int)len, word);
+        const struct cli_option *option = &command->options[found];
+        if (option->value == NULL && equals != NULL)
+            return cli_usage(args, "%s takes no value", option->name);
+        if (option->value != NULL && equals == NULL && i + 1 >= argc)
+            return cli_usage(args, "%s needs a value: %s", option->name, option->value);
+        args->values[found] = option->value == NULL ? "" : equals != NULL ? equals + 1 : argv[++i];
+    }
+    if (args->count < command->min_arguments)
+        return cli_usage(args, "something is missing: workers %s %s", command->name, command->arguments);
+    if (args->count > command->max_arguments)
+        return cli_usage(args, "one argument too many: %s", args->positional[command->max_arguments]);
+    return -1;
+}
+
+int main(int argc, char **argv)
+{
+    struct cli_args args;
+    int words = 0;
+    signal(SIGPIPE, SIG_IGN);
+    if (argc < 2) {
+        args = (struct cli_args){.command = &cmd_help};
+        cmd_help.run(&args);
+        return EXIT_USAGE;
+    }
+    const struct command *command = find_command(argc - 1, argv + 1, &words);
+    if (command == NULL)
+        return unknown_command(argc - 1, argv + 1);
+    int code = parse(command, argc - 1 - words, argv + 1 + words, &args);
+    if (code < 0)
+        code = command->run(&args);
+    if (fflush(stdout) != 0 && code == EXIT_DONE) {
+        fprintf(stderr, "error: the output could not be written\n");
+        code = EXIT_FAILED_WORK;
+    }
+    return code;
 }

@@ -1,5 +1,5 @@
-/* workers.env: environment variables that the script may see. Must not read the process's own environment: the host
- * decides. */
+/* workers.env: environment variables that the script may see. Must not read the process's own environment:
+ * the host decides. */
 #include "modules/modules.h"
 
 #include <lauxlib.h>
@@ -32,7 +32,8 @@ static int env_require(lua_State *L)
 {
     const char *value = look_up(L, 1, "env.require");
     if (value == NULL || value[0] == '\0')
-        return luaL_error(L, "the environment variable %s is %s: set it with `workers env set %s=…`, or in .env",
+        return luaL_error(L,
+                          "the environment variable %s is %s: set it with `workers env set %s=…`, or in .env",
                           lua_tostring(L, 1), value == NULL ? "not set" : "empty", lua_tostring(L, 1));
     lua_pushstring(L, value);
     return 1;
@@ -53,7 +54,8 @@ static int env_newindex(lua_State *L)
 int luaopen_workers_env(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"get", env_get}, {"require", env_require}, {NULL, NULL}};
-    static const luaL_Reg metamethods[] = {{"__index", env_index}, {"__newindex", env_newindex}, {NULL, NULL}};
+    static const luaL_Reg metamethods[] = {
+        {"__index", env_index}, {"__newindex", env_newindex}, {NULL, NULL}};
     luaL_newlib(L, functions);
     luaL_newlib(L, metamethods);
     lua_setmetatable(L, -2);

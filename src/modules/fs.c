@@ -1,4 +1,5 @@
-/* workers.fs: files that a script may read. Must not write, and must not open a path that the host has not resolved. */
+/* workers.fs: files that a script may read. Must not write, and must not open a path that the host has not
+ * resolved. */
 #include "modules/modules.h"
 
 #include "base/buf.h"
@@ -73,7 +74,8 @@ static const char *check_path(lua_State *L, const char *function)
 }
 
 /* False when nothing is there and absent_ok; every other failure raises. */
-static bool resolve(lua_State *L, const char *function, const char *path, char resolved[PATH_MAX], bool absent_ok)
+static bool resolve(lua_State *L, const char *function, const char *path, char resolved[PATH_MAX],
+                    bool absent_ok)
 {
     const struct isolate_host *host = isolate_host(isolate_of(L));
     struct err err;
@@ -98,7 +100,8 @@ static struct file *open_path(lua_State *L, const char *function, bool folder)
     if (shared->open_files >= MAX_OPEN) {
         lua_gc(L, LUA_GCCOLLECT); /* closes the files that nobody uses any more */
         if (shared->open_files >= MAX_OPEN)
-            luaL_error(L, "%s: %d files are open already; read them to their end, or leave their loops", function, MAX_OPEN);
+            luaL_error(L, "%s: %d files are open already; read them to their end, or leave their loops",
+                       function, MAX_OPEN);
     }
     struct file *file = lua_newuserdatauv(L, sizeof *file, 1);
     *file = (struct file){.shared = shared, .fd = -1};
@@ -159,8 +162,8 @@ static void push_content(lua_State *L, const char *function, uint64_t max)
         if (total > max) {
             char text[32];
             snprintf(text, sizeof text, "%llu", (unsigned long long)max);
-            luaL_error(L, "%s: %s is larger than %s bytes; give { max = } to read more, or use fs.lines", function, path,
-                       text);
+            luaL_error(L, "%s: %s is larger than %s bytes; give { max = } to read more, or use fs.lines",
+                       function, path, text);
         }
         luaL_addsize(&content, (size_t)got);
         budget_tick(L);
@@ -192,7 +195,8 @@ static int fs_read(lua_State *L)
         if (text != NULL && text_parse_size(text, len, &max, &err) != ERR_NONE)
             return luaL_error(L, "fs.read: option \"max\": %s", err.message);
         if (text == NULL && !lua_isnil(L, -1) && (!integral || bytes < 0))
-            return luaL_error(L, "fs.read: option \"max\" must be a whole number of bytes or a text such as \"64MiB\"");
+            return luaL_error(
+                L, "fs.read: option \"max\" must be a whole number of bytes or a text such as \"64MiB\"");
         if (integral)
             max = (uint64_t)bytes;
         lua_settop(L, 2);
@@ -341,8 +345,8 @@ static int fs_list(lua_State *L)
 
 int luaopen_workers_fs(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"read", fs_read},     {"lines", fs_lines},       {"exists", fs_exists},
-                                         {"list", fs_list},     {"readJson", fs_read_json}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"read", fs_read}, {"lines", fs_lines},        {"exists", fs_exists},
+                                         {"list", fs_list}, {"readJson", fs_read_json}, {NULL, NULL}};
     static const luaL_Reg closers[] = {{"__gc", file_close}, {"__close", file_close}, {NULL, NULL}};
     luaL_newmetatable(L, FILE_BOX);
     luaL_setfuncs(L, closers, 0);

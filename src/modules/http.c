@@ -83,7 +83,8 @@ static struct http_slice anchor(lua_State *L)
 /* ---- query, form, headers ---- */
 
 /* The text of the scalar on top of the stack, which is popped; what names it for messages. */
-static struct http_slice scalar_text(lua_State *L, const struct call *call, const char *what, const char *name)
+static struct http_slice scalar_text(lua_State *L, const struct call *call, const char *what,
+                                     const char *name)
 {
     char number[NUMBER_TEXT_MAX];
     if (lua_isinteger(L, -1)) {
@@ -100,8 +101,10 @@ static struct http_slice scalar_text(lua_State *L, const struct call *call, cons
         lua_pushstring(L, lua_toboolean(L, -1) ? "true" : "false");
         lua_remove(L, -2);
     } else if (lua_type(L, -1) != LUA_TSTRING) {
-        luaL_error(L, "%s: %s \"%s\" must be a string, a number, true, false, or a list of them, got %s", call->function,
-                   what, name, lua_touserdata(L, -1) == NULL && lua_islightuserdata(L, -1) ? "null" : luaL_typename(L, -1));
+        luaL_error(L, "%s: %s \"%s\" must be a string, a number, true, false, or a list of them, got %s",
+                   call->function, what, name,
+                   lua_touserdata(L, -1) == NULL && lua_islightuserdata(L, -1) ? "null"
+                                                                               : luaL_typename(L, -1));
     }
     return anchor(L);
 }
@@ -118,16 +121,17 @@ static int compare_names(const void *a, const void *b)
     return x->value.len < y->value.len ? -1 : 1; /* not a length yet, see collect */
 }
 
-/* Reads the table at index, name -> scalar or list of scalars, in order of the names. The fields are a userdata that is
- * left on the stack; its strings are in the anchor table. */
-static struct http_field *collect(lua_State *L, const struct call *call, int index, const char *what, size_t most,
-                                  size_t *count)
+/* Reads the table at index, name -> scalar or list of scalars, in order of the names. The fields are a
+ * userdata that is left on the stack; its strings are in the anchor table. */
+static struct http_field *collect(lua_State *L, const struct call *call, int index, const char *what,
+                                  size_t most, size_t *count)
 {
     size_t total = 0;
     index = lua_absindex(L, index);
     for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING)
-            luaL_error(L, "%s: %s must have names as keys, got a %s key", call->function, what, luaL_typename(L, -2));
+            luaL_error(L, "%s: %s must have names as keys, got a %s key", call->function, what,
+                       luaL_typename(L, -2));
         total += lua_istable(L, -1) ? lua_rawlen(L, -1) : 1;
         if (total > most)
             luaL_error(L, "%s: more than %d entries in %s", call->function, (int)most, what);
@@ -145,7 +149,8 @@ static struct http_field *collect(lua_State *L, const struct call *call, int ind
                 lua_rawgeti(L, -1, (lua_Integer)i);
             else
                 lua_pushvalue(L, -1);
-            /* Sorting must keep lists in order: until then, the length is the value's number in the anchor table. */
+            /* Sorting must keep lists in order: until then, the length is the value's number in the anchor
+             * table. */
             scalar_text(L, call, what, name.text);
             fields[at] = (struct http_field){.name = name};
             fields[at].value.len = lua_rawlen(L, ANCHOR);
@@ -162,13 +167,14 @@ static struct http_field *collect(lua_State *L, const struct call *call, int ind
 }
 
 /* Leaves one value on the stack. */
-static const struct url_pair *collect_pairs(lua_State *L, const struct call *call, int index, const char *what,
-                                            size_t *count)
+static const struct url_pair *collect_pairs(lua_State *L, const struct call *call, int index,
+                                            const char *what, size_t *count)
 {
     const struct http_field *fields = collect(L, call, index, what, MAX_PAIRS, count);
     struct url_pair *pairs = lua_newuserdatauv(L, (*count + 1) * sizeof *pairs, 0);
     for (size_t i = 0; i < *count; i++)
-        pairs[i] = (struct url_pair){fields[i].name.text, fields[i].name.len, fields[i].value.text, fields[i].value.len};
+        pairs[i] = (struct url_pair){fields[i].name.text, fields[i].name.len, fields[i].value.text,
+                                     fields[i].value.len};
     lua_remove(L, -2);
     return pairs;
 }
@@ -238,8 +244,8 @@ static uint64_t read_timeout(lua_State *L, const struct call *call, const char *
         return absent;
     double seconds = lua_tonumber(L, -1);
     if (!(seconds > 0 && seconds <= HTTP_TIMEOUT_MAX_MS / 1000.0))
-        luaL_error(L, "%s: option \"%s\" must be more than 0 and at most %d seconds, got %f", call->function, name,
-                   HTTP_TIMEOUT_MAX_MS / 1000, seconds);
+        luaL_error(L, "%s: option \"%s\" must be more than 0 and at most %d seconds, got %f", call->function,
+                   name, HTTP_TIMEOUT_MAX_MS / 1000, seconds);
     lua_pop(L, 1);
     return (uint64_t)ceil(seconds * 1000);
 }
@@ -259,8 +265,10 @@ static void read_max_body(lua_State *L, struct call *call)
     } else {
         lua_Integer given = lua_type(L, -1) == LUA_TNUMBER ? lua_tointegerx(L, -1, &integral) : 0;
         if (!integral || given < 0)
-            luaL_error(L, "%s: option \"maxBody\" must be a whole number of bytes or a text such as \"64MiB\", got %s",
-                       call->function, integral ? "a negative number" : luaL_typename(L, -1));
+            luaL_error(
+                L,
+                "%s: option \"maxBody\" must be a whole number of bytes or a text such as \"64MiB\", got %s",
+                call->function, integral ? "a negative number" : luaL_typename(L, -1));
         bytes = (uint64_t)given;
     }
     if (bytes > HTTP_MAX_BODY_LIMIT)
@@ -281,8 +289,8 @@ static void read_redirects(lua_State *L, struct call *call)
     } else if (integral && given >= 0 && given <= HTTP_MAX_REDIRECTS_LIMIT) {
         call->request.max_redirects = (unsigned)given;
     } else {
-        luaL_error(L, "%s: option \"redirects\" must be a whole number from 0 to %d, or \"error\"", call->function,
-                   HTTP_MAX_REDIRECTS_LIMIT);
+        luaL_error(L, "%s: option \"redirects\" must be a whole number from 0 to %d, or \"error\"",
+                   call->function, HTTP_MAX_REDIRECTS_LIMIT);
     }
     lua_pop(L, 1);
 }
@@ -310,7 +318,8 @@ static void read_auth(lua_State *L, struct call *call)
     bool bearer = call->request.bearer.text != NULL;
     bool basic = call->request.user.text != NULL || call->request.password.text != NULL;
     if (bearer == basic)
-        luaL_error(L, "%s: option \"auth\" must be either { user = , password = } or { bearer = }", call->function);
+        luaL_error(L, "%s: option \"auth\" must be either { user = , password = } or { bearer = }",
+                   call->function);
     if (basic && call->request.user.text == NULL)
         luaL_error(L, "%s: option \"auth\" has a password but no user", call->function);
     lua_pop(L, 1);
@@ -326,7 +335,8 @@ static const char *read_body(lua_State *L, struct call *call)
             continue;
         lua_pop(L, 1);
         if (given != NULL)
-            luaL_error(L, "%s: options \"%s\" and \"%s\" exclude each other", call->function, given, bodies[i]);
+            luaL_error(L, "%s: options \"%s\" and \"%s\" exclude each other", call->function, given,
+                       bodies[i]);
         given = bodies[i];
     }
     if (given == NULL)
@@ -360,7 +370,8 @@ static const char *read_body(lua_State *L, struct call *call)
 static bool has_field(const struct http_field *fields, size_t count, const char *name)
 {
     for (size_t i = 0; i < count; i++)
-        if (fields[i].name.len == strlen(name) && strncasecmp(fields[i].name.text, name, fields[i].name.len) == 0)
+        if (fields[i].name.len == strlen(name) &&
+            strncasecmp(fields[i].name.text, name, fields[i].name.len) == 0)
             return true;
     return false;
 }
@@ -521,11 +532,14 @@ static int call_over(lua_State *L, int status, lua_KContext ctx)
     (void)ctx;
     struct call *call = lua_touserdata(L, CALL_BOX);
     if (call->response == NULL)
-        return script_raise(L, "HttpError", http_error_code(call->error), "%s: %s", call->function, call->message);
+        return script_raise(L, "HttpError", http_error_code(call->error), "%s: %s", call->function,
+                            call->message);
     if (call->refuse_redirect && is_redirect(call->response)) {
         push_shown_url(L, call->response->url, strlen(call->response->url));
-        return script_raise(L, "HttpError", "redirect", "%s: %s answers with a redirect (%d), which redirects = \"error\" "
-                            "refuses", call->function, lua_tostring(L, -1), call->response->status);
+        return script_raise(L, "HttpError", "redirect",
+                            "%s: %s answers with a redirect (%d), which redirects = \"error\" "
+                            "refuses",
+                            call->function, lua_tostring(L, -1), call->response->status);
     }
     push_response(L, call);
     return 1;
@@ -571,10 +585,11 @@ static int send_call(lua_State *L, int status, lua_KContext ctx)
     struct call *call = lua_touserdata(L, CALL_BOX);
     struct err err;
     lua_settop(L, SENDING_TOP);
-    struct http_client *client =
-        call->host->http != NULL ? call->host->http(call->host->ctx, &err)
-                                 : (err_set(&err, ERR_DENIED, "requests cannot be sent from here"), NULL);
-    if (client == NULL || http_client_send(client, &call->request, call_done, call, &call->handle, &err) != ERR_NONE)
+    struct http_client *client = call->host->http != NULL
+                                     ? call->host->http(call->host->ctx, &err)
+                                     : (err_set(&err, ERR_DENIED, "requests cannot be sent from here"), NULL);
+    if (client == NULL ||
+        http_client_send(client, &call->request, call_done, call, &call->handle, &err) != ERR_NONE)
         return luaL_error(L, "%s: %s", call->function, err.message);
     buf_free(&call->body);
     buf_free(&call->url);
@@ -698,7 +713,8 @@ static int response_json(lua_State *L)
     else if (json_decode(L, body, len, &err) == ERR_NONE)
         return 1;
     push_response_url(L);
-    return script_raise(L, "HttpError", "json", "the body from %s is not JSON: %s", lua_tostring(L, -1), err.message);
+    return script_raise(L, "HttpError", "json", "the body from %s is not JSON: %s", lua_tostring(L, -1),
+                        err.message);
 }
 
 /* Reads digits; false unless there are 1 to most of them. */
@@ -744,8 +760,9 @@ static bool parse_http_date(const char *at, size_t len, int64_t *ms)
             at++;
         }
     }
-    if (time.month == 0 || time.year < 0 || time.day < 1 || time.day > iso_days_in_month(time.year, time.month) ||
-        time.hour > 23 || time.minute > 59 || time.second > 60)
+    if (time.month == 0 || time.year < 0 || time.day < 1 ||
+        time.day > iso_days_in_month(time.year, time.month) || time.hour > 23 || time.minute > 59 ||
+        time.second > 60)
         return false;
     if (time.second == 60)
         time.second = 59;
@@ -783,18 +800,42 @@ static const char *reason_phrase(int status)
         int status;
         const char *phrase;
     } phrases[] = {
-        {300, "Multiple Choices"},   {301, "Moved Permanently"},    {302, "Found"},
-        {303, "See Other"},          {304, "Not Modified"},         {307, "Temporary Redirect"},
-        {308, "Permanent Redirect"}, {400, "Bad Request"},          {401, "Unauthorized"},
-        {402, "Payment Required"},   {403, "Forbidden"},            {404, "Not Found"},
-        {405, "Method Not Allowed"}, {406, "Not Acceptable"},       {408, "Request Timeout"},
-        {409, "Conflict"},           {410, "Gone"},                 {411, "Length Required"},
-        {412, "Precondition Failed"}, {413, "Content Too Large"},   {414, "URI Too Long"},
-        {415, "Unsupported Media Type"}, {416, "Range Not Satisfiable"}, {418, "I'm a teapot"},
-        {421, "Misdirected Request"}, {422, "Unprocessable Content"}, {423, "Locked"},
-        {425, "Too Early"},          {426, "Upgrade Required"},     {428, "Precondition Required"},
-        {429, "Too Many Requests"},  {451, "Unavailable For Legal Reasons"}, {500, "Internal Server Error"},
-        {501, "Not Implemented"},    {502, "Bad Gateway"},          {503, "Service Unavailable"},
+        {300, "Multiple Choices"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {303, "See Other"},
+        {304, "Not Modified"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {402, "Payment Required"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {411, "Length Required"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {416, "Range Not Satisfiable"},
+        {418, "I'm a teapot"},
+        {421, "Misdirected Request"},
+        {422, "Unprocessable Content"},
+        {423, "Locked"},
+        {425, "Too Early"},
+        {426, "Upgrade Required"},
+        {428, "Precondition Required"},
+        {429, "Too Many Requests"},
+        {451, "Unavailable For Legal Reasons"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
         {504, "Gateway Timeout"},
     };
     for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++)
@@ -847,8 +888,8 @@ static void push_status_message(lua_State *L, int status)
     memcpy(text, buf_text(&shown), shown_len);
     text[shown_len] = '\0';
     buf_free(&shown);
-    lua_pushfstring(L, "%s %s: %d%s%s%s%s", lua_tostring(L, -3), lua_tostring(L, -2), status, phrase != NULL ? " " : "",
-                    phrase != NULL ? phrase : "", shown_len > 0 ? ": " : "", text);
+    lua_pushfstring(L, "%s %s: %d%s%s%s%s", lua_tostring(L, -3), lua_tostring(L, -2), status,
+                    phrase != NULL ? " " : "", phrase != NULL ? phrase : "", shown_len > 0 ? ": " : "", text);
 }
 
 static int response_raise(lua_State *L)
@@ -869,7 +910,8 @@ static int response_raise(lua_State *L)
     const char *message = lua_tolstring(L, -1, &len);
     char code[16];
     snprintf(code, sizeof code, "%d", status);
-    script_push_error(L, limited ? "RateLimitError" : "HttpError", limited ? code : "http_status", message, len);
+    script_push_error(L, limited ? "RateLimitError" : "HttpError", limited ? code : "http_status", message,
+                      len);
     lua_pushinteger(L, status);
     lua_setfield(L, -2, "status");
     if (limited && seconds >= 0) {
@@ -883,12 +925,14 @@ static int response_raise(lua_State *L)
 
 static int response_tostring(lua_State *L)
 {
-    check_response(L, "raise");
-    lua_getfield(L, 1, "status");
+    check_response(L, "json");
     size_t len = 0;
-    push_text(L, "method", "GET", &len);
+    const char *method = push_text(L, "method", "GET", &len);
     push_response_url(L);
-    lua_pushfstring(L, "%s %s: %s", lua_tostring(L, -2), lua_tostring(L, -1), luaL_tolstring(L, -3, NULL));
+    const char *url = lua_tostring(L, -1);
+    lua_pushliteral(L, "status");
+    lua_rawget(L, 1);
+    lua_pushfstring(L, "%s %s: %d", method, url, (int)lua_tointeger(L, -1));
     return 1;
 }
 
@@ -897,7 +941,8 @@ static int response_tostring(lua_State *L)
 static void make_metatables(lua_State *L)
 {
     static const luaL_Reg closers[] = {{"__gc", call_release}, {"__close", call_release}, {NULL, NULL}};
-    static const luaL_Reg response_methods[] = {{"json", response_json}, {"raise", response_raise}, {NULL, NULL}};
+    static const luaL_Reg response_methods[] = {
+        {"json", response_json}, {"raise", response_raise}, {NULL, NULL}};
     luaL_newmetatable(L, CALL);
     luaL_setfuncs(L, closers, 0);
     luaL_newmetatable(L, RESPONSE);

@@ -98,9 +98,10 @@ static int coroutine_resume(lua_State *L)
     return resume_results(L, outcome);
 }
 
-static int close_thread(lua_State *L, lua_State *co)
+int coroutine_reset(struct isolate *isolate, lua_State *co)
 {
-    struct isolate *isolate = isolate_of(L);
+    if ((*(uintptr_t *)lua_getextraspace(co) & ISOLATE_STOPPED) != 0)
+        return lua_status(co);
     isolate->no_wait++;
     int status = lua_resetthread(co);
     isolate->no_wait--;
@@ -113,7 +114,7 @@ static int wrap_results(lua_State *L, lua_State *co, int outcome)
         return outcome;
     int status = lua_status(co);
     if (status != LUA_OK && status != LUA_YIELD) { /* failed inside: close what it left open */
-        close_thread(L, co);
+        coroutine_reset(isolate_of(L), co);
         lua_settop(co, 0);
     }
     if (lua_type(L, -1) == LUA_TSTRING) {
@@ -148,7 +149,7 @@ static int coroutine_create(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_State *co = lua_newthread(L);
-    set_parked(co, false);
+    *(uintptr_t *)lua_getextraspace(co) = (uintptr_t)isolate_of(L);
     lua_pushvalue(L, 1);
     lua_xmove(L, co, 1);
     return 1;
@@ -197,7 +198,7 @@ static int coroutine_close(lua_State *L)
     const char *status = status_of(L, co);
     if (status[0] != 's' && status[0] != 'd')
         return luaL_error(L, "cannot close a %s coroutine", status);
-    if (close_thread(L, co) == LUA_OK) {
+    if (coroutine_reset(isolate_of(L), co) == LUA_OK) {
         lua_pushboolean(L, 1);
         return 1;
     }

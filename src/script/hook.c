@@ -82,6 +82,7 @@ static void on_count(lua_State *L, lua_Debug *ar)
     uint64_t slice = check_cpu(isolate);
     const struct stop_reason *stop = hook_stop_reason(isolate);
     if (stop != NULL) {
+        *(uintptr_t *)lua_getextraspace(L) |= ISOLATE_STOPPED;
         raise_stop(L, stop);
         return;
     }

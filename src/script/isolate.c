@@ -99,7 +99,7 @@ lua_State *isolate_state(struct isolate *isolate)
 
 struct isolate *isolate_of(lua_State *L)
 {
-    return (struct isolate *)(*(uintptr_t *)lua_getextraspace(L) & ~ISOLATE_PARKED);
+    return (struct isolate *)(*(uintptr_t *)lua_getextraspace(L) & ~(ISOLATE_PARKED | ISOLATE_STOPPED));
 }
 
 const struct isolate_host *isolate_host(struct isolate *isolate)
@@ -155,10 +155,15 @@ enum err_code isolate_call(struct isolate *isolate, int nargs, int nresults, str
     isolate->no_wait++;
     int status = lua_pcall(L, nargs, nresults, base);
     isolate->no_wait--;
+    const struct stop_reason *stop = hook_stop_reason(isolate);
     if (outer_budget == NULL)
         hook_slice_end(isolate);
     isolate->call_error = outer_error;
     lua_remove(L, base);
+    if (stop != NULL) { /* also when a pcall held the error to the end */
+        lua_settop(L, base - 1);
+        return script_error_set(error, stop->code, "%s", stop->message);
+    }
     if (status == LUA_OK)
         return ERR_NONE;
     if (status == LUA_ERRMEM)

@@ -73,6 +73,8 @@ void hook_slice_end(struct isolate *isolate);
 void sandbox_install(lua_State *L);
 /* coroutine.c */
 int coroutine_open(lua_State *L);
+/* lua_resetthread where that is safe, within the limits of what runs now. Returns the thread's status. */
+int coroutine_reset(struct isolate *isolate, lua_State *co);
 bool coroutine_parked(lua_State *co);
 /* loader.c: require and load. */
 void loader_install(lua_State *L);
@@ -82,5 +84,8 @@ void task_drop_all(struct isolate *isolate);
 
 /* A thread's extra space holds its isolate; bit 0 says that the thread is parked in a wait of the loop. */
 #define ISOLATE_PARKED ((uintptr_t)1)
+/* Bit 1: the hook has raised a stop in this thread. Lua leaves hooks off in a thread that dies so, thus none of its
+ * code may run any more, not even __close. */
+#define ISOLATE_STOPPED ((uintptr_t)2)
 
 #endif

@@ -67,7 +67,10 @@ static void find_module(lua_State *L, const char *name)
 
 static int script_require(lua_State *L)
 {
-    const char *name = luaL_checkstring(L, 1);
+    size_t len = 0;
+    const char *name = luaL_checklstring(L, 1, &len);
+    if (strlen(name) != len)
+        return luaL_error(L, "\"%s\\0…\" is not a module name: it contains a NUL byte", name);
     lua_settop(L, 1);
     lua_getfield(L, LUA_REGISTRYINDEX, LOADED); /* stack: name, loaded */
     if (lua_getfield(L, 2, name) != LUA_TNIL) {
@@ -98,7 +101,7 @@ static int script_require(lua_State *L)
 static int script_load(lua_State *L)
 {
     bool with_env = lua_gettop(L) >= 4;
-    lua_settop(L, 4);
+    lua_settop(L, with_env ? 4 : 3);
     lua_pushliteral(L, "t");
     lua_replace(L, 3);
     lua_pushvalue(L, lua_upvalueindex(1));

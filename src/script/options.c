@@ -44,7 +44,7 @@ static bool fits(lua_State *L, enum option_type type)
 
 static void refuse_unknown(lua_State *L, const char *name, const struct option_spec *specs, const char *what)
 {
-    const char *names[MAX_OPTIONS];
+    const char *names[MAX_OPTIONS] = {0};
     size_t count = 0;
     for (; specs[count].name != NULL && count < MAX_OPTIONS; count++)
         names[count] = specs[count].name;

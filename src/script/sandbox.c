@@ -98,6 +98,47 @@ static int safe_setmetatable(lua_State *L)
     return 1;
 }
 
+/* A message handler runs while the error is being raised; when the hook raises it, with hooks off, so that no limit
+ * would hold in it. So what stops a script passes by its handlers. Upvalue 1 is the script's handler. */
+static int guarded_handler(lua_State *L)
+{
+    if (hook_stop_reason(isolate_of(L)) != NULL)
+        return 1;
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+static int xpcall_over(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)ctx;
+    /* stack: false, handler, results; or false, handler, error */
+    if (status != LUA_OK && status != LUA_YIELD) {
+        lua_pushboolean(L, 0);
+        lua_insert(L, -2);
+        return 2;
+    }
+    lua_pushboolean(L, 1);
+    lua_replace(L, 2);
+    return lua_gettop(L) - 1;
+}
+
+static int safe_xpcall(lua_State *L)
+{
+    int count = lua_gettop(L); /* function, handler, arguments */
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_pushvalue(L, 2);
+    lua_pushcclosure(L, guarded_handler, 1);
+    lua_pushvalue(L, 1);
+    lua_pushnil(L);
+    lua_replace(L, 1);
+    lua_remove(L, 2);
+    lua_rotate(L, 2, 2); /* stack: nil, handler, function, arguments */
+    return xpcall_over(L, lua_pcallk(L, count - 2, LUA_MULTRET, 2, 0, xpcall_over), 0);
+}
+
 static int safe_collectgarbage(lua_State *L)
 {
     const char *option = luaL_optstring(L, 1, "collect");
@@ -188,6 +229,7 @@ void sandbox_install(lua_State *L)
     lua_setglobal(L, LUA_COLIBNAME);
 
     lua_register(L, "setmetatable", safe_setmetatable);
+    lua_register(L, "xpcall", safe_xpcall);
     lua_register(L, "collectgarbage", safe_collectgarbage);
     lua_register(L, "print", print_line);
     lua_pushnil(L);

@@ -111,6 +111,10 @@ void script_error_capture(struct script_error *error, lua_State *from)
     if (lua_type(from, value) == LUA_TSTRING) {
         size_t len = 0;
         const char *text = lua_tolstring(from, value, &len);
+        if (isolate_of(from)->memory_refused && strstr(text, "not enough memory") != NULL) {
+            script_error_memory(error, isolate_of(from)); /* Lua's own text, passed on by a coroutine or by error() */
+            return;
+        }
         error->message = copy_text(text, len);
     } else if (lua_istable(from, value)) {
         copy_field(from, value, "name", error->name, sizeof error->name);

@@ -127,6 +127,7 @@ static int make_thread(lua_State *L)
     lua_State **co = lua_touserdata(L, 1);
     int *ref = lua_touserdata(L, 2);
     *co = lua_newthread(L);
+    *(uintptr_t *)lua_getextraspace(*co) = (uintptr_t)isolate_of(L); /* a new thread has the main thread's flags */
     *ref = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
 }
@@ -253,11 +254,9 @@ static void finish(struct task *task, int status)
         }
         /* Pending to-be-closed variables run now, within the task's budget. */
         isolate->current = task;
-        isolate->no_wait++;
         hook_slice_begin(isolate, &task->root->budget);
-        lua_resetthread(task->co);
+        coroutine_reset(isolate, task->co);
         hook_slice_end(isolate);
-        isolate->no_wait--;
         isolate->current = NULL;
         task->done(task, task->done_ctx, task->co, &error);
     }
@@ -287,7 +286,10 @@ static void run(struct task *task)
     task->nargs = 0;
     isolate->current = task;
     isolate->loop_yield = false;
-    hook_install(task->co);
+    if (stop_reason(task) != NULL)
+        hook_arm_stop(task->co);
+    else
+        hook_install(task->co);
     hook_slice_begin(isolate, &task->root->budget);
     int status = lua_resume(task->co, NULL, nargs, &results);
     hook_slice_end(isolate);

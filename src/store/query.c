@@ -50,3 +50,57 @@ enum err_code store_query(const char *folder, const char *sql, const struct quer
     db->driver->close(db);
     return code;
 }
+
+/* A text as an SQL literal. */
+static void add_literal(struct buf *sql, const char *text)
+{
+    buf_addc(sql, '\'');
+    for (; *text != '\0'; text++) {
+        if (*text == '\'')
+            buf_addc(sql, '\'');
+        buf_addc(sql, *text);
+    }
+    buf_addc(sql, '\'');
+}
+
+enum err_code store_list_sql(struct store *store, struct buf *out, struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    enum err_code code = store_prepare(store, &stmt, "SELECT key, title, table_name FROM _workers_databases ORDER BY key", err);
+    if (code != ERR_NONE)
+        return code;
+    enum db_step step;
+    while ((step = DRIVER(store)->step(stmt, err)) == DB_ROW) {
+        size_t len = 0;
+        char quoted[2100];
+        buf_adds(out, out->len > 0 ? " UNION ALL SELECT " : "SELECT ");
+        add_literal(out, DRIVER(store)->column_text(stmt, 0, &len));
+        buf_adds(out, " AS database, ");
+        add_literal(out, DRIVER(store)->column_text(stmt, 1, &len));
+        buf_adds(out, " AS title, ");
+        const char *table = DRIVER(store)->column_text(stmt, 2, &len);
+        add_literal(out, table);
+        buf_addf(out, " AS \"table\", (SELECT count(*) FROM %s) AS rows", db_quote(table, quoted, sizeof quoted));
+    }
+    DRIVER(store)->finalize(stmt);
+    return step == DB_FAILED ? err->code : buf_status(out, "the query", err);
+}
+
+enum err_code store_table_name(struct store *store, const char *database, char *out, size_t size, struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    enum err_code code = store_prepare(store, &stmt, "SELECT table_name FROM _workers_databases WHERE key = ?1", err);
+    if (code != ERR_NONE)
+        return code;
+    bind_str(stmt, 1, database);
+    enum db_step step = DRIVER(store)->step(stmt, err);
+    size_t len = 0;
+    if (step == DB_ROW)
+        snprintf(out, size, "%s", DRIVER(store)->column_text(stmt, 0, &len));
+    else if (step == DB_DONE)
+        code = err_set(err, ERR_NOT_FOUND, "there is no database \"%s\": workers db list shows them", database);
+    else
+        code = err->code;
+    DRIVER(store)->finalize(stmt);
+    return code;
+}

@@ -208,4 +208,9 @@ struct query_sink {
 /* Runs one statement on a connection of its own that cannot write. */
 enum err_code store_query(const char *folder, const char *sql, const struct query_sink *sink, struct err *err) MUST_CHECK;
 
+/* A query that lists databases with their tables and row counts; empty when there are none. */
+enum err_code store_list_sql(struct store *store, struct buf *out, struct err *err) MUST_CHECK;
+/* The table of a database, by its key. */
+enum err_code store_table_name(struct store *store, const char *database, char *out, size_t size, struct err *err) MUST_CHECK;
+
 #endif

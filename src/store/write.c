@@ -407,10 +407,11 @@ static enum err_code write_delete(struct store *store, struct table *table, cons
 
 /* ---- the page ---- */
 
-static void end_page(struct store *store)
+static void end_page(struct store *store, bool keep_touched)
 {
     for (size_t i = 0; i < store->worker->database_count; i++) {
-        store->touched[i].count = 0;
+        if (!keep_touched)
+            store->touched[i].count = 0;
         /* Ids are read again at the next insert: another process may take some meanwhile. */
         store->tables[i].next_id = 0;
         store->tables[i].next_id_dirty = false;
@@ -423,7 +424,7 @@ void store_page_abort(struct store *store)
     if (!store->in_page)
         return;
     DRIVER(store)->rollback(store->db);
-    end_page(store);
+    end_page(store, false);
 }
 
 static enum err_code check_fence(struct store *store, const struct sync_lease *lease, struct err *err)
@@ -599,11 +600,17 @@ enum err_code store_page_end(struct store *store, const struct capability *sync,
             code = write_counts(store, lease, end, err);
     }
     *counts = store->counts;
-    if (code != ERR_NONE || store->preview) {
+    if (code != ERR_NONE) {
         store_page_abort(store);
         return code;
     }
+    if (store->preview) {
+        /* Nothing of a preview is kept but the rows it has seen, for the sweep at its end. */
+        DRIVER(store)->rollback(store->db);
+        end_page(store, end->has_more);
+        return ERR_NONE;
+    }
     code = DRIVER(store)->commit(store->db, err);
-    end_page(store);
+    end_page(store, false);
     return code;
 }

@@ -1,3 +1,4 @@
+local fs = require "workers.fs"
 local http = require "workers.http"
 local tap = require "tap"
 local testing = require "testing"
@@ -184,23 +185,28 @@ test("siblings that have not begun are stopped as well", function()
   tap.truthy(testing.now() - before < 5000, "nobody waited for the sleepers")
 end)
 
-test("<close> runs in branches that are stopped", function()
-  local closed = {}
+test("files are closed in branches that are stopped", function()
+  testing.file("lines.txt", "a\nb\n")
+  local before, closed = testing.openFiles(), {}
   pcall(workers.all, {
     function()
       local _ <close> = setmetatable({}, {
         __close = function()
-          closed[#closed + 1] = "a"
+          closed[1] = "a script that must stop runs no further, not even to close"
         end,
       })
-      workers.sleep(60)
+      for _ in fs.lines "lines.txt" do
+        workers.sleep(60)
+      end
     end,
     function()
       workers.sleep(0.001)
+      equal(testing.openFiles(), before + 1)
       error "x"
     end,
   })
-  equal(closed, { "a" })
+  equal(testing.openFiles(), before)
+  equal(closed, {})
 end)
 
 test("pcall, xpcall and error pass through waits", function()

@@ -1,10 +1,10 @@
-/* Runs Lua test files, each in an isolate of its own on a loop of its own, as scripts run in the program: on the event
- * loop, with all modules, under limits. Prints TAP and, last, "N passed, N failed".
+/* Runs Lua test files, each in an isolate of its own on a loop of its own, as scripts run in the program: on
+ * the event loop, with all modules, under limits. Prints TAP and, last, "N passed, N failed".
  *
  *     run_lua_tests FILE...
  *
- * A file ends with "return tap.run" (tap.lua). It fails as a whole when it leaves a task, a request or a handle of the
- * loop behind. The module "testing" gives tests what scripts do not have. */
+ * A file ends with "return tap.run" (tap.lua). It fails as a whole when it leaves a task, a request or a
+ * handle of the loop behind. The module "testing" gives tests what scripts do not have. */
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -142,7 +142,8 @@ static void slot_comes(uv_timer_t *timer)
     task_wake(task);
 }
 
-static enum err_code host_pacer_wait(void *ctx, const char *pacer, struct task *task, void **op, struct err *err)
+static enum err_code host_pacer_wait(void *ctx, const char *pacer, struct task *task, void **op,
+                                     struct err *err)
 {
     struct host *host = ctx;
     if (strcmp(pacer, "broken") == 0)
@@ -190,11 +191,12 @@ static enum err_code host_read_path(void *ctx, const char *path, char *resolved,
     if (len < 0 || (size_t)len >= sizeof full)
         return err_set(err, ERR_INVALID, "the path is too long");
     if (realpath(full, real) == NULL)
-        return err_set(err, errno == ENOENT || errno == ENOTDIR ? ERR_NOT_FOUND : ERR_IO, "cannot read %s: %s", path,
-                       strerror(errno));
+        return err_set(err, errno == ENOENT || errno == ENOTDIR ? ERR_NOT_FOUND : ERR_IO,
+                       "cannot read %s: %s", path, strerror(errno));
     size_t root = strlen(host->folder);
     if (strncmp(real, host->folder, root) != 0 || (real[root] != '/' && real[root] != '\0'))
-        return err_set(err, ERR_DENIED, "%s may not be read: add it to permissions.read in workers.yaml", path);
+        return err_set(err, ERR_DENIED, "%s may not be read: add it to permissions.read in workers.yaml",
+                       path);
     snprintf(resolved, size, "%s", real);
     return ERR_NONE;
 }
@@ -377,11 +379,12 @@ static int testing_collect(lua_State *L)
     return 1;
 }
 
-/* date(seconds): the moment that many seconds from now as HTTP writes it; with a second argument "rfc850" or "asctime",
- * as it was written before. */
+/* date(seconds): the moment that many seconds from now as HTTP writes it; with a second argument "rfc850" or
+ * "asctime", as it was written before. */
 static int testing_http_date(lua_State *L)
 {
-    static const char *const formats[] = {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"};
+    static const char *const formats[] = {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT",
+                                          "%a %b %e %H:%M:%S %Y"};
     static const char *const names[] = {"imf", "rfc850", "asctime", NULL};
     time_t moment = (time_t)(clock_now_ms() / 1000 + luaL_checkinteger(L, 1));
     char text[64];
@@ -392,6 +395,24 @@ static int testing_http_date(lua_State *L)
     strftime(text, sizeof text, format, gmtime_r(&moment, &parts));
 #pragma GCC diagnostic pop
     lua_pushstring(L, text);
+    return 1;
+}
+
+/* The manifest of what the file has declared, as JSON. */
+static int testing_manifest(lua_State *L)
+{
+    const struct registration *registration = isolate_registry(isolate_of(L));
+    enum { ROOM = 65536 };
+    struct buf out;
+    char *copy = lua_newuserdatauv(L, ROOM, 0); /* first, so that a Lua error cannot lose the buffer */
+    buf_init(&out, ROOM);
+    enum err_code code = worker_manifest(registration->worker, &out);
+    size_t len = out.len < ROOM ? out.len : ROOM;
+    memcpy(copy, buf_text(&out), len);
+    buf_free(&out);
+    if (code != ERR_NONE)
+        return luaL_error(L, "no manifest");
+    lua_pushlstring(L, copy, len);
     return 1;
 }
 
@@ -413,6 +434,7 @@ static int luaopen_testing(lua_State *L)
         {"closedPort", testing_closed_port},
         {"collect", testing_collect},
         {"httpDate", testing_http_date},
+        {"manifest", testing_manifest},
         {NULL, NULL},
     };
     luaL_newlib(L, functions);
@@ -529,7 +551,8 @@ static void run_file(const char *path, int *passed, int *failed)
         printf("not ok - %s: %s\n", path, err.message);
     if (started && isolate_load_main(isolate, &error) != ERR_NONE)
         show_error(path, &error);
-    else if (started && task_start(isolate, isolate_state(isolate), 0, NULL, file_done, &run, NULL, &err) != ERR_NONE)
+    else if (started &&
+             task_start(isolate, isolate_state(isolate), 0, NULL, file_done, &run, NULL, &err) != ERR_NONE)
         printf("not ok - %s: %s\n", path, err.message);
     uv_run(&loop, UV_RUN_DEFAULT);
     *passed += host->passed;

@@ -1,0 +1,105 @@
+/* The command line: one command = one file with one table entry (main.c holds the table).
+ *
+ * Who owns what: a command owns what it opens; cli_project_free releases a project. Results go to stdout, everything else to
+ * stderr. Exit codes: 0 done, 1 the work failed, 2 wrong usage. */
+#ifndef WORKERS_CLI_CLI_H
+#define WORKERS_CLI_CLI_H
+
+#include "base/err.h"
+#include "base/table.h"
+#include "engine/runtime.h"
+#include "worker/config.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+enum { EXIT_DONE = 0, EXIT_FAILED_WORK = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+
+#define CLI_MAX_OPTIONS 16
+#define CLI_MAX_ARGUMENTS 256
+
+struct cli_option {
+    const char *name;  /* "--preview"; NULL ends the list */
+    const char *brief; /* "-d", or NULL */
+    const char *value; /* what it takes, as in "JSON|@FILE|-"; NULL for a flag */
+    const char *help;
+};
+
+struct cli_args {
+    const struct command *command;
+    const char *values[CLI_MAX_OPTIONS]; /* by position in the command's options; "" for a flag that was given */
+    const char *positional[CLI_MAX_ARGUMENTS];
+    int count;
+};
+
+struct command {
+    const char *name;      /* "run", "sync status" */
+    const char *arguments; /* "SCRIPT [KEY]" */
+    const char *summary;   /* one line, for the list */
+    const char *help;      /* paragraphs and examples */
+    const struct cli_option *options;
+    int min_arguments, max_arguments;
+    int (*run)(const struct cli_args *args);
+};
+
+extern const struct command *const cli_commands[]; /* ends with NULL */
+
+extern const struct command cmd_run, cmd_exec, cmd_manifest, cmd_check, cmd_sync_status, cmd_sync_trigger, cmd_sync_pause,
+    cmd_sync_resume, cmd_sync_state_get, cmd_sync_state_set, cmd_sync_state_reset, cmd_capabilities_list,
+    cmd_capabilities_enable, cmd_capabilities_disable, cmd_runs_list, cmd_runs_get, cmd_runs_logs, cmd_db_list, cmd_db_schema,
+    cmd_db_query, cmd_db_export, cmd_db_deleted, cmd_db_restore, cmd_env_set, cmd_env_list, cmd_env_unset, cmd_new,
+    cmd_version, cmd_help;
+
+/* ---- arguments ---- */
+
+/* NULL when the option was not given. */
+const char *cli_value(const struct cli_args *args, const char *option);
+bool cli_flag(const struct cli_args *args, const char *option);
+/* Says what is wrong and where help is; returns EXIT_USAGE. */
+int cli_usage(const struct cli_args *args, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A whole number of at least 0; false when it is none. */
+bool cli_number(const char *text, int64_t *out) MUST_CHECK;
+/* The text of a -d option: JSON itself, @FILE or - for standard input. */
+enum err_code cli_read_data(const char *value, struct buf *out, struct err *err) MUST_CHECK;
+
+/* ---- output ---- */
+
+enum cli_format { FORMAT_TABLE, FORMAT_PLAIN, FORMAT_JSON };
+#define CLI_FORMAT_OPTIONS                                                                                            \
+    {"--plain", NULL, NULL, "tab-separated, without a header"}, {"--json", NULL, NULL, "JSON"}
+enum cli_format cli_format(const struct cli_args *args);
+/* Prints a listing: the table, or the JSON array whose opening bracket and elements are in json. empty is what to say, on
+ * stderr, when there is nothing. Returns the exit code. */
+int cli_print(enum cli_format format, const struct table_printer *table, struct buf *json, const char *empty);
+bool cli_color(FILE *stream);
+int cli_terminal_width(FILE *stream); /* 0 when it is no terminal */
+/* "error: …" on stderr; returns EXIT_FAILED_WORK. */
+int cli_fail(const struct err *err);
+int cli_fail_script(const struct script_error *error);
+void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* "just now", "5 min ago", "2026-11-23 09:12" … for people. out holds 32 bytes. */
+const char *cli_time(int64_t ms, char *out, size_t size);
+const char *cli_duration(uint64_t ms, char *out, size_t size);
+
+/* Runs one capability as workers exec does (cmd_exec.c). args has --data, --json and --stream. */
+int cli_exec(const struct cli_args *args, const char *script, const char *key);
+
+/* ---- the project ---- */
+
+struct cli_project {
+    struct config config;
+    char folder[4096];
+    char script[4096];
+    bool has_file; /* there is a workers.yaml */
+};
+
+/* The project of a script, or of the current folder when script is NULL. */
+enum err_code cli_project_open(const char *script, struct cli_project *out, struct err *err) MUST_CHECK;
+void cli_project_free(struct cli_project *project);
+/* Opens the project's runtime with its .env, and loads the script. Log lines go to sink (NULL: to stderr). */
+enum err_code cli_runtime_open(const struct cli_project *project, log_sink sink, void *ctx, struct runtime **out,
+                               struct script_error *error) MUST_CHECK;
+/* The project's store; ERR_NOT_FOUND says how to make one. */
+enum err_code cli_store_open(const struct cli_project *project, bool create, struct store **out, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,92 @@
+/* workers help [COMMAND], and workers version. */
+#include "cli/cli.h"
+
+#include <string.h>
+
+static void print_command(const struct command *command)
+{
+    printf("%s\n\nUsage: workers %s%s%s%s\n", command->summary, command->name, command->arguments[0] != '\0' ? " " : "",
+           command->arguments, command->options != NULL && command->options[0].name != NULL ? " [options]" : "");
+    if (command->options != NULL && command->options[0].name != NULL) {
+        printf("\nOptions:\n");
+        for (int i = 0; command->options[i].name != NULL; i++) {
+            const struct cli_option *option = &command->options[i];
+            char left[80];
+            snprintf(left, sizeof left, "%s%s%s%s%s", option->brief != NULL ? option->brief : "",
+                     option->brief != NULL ? ", " : "", option->name, option->value != NULL ? " " : "",
+                     option->value != NULL ? option->value : "");
+            printf("  %-30s %s\n", left, option->help);
+        }
+    }
+    printf("\n%s", command->help);
+}
+
+static void print_all(void)
+{
+    printf("workers runs small Lua scripts that sync outside data into databases, give agents tools, and run jobs.\n\n"
+           "Usage: workers COMMAND [arguments] [options]\n\nCommands:\n");
+    for (int i = 0; cli_commands[i] != NULL; i++) {
+        char left[80];
+        snprintf(left, sizeof left, "%s %s", cli_commands[i]->name, cli_commands[i]->arguments);
+        if (strlen(left) > 38)
+            printf("  %s\n  %-38s %s\n", left, "", cli_commands[i]->summary);
+        else
+            printf("  %-38s %s\n", left, cli_commands[i]->summary);
+    }
+    printf("\nExamples:\n"
+           "  workers new demo                     make a project\n"
+           "  workers run src/main.lua             run every sync of a script once\n"
+           "  workers exec sayHello -d '{\"name\":\"World\"}'\n"
+           "  workers help run                     more about one command\n");
+}
+
+static int run_help(const struct cli_args *args)
+{
+    char name[128] = "";
+    if (args->count == 0) {
+        print_all();
+        return EXIT_DONE;
+    }
+    for (int i = 0; i < args->count; i++)
+        snprintf(name + strlen(name), sizeof name - strlen(name), "%s%s", i > 0 ? " " : "", args->positional[i]);
+    bool found = false;
+    size_t len = strlen(name);
+    for (int i = 0; cli_commands[i] != NULL; i++) {
+        if (strcmp(cli_commands[i]->name, name) == 0) {
+            print_command(cli_commands[i]);
+            return EXIT_DONE;
+        }
+    }
+    /* A first word alone lists what begins with it. */
+    for (int i = 0; cli_commands[i] != NULL; i++) {
+        if (strncmp(cli_commands[i]->name, name, len) == 0 && cli_commands[i]->name[len] == ' ') {
+            printf("workers %s %s\n    %s\n", cli_commands[i]->name, cli_commands[i]->arguments, cli_commands[i]->summary);
+            found = true;
+        }
+    }
+    return found ? EXIT_DONE : cli_usage(args, "there is no command \"%s\"", name);
+}
+
+const struct command cmd_help = {
+    .name = "help",
+    .arguments = "[COMMAND]",
+    .summary = "Show all commands, or one of them",
+    .help = "Examples:\n  workers help\n  workers help sync trigger\n",
+    .max_arguments = 3,
+    .run = run_help,
+};
+
+static int run_version(const struct cli_args *args)
+{
+    (void)args;
+    puts("workers " WORKERS_VERSION);
+    return EXIT_DONE;
+}
+
+const struct command cmd_version = {
+    .name = "version",
+    .arguments = "",
+    .summary = "Show the version",
+    .help = "Examples:\n  workers version\n  workers --version\n",
+    .run = run_version,
+};

@@ -1,0 +1,92 @@
+/* workers manifest, workers check. */
+#include "cli/cli.h"
+
+#include "base/json.h"
+
+#include <string.h>
+
+static int print_json(const struct buf *json)
+{
+    struct buf pretty;
+    struct err err;
+    buf_init(&pretty, BUF_UNLIMITED);
+    enum err_code code = json_reindent(buf_text(json), json->len, &pretty, &err);
+    if (code == ERR_NONE)
+        code = buf_status(&pretty, "the manifest", &err);
+    if (code == ERR_NONE)
+        printf("%s\n", buf_text(&pretty));
+    buf_free(&pretty);
+    return code == ERR_NONE ? EXIT_DONE : cli_fail(&err);
+}
+
+static int load(const struct cli_args *args, struct cli_project *project, struct runtime **runtime)
+{
+    struct err err;
+    struct script_error error;
+    if (cli_project_open(args->count > 0 ? args->positional[0] : NULL, project, &err) != ERR_NONE)
+        return cli_fail(&err);
+    script_error_init(&error);
+    if (cli_runtime_open(project, NULL, NULL, runtime, &error) != ERR_NONE) {
+        cli_fail_script(&error);
+        script_error_free(&error);
+        cli_project_free(project);
+        return EXIT_FAILED_WORK;
+    }
+    return EXIT_DONE;
+}
+
+static int run_manifest(const struct cli_args *args)
+{
+    struct cli_project project;
+    struct runtime *runtime = NULL;
+    int result = load(args, &project, &runtime);
+    if (result != EXIT_DONE)
+        return result;
+    struct buf json;
+    struct err err;
+    buf_init(&json, BUF_UNLIMITED);
+    enum err_code code = worker_manifest(runtime->worker, &json);
+    if (code == ERR_NONE)
+        code = buf_status(&json, "the manifest", &err);
+    result = code == ERR_NONE ? print_json(&json) : cli_fail(&err);
+    buf_free(&json);
+    runtime_free(runtime);
+    cli_project_free(&project);
+    return result;
+}
+
+const struct command cmd_manifest = {
+    .name = "manifest",
+    .arguments = "[SCRIPT]",
+    .summary = "Print what a worker declares, as JSON",
+    .help = "Loads the script and prints its databases, pacers and capabilities.\n\n"
+            "Examples:\n  workers manifest\n  workers manifest src/main.lua\n",
+    .max_arguments = 1,
+    .run = run_manifest,
+};
+
+static int run_check(const struct cli_args *args)
+{
+    struct cli_project project;
+    struct runtime *runtime = NULL;
+    int result = load(args, &project, &runtime);
+    if (result != EXIT_DONE)
+        return result;
+    const struct worker *worker = runtime->worker;
+    printf("ok: %zu database%s, %zu pacer%s, %zu capabilit%s\n", worker->database_count,
+           worker->database_count == 1 ? "" : "s", worker->pacer_count, worker->pacer_count == 1 ? "" : "s",
+           worker->capability_count, worker->capability_count == 1 ? "y" : "ies");
+    runtime_free(runtime);
+    cli_project_free(&project);
+    return EXIT_DONE;
+}
+
+const struct command cmd_check = {
+    .name = "check",
+    .arguments = "[SCRIPT]",
+    .summary = "Load and validate a worker without running it",
+    .help = "Reports the first mistake with file and line.\n\n"
+            "Examples:\n  workers check\n  workers check src/main.lua\n",
+    .max_arguments = 1,
+    .run = run_check,
+};

@@ -1,0 +1,299 @@
+/* Calling one capability. Must not write rows or state. */
+#include "engine/call.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "modules/json.h"
+#include "worker/json_schema.h"
+#include "worker/page.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define VALUE_MAX ((size_t)256 * 1024 * 1024)
+#define ERRORS_MAX ((size_t)64 * 1024)
+
+struct call {
+    struct runtime *runtime;
+    const struct capability *capability;
+    call_done_fn done;
+    void *done_ctx;
+    struct execution execution;
+    struct isolate *isolate;
+    struct task *task;
+    char *input;
+    size_t input_len;
+    struct buf value;
+    struct buf errors;
+    struct err err;
+    char *message;
+    char *traceback;
+    struct call_end end;
+};
+
+static void finish(void *ctx)
+{
+    struct call *call = ctx;
+    isolate_close(call->isolate);
+    call->isolate = NULL;
+    call->done(call->done_ctx, call, &call->end);
+}
+
+/* The isolate may be in use below us: it is closed from the loop. */
+static void finish_later(struct call *call)
+{
+    if (scheduler_defer(call->runtime->scheduler, finish, call) != ERR_NONE)
+        finish(call);
+}
+
+static void fail(struct call *call, const char *name, const char *message, const char *traceback)
+{
+    call->end.ok = false;
+    call->end.name = name;
+    call->end.retry_after = -1;
+    mem_free(call->message);
+    mem_free(call->traceback);
+    call->message = runtime_redacted(call->runtime, message != NULL ? message : "unknown error");
+    call->traceback = traceback != NULL ? runtime_redacted(call->runtime, traceback) : NULL;
+    call->end.message = call->message;
+    call->end.traceback = call->traceback;
+}
+
+static const char *execution_error(const struct call *call)
+{
+    return call->capability->kind == CAPABILITY_TOOL ? "ToolExecutionError" : "ExecutionError";
+}
+
+/* ---- results ---- */
+
+static enum err_code encode(struct call *call, lua_State *co, const char *what)
+{
+    enum err_code code = json_encode(co, 1, NULL, &call->value, &call->err);
+    if (code == ERR_NONE)
+        code = buf_status(&call->value, what, &call->err);
+    return code == ERR_NONE ? code : (err_context(&call->err, "%s is not JSON", what), code);
+}
+
+static void tool_result(struct call *call, lua_State *co)
+{
+    const struct capability *tool = call->capability;
+    if (lua_isnil(co, 1)) {
+        lua_pushlightuserdata(co, NULL); /* no result is null */
+        lua_replace(co, 1);
+    }
+    if (tool->output_schema != NULL &&
+        json_schema_validate(tool->output_schema, co, 1, &call->errors) != ERR_NONE) {
+        fail(call, "InvalidToolOutputError", buf_text(&call->errors), NULL);
+        return;
+    }
+    if (encode(call, co, "the tool's result") != ERR_NONE)
+        fail(call, "InvalidToolOutputError", call->err.message, NULL);
+}
+
+/* The changes are checked as they would be before they are written; each gets its database's key, as the platform adds it. */
+static void sync_result(struct call *call, lua_State *co)
+{
+    struct page page;
+    struct page_result read;
+    const struct worker *worker = call->runtime->worker;
+    page_init(&page);
+    enum err_code code =
+        page_read_result(co, 1, (size_t)call->runtime->options.config->limits.state_bytes, &read, &call->err);
+    if (code == ERR_NONE)
+        code = page_read_changes(co, read.changes_index, 0, read.change_count, worker, call->capability->database, &page,
+                                 &call->err);
+    if (code == ERR_NONE) {
+        buf_adds(&call->value, "{\"changes\":[");
+        for (size_t i = 0; i < read.change_count && code == ERR_NONE; i++) {
+            struct buf change;
+            buf_init(&change, VALUE_MAX);
+            lua_rawgeti(co, read.changes_index, (lua_Integer)i + 1);
+            code = json_encode(co, -1, NULL, &change, &call->err);
+            lua_pop(co, 1);
+            if (change.len > 0)
+                change.len--; /* the closing brace */
+            buf_addf(&call->value, "%s", i > 0 ? "," : "");
+            buf_add(&call->value, buf_text(&change), change.len);
+            if (code == ERR_NONE && memmem(buf_text(&change), change.len, "\"targetDatabaseKey\"", 19) == NULL) {
+                buf_adds(&call->value, ",\"targetDatabaseKey\":");
+                json_write_text(&call->value, worker->databases[page.changes[i].database].key);
+            }
+            buf_addc(&call->value, '}');
+            buf_free(&change);
+        }
+        buf_addf(&call->value, "],\"hasMore\":%s", read.has_more ? "true" : "false");
+        if (read.has_state) {
+            buf_adds(&call->value, ",\"nextState\":");
+            buf_add(&call->value, buf_text(&read.next_state), read.next_state.len);
+        }
+        buf_addc(&call->value, '}');
+    }
+    if (code == ERR_NONE)
+        code = buf_status(&call->value, "the result", &call->err);
+    buf_free(&read.next_state);
+    page_free(&page);
+    if (code != ERR_NONE)
+        fail(call, "ExecutionError", call->err.message, NULL);
+}
+
+static void executed(struct task *task, void *ctx, lua_State *co, const struct script_error *error)
+{
+    struct call *call = ctx;
+    (void)task;
+    call->task = NULL;
+    if (error != NULL) {
+        fail(call, error->rate_limited && call->capability->kind == CAPABILITY_SYNC ? "RateLimitError" : execution_error(call),
+             error->message, error->traceback);
+        call->end.retry_after = error->retry_after;
+        finish_later(call);
+        return;
+    }
+    lua_settop(co, 1);
+    call->end.ok = true;
+    if (!lua_checkstack(co, 32))
+        fail(call, execution_error(call), "out of memory", NULL);
+    else if (call->capability->kind == CAPABILITY_TOOL)
+        tool_result(call, co);
+    else if (call->capability->kind == CAPABILITY_SYNC)
+        sync_result(call, co);
+    else if (call->capability->kind == CAPABILITY_JOB && !lua_isnil(co, 1)) {
+        if (encode(call, co, "the job's result") != ERR_NONE)
+            fail(call, execution_error(call), call->err.message, NULL);
+    } else {
+        buf_adds(&call->value, "{\"status\":\"success\"}");
+    }
+    call->end.value = buf_text(&call->value);
+    call->end.value_len = call->value.len;
+    finish_later(call);
+}
+
+/* ---- input ---- */
+
+static const char *default_input(enum capability_kind kind)
+{
+    switch (kind) {
+    case CAPABILITY_TOOL:
+    case CAPABILITY_SYNC: return "{}";
+    case CAPABILITY_WEBHOOK: return "[]";
+    default: return "null";
+    }
+}
+
+/* Pushes the argument of execute and the context. */
+static int push_arguments(lua_State *L)
+{
+    struct call *call = lua_touserdata(L, 1);
+    if (json_decode(L, call->input, call->input_len, &call->err) != ERR_NONE)
+        return luaL_error(L, "%s", call->err.message);
+    switch (call->capability->kind) {
+    case CAPABILITY_SYNC:
+        if (!lua_istable(L, -1))
+            return luaL_error(L, "a sync takes an object {\"state\": …}");
+        lua_getfield(L, -1, "state");
+        if (lua_touserdata(L, -1) == NULL && lua_islightuserdata(L, -1))
+            lua_pushnil(L);
+        break;
+    case CAPABILITY_WEBHOOK:
+        if (!json_is_array(L, -1))
+            return luaL_error(L, "a webhook takes an array of events [{\"deliveryId\": …, \"body\": …}]");
+        break;
+    case CAPABILITY_AUTOMATION:
+    case CAPABILITY_JOB:
+        if (lua_islightuserdata(L, -1))
+            lua_pushnil(L);
+        break;
+    case CAPABILITY_TOOL: break;
+    }
+    lua_createtable(L, 0, 2);
+    lua_pushstring(L, call->capability->key);
+    lua_setfield(L, -2, "key");
+    if (call->execution.run_id[0] != '\0') {
+        lua_pushstring(L, call->execution.run_id);
+        lua_setfield(L, -2, "runId");
+    }
+    return 2;
+}
+
+static void begin(void *ctx)
+{
+    struct call *call = ctx;
+    struct script_error error;
+    script_error_init(&error);
+    enum err_code code = execution_open(&call->execution, &call->isolate, &error);
+    lua_State *L = code == ERR_NONE ? isolate_state(call->isolate) : NULL;
+    if (code == ERR_NONE && !modules_push_function(call->isolate, call->capability->key, "execute"))
+        code = script_error_set(&error, ERR_SCRIPT, "the script no longer declares \"%s\"", call->capability->key);
+    if (code != ERR_NONE) {
+        fail(call, execution_error(call), error.message, error.traceback);
+        script_error_free(&error);
+        finish(call);
+        return;
+    }
+    lua_pushcfunction(L, push_arguments);
+    lua_pushlightuserdata(L, call);
+    if (isolate_call(call->isolate, 1, 2, &error) != ERR_NONE) {
+        bool tool = call->capability->kind == CAPABILITY_TOOL;
+        fail(call, tool ? "InvalidToolInputError" : "ExecutionError", error.message, NULL);
+    } else if (call->capability->kind == CAPABILITY_TOOL &&
+               json_schema_validate(call->capability->input_schema, L, -2, &call->errors) != ERR_NONE) {
+        fail(call, "InvalidToolInputError", buf_text(&call->errors), NULL);
+    } else if (task_start(call->isolate, L, 2, NULL, executed, call, &call->task, &call->err) != ERR_NONE) {
+        fail(call, execution_error(call), call->err.message, NULL);
+    } else {
+        script_error_free(&error);
+        return;
+    }
+    script_error_free(&error);
+    finish(call);
+}
+
+enum err_code call_start(struct runtime *runtime, const struct capability *capability, const char *input, size_t input_len,
+                         call_done_fn done, void *ctx, struct call **out, struct err *err)
+{
+    struct call *call = mem_zalloc(sizeof *call);
+    if (call == NULL)
+        return err_nomem(err);
+    call->runtime = runtime;
+    call->capability = capability;
+    call->done = done;
+    call->done_ctx = ctx;
+    call->end.retry_after = -1;
+    execution_init(&call->execution, runtime, capability->key);
+    buf_init(&call->value, VALUE_MAX);
+    buf_init(&call->errors, ERRORS_MAX);
+    if (input_len == 0) {
+        input = default_input(capability->kind);
+        input_len = strlen(input);
+    }
+    call->input = mem_strndup(input, input_len);
+    call->input_len = input_len;
+    if (call->input == NULL || scheduler_defer(runtime->scheduler, begin, call) != ERR_NONE) {
+        call_free(call);
+        return err_nomem(err);
+    }
+    *out = call;
+    return ERR_NONE;
+}
+
+void call_stop(struct call *call)
+{
+    if (call->task != NULL)
+        task_stop(call->task, ERR_CANCELLED, "stopped");
+}
+
+void call_free(struct call *call)
+{
+    if (call == NULL)
+        return;
+    buf_free(&call->value);
+    buf_free(&call->errors);
+    mem_free(call->input);
+    mem_free(call->message);
+    mem_free(call->traceback);
+    mem_free(call);
+}
+
+struct execution *call_execution(struct call *call)
+{
+    return &call->execution;
+}

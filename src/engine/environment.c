@@ -1,0 +1,134 @@
+/* Environment variables as scripts see them: the process's own, then .env, then the sealed secrets. */
+#include "engine/runtime.h"
+
+#include "base/mem.h"
+#include "worker/dotenv.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+struct variable {
+    char *name;
+    char *value;
+    struct variable *next;
+};
+
+struct environment {
+    struct runtime *runtime;
+    struct dotenv file;       /* .env */
+    struct variable *secrets; /* from the store, read when first needed */
+    bool secrets_read;
+};
+
+struct environment *environment_new(struct runtime *runtime)
+{
+    struct environment *environment = mem_need(sizeof *environment);
+    environment->runtime = runtime;
+    return environment;
+}
+
+static void free_list(struct variable *variable)
+{
+    while (variable != NULL) {
+        struct variable *next = variable->next;
+        mem_free(variable->name);
+        mem_free(variable->value);
+        mem_free(variable);
+        variable = next;
+    }
+}
+
+void environment_free(struct environment *environment)
+{
+    if (environment == NULL)
+        return;
+    dotenv_free(&environment->file);
+    free_list(environment->secrets);
+    mem_free(environment);
+}
+
+static enum err_code add(struct environment *environment, struct variable **list, const char *name, const char *value,
+                         size_t len)
+{
+    struct variable *variable = mem_need(sizeof *variable);
+    variable->name = mem_need_str(name);
+    variable->value = mem_strndup(value, len);
+    if (variable->value == NULL) {
+        mem_free(variable->name);
+        mem_free(variable);
+        return ERR_NOMEM;
+    }
+    variable->next = *list;
+    *list = variable;
+    redactor_add(environment->runtime->redactor, value, len);
+    return ERR_NONE;
+}
+
+static const char *find(const struct variable *variable, const char *name)
+{
+    for (; variable != NULL; variable = variable->next)
+        if (strcmp(variable->name, name) == 0)
+            return variable->value;
+    return NULL;
+}
+
+enum err_code environment_load_file(struct environment *environment, const char *path, struct err *err)
+{
+    enum err_code code = dotenv_load(path, &environment->file, err);
+    if (code == ERR_NOT_FOUND)
+        return ERR_NONE;
+    for (size_t i = 0; code == ERR_NONE && i < environment->file.count; i++)
+        redactor_add(environment->runtime->redactor, environment->file.entries[i].value,
+                     environment->file.entries[i].value_len);
+    return code;
+}
+
+static enum err_code add_secret(void *ctx, const char *name, int64_t created_ms, const char *value, size_t len)
+{
+    struct environment *environment = ctx;
+    (void)created_ms;
+    return add(environment, &environment->secrets, name, value, len);
+}
+
+/* On a connection of its own: the runtime's store may be at work on another thread. */
+static void read_secrets(struct environment *environment)
+{
+    struct runtime *runtime = environment->runtime;
+    struct store *store = NULL;
+    struct err err;
+    environment->secrets_read = true;
+    if (store_open(runtime->store_folder, false, &store, &err) != ERR_NONE)
+        return;
+    if (store_secrets_each(store, true, add_secret, environment, &err) != ERR_NONE && runtime->options.log != NULL)
+        runtime->options.log(runtime->options.log_ctx, NULL, NULL, "error", err.message, strlen(err.message));
+    store_close(store);
+}
+
+static bool names_a_secret(const char *name)
+{
+    static const char *const words[] = {"KEY", "TOKEN", "SECRET", "PASS", "AUTH", "CREDENTIAL", "COOKIE"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcasestr(name, words[i]) != NULL)
+            return true;
+    return false;
+}
+
+const char *environment_get(struct environment *environment, const char *name)
+{
+    if (!config_env_allowed(environment->runtime->options.config, name))
+        return NULL;
+    const char *value = getenv(name);
+    if (value != NULL) {
+        if (names_a_secret(name))
+            redactor_add(environment->runtime->redactor, value, strlen(value));
+        return value;
+    }
+    const struct dotenv_entry *entry = dotenv_get(&environment->file, name);
+    if (entry != NULL)
+        return entry->value;
+    if (!environment->secrets_read)
+        read_secrets(environment);
+    return find(environment->secrets, name);
+}

@@ -1,0 +1,19 @@
+/* Keeps secrets out of everything that is written: logs, errors, run records.
+ *
+ * Who owns what: the redactor owns copies of the values it hides. */
+#ifndef WORKERS_ENGINE_REDACT_H
+#define WORKERS_ENGINE_REDACT_H
+
+#include "base/buf.h"
+
+struct redactor;
+
+struct redactor *redactor_new(void);
+void redactor_free(struct redactor *redactor);
+/* Values shorter than 6 bytes are not hidden: they would mangle ordinary text. */
+void redactor_add(struct redactor *redactor, const char *value, size_t len);
+/* Appends text with every known value replaced by [redacted]; the longest match wins. */
+void redactor_write(const struct redactor *redactor, const char *text, size_t len, struct buf *out);
+bool redactor_has_values(const struct redactor *redactor);
+
+#endif

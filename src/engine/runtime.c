@@ -1,0 +1,219 @@
+/* Putting a process together: loop, script, store; and the host interface that modules see. */
+#include "engine/runtime.h"
+
+#include "base/mem.h"
+#include "net/http_client.h"
+#include "worker/config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum err_code runtime_open(const struct runtime_options *options, struct runtime **out, struct err *err)
+{
+    *out = NULL;
+    struct runtime *runtime = mem_zalloc(sizeof *runtime);
+    if (runtime == NULL)
+        return err_nomem(err);
+    runtime->options = *options;
+    if (snprintf(runtime->store_folder, sizeof runtime->store_folder, "%s/.workers", options->folder) >=
+        (int)sizeof runtime->store_folder) {
+        mem_free(runtime);
+        return err_set(err, ERR_INVALID, "the path of the project is too long");
+    }
+    if (uv_loop_init(&runtime->loop) != 0) {
+        mem_free(runtime);
+        return err_set(err, ERR_IO, "cannot start the event loop");
+    }
+    runtime->redactor = redactor_new();
+    runtime->environment = environment_new(runtime);
+    runtime->pacers = pacers_new(runtime);
+    enum err_code code = scheduler_new(&runtime->loop, &runtime->scheduler, err);
+    if (code == ERR_NONE)
+        code = sources_open(options->folder, options->script, &runtime->sources, err);
+    if (code != ERR_NONE) {
+        runtime_free(runtime);
+        return code;
+    }
+    *out = runtime;
+    return ERR_NONE;
+}
+
+void runtime_free(struct runtime *runtime)
+{
+    if (runtime == NULL)
+        return;
+    pacers_free(runtime->pacers);
+    http_client_free(runtime->http);
+    scheduler_free(runtime->scheduler);
+    uv_run(&runtime->loop, UV_RUN_DEFAULT); /* closes what is closing */
+    uv_loop_close(&runtime->loop);
+    executor_free(runtime->executor);
+    store_close(runtime->store);
+    worker_free(runtime->worker);
+    sources_free(runtime->sources);
+    environment_free(runtime->environment);
+    redactor_free(runtime->redactor);
+    mem_free(runtime);
+}
+
+char *runtime_redacted(struct runtime *runtime, const char *text)
+{
+    struct buf out;
+    buf_init(&out, BUF_UNLIMITED);
+    redactor_write(runtime->redactor, text, strlen(text), &out);
+    char *copy = buf_take(&out, NULL);
+    return copy != NULL ? copy : mem_need_str("");
+}
+
+/* ---- the host interface ---- */
+
+void execution_log(struct execution *execution, const char *level, const char *text, size_t len)
+{
+    struct runtime *runtime = execution->runtime;
+    struct buf out;
+    if (runtime->options.log == NULL)
+        return;
+    const char *run_id = execution->run_id[0] != '\0' ? execution->run_id : NULL;
+    if (!redactor_has_values(runtime->redactor)) {
+        runtime->options.log(runtime->options.log_ctx, execution->key, run_id, level, text, len);
+        return;
+    }
+    buf_init(&out, BUF_UNLIMITED);
+    redactor_write(runtime->redactor, text, len, &out);
+    runtime->options.log(runtime->options.log_ctx, execution->key, run_id, level, buf_text(&out), out.len);
+    buf_free(&out);
+}
+
+static void host_log(void *ctx, const char *level, const char *text, size_t len)
+{
+    execution_log(ctx, level, text, len);
+}
+
+static const char *host_env(void *ctx, const char *name)
+{
+    struct execution *execution = ctx;
+    return environment_get(execution->runtime->environment, name);
+}
+
+static enum err_code host_pacer_wait(void *ctx, const char *pacer, struct task *task, void **op, struct err *err)
+{
+    struct execution *execution = ctx;
+    return pacers_wait(execution->runtime->pacers, pacer, task, &execution->waiting_on_pacer, op, err);
+}
+
+static void host_pacer_cancel(void *ctx, void *op)
+{
+    (void)ctx;
+    pacers_cancel(op);
+}
+
+static struct http_client *host_http(void *ctx, struct err *err)
+{
+    struct runtime *runtime = ((struct execution *)ctx)->runtime;
+    if (runtime->http == NULL)
+        runtime->http = http_client_new(&runtime->loop, err);
+    return runtime->http;
+}
+
+static void host_http_sent(void *ctx)
+{
+    ((struct execution *)ctx)->requests++;
+}
+
+static enum err_code host_read_path(void *ctx, const char *path, char *resolved, size_t size, struct err *err)
+{
+    struct runtime *runtime = ((struct execution *)ctx)->runtime;
+    return config_read_path(runtime->options.config, runtime->options.folder, path, resolved, size, err);
+}
+
+static enum err_code host_net_allowed(void *ctx, const char *host, struct err *err)
+{
+    struct runtime *runtime = ((struct execution *)ctx)->runtime;
+    if (config_net_allowed(runtime->options.config, host, 0))
+        return ERR_NONE;
+    return err_set(err, ERR_DENIED, "the script may not connect to %s: add it to workers.yaml: permissions: { net: [\"%s\"] }",
+                   host, host);
+}
+
+void execution_init(struct execution *execution, struct runtime *runtime, const char *key)
+{
+    *execution = (struct execution){.runtime = runtime, .key = key};
+    execution->host = (struct isolate_host){
+        .ctx = execution,
+        .log = host_log,
+        .env = host_env,
+        .pacer_wait = host_pacer_wait,
+        .pacer_cancel = host_pacer_cancel,
+        .http = host_http,
+        .http_sent = host_http_sent,
+        .read_path = host_read_path,
+        .net_allowed = host_net_allowed,
+    };
+}
+
+static enum err_code open_isolate(struct execution *execution, struct isolate **out, struct script_error *error)
+{
+    struct runtime *runtime = execution->runtime;
+    const struct config *config = runtime->options.config;
+    const struct isolate_config isolate_config = {
+        .limits = {.memory_bytes = (size_t)config->limits.memory_bytes,
+                   .cpu_ms = (uint64_t)config->limits.cpu_ms,
+                   .wall_ms = (uint64_t)config->limits.wall_ms},
+        .scheduler = runtime->scheduler,
+        .sources = runtime->sources,
+        .host = &execution->host,
+        .modules = workers_modules,
+        .registry = &execution->registration,
+    };
+    struct err err;
+    enum err_code code = isolate_open(&isolate_config, out, &err);
+    if (code != ERR_NONE)
+        return script_error_set(error, code, "%s", err.message);
+    code = modules_load_worker(*out, error);
+    if (code != ERR_NONE) {
+        isolate_close(*out);
+        *out = NULL;
+    }
+    return code;
+}
+
+enum err_code execution_open(struct execution *execution, struct isolate **out, struct script_error *error)
+{
+    execution->registration =
+        (struct registration){.worker = execution->runtime->worker, .discover = false, .wanted = execution->key};
+    return open_isolate(execution, out, error);
+}
+
+/* ---- loading ---- */
+
+enum err_code runtime_load(struct runtime *runtime, struct script_error *error)
+{
+    struct isolate *isolate = NULL;
+    struct execution execution;
+    struct worker *worker = worker_new();
+    if (worker == NULL)
+        return script_error_set(error, ERR_NOMEM, "out of memory");
+    execution_init(&execution, runtime, NULL);
+    execution.registration = (struct registration){.worker = worker, .discover = true};
+    enum err_code code = open_isolate(&execution, &isolate, error);
+    isolate_close(isolate);
+    if (code != ERR_NONE) {
+        worker_free(worker);
+        return code;
+    }
+    runtime->worker = worker;
+    return ERR_NONE;
+}
+
+enum err_code runtime_open_store(struct runtime *runtime, struct buf *report, struct err *err)
+{
+    if (strncmp(runtime->options.config->store, "postgres", 8) == 0)
+        return err_set(err, ERR_INVALID,
+                       "workers.yaml: store: PostgreSQL is not supported by this version; remove the line to use SQLite");
+    enum err_code code = store_open(runtime->store_folder, true, &runtime->store, err);
+    if (code == ERR_NONE)
+        code = store_use(runtime->store, runtime->worker, report, err);
+    if (code == ERR_NONE)
+        code = executor_new(&runtime->loop, runtime->store, &runtime->executor, err);
+    return code;
+}

@@ -289,6 +289,9 @@ void declare_database(lua_State *L, struct worker *worker, const char *key, int 
     index = lua_absindex(L, index);
     options_check(L, index, database_options, where);
     struct database database = {.key = keep(L, worker, key)};
+    luaL_where(L, 1);
+    database.where = keep(L, worker, lua_tostring(L, -1));
+    lua_pop(L, 1);
     const char *type = options_string(L, index, "type", "");
     if (strcmp(type, "managed") != 0 && strcmp(type, "attached") != 0)
         luaL_error(L, "%s: option \"type\" must be \"managed\", got \"%s\"", where, type);

@@ -62,6 +62,8 @@ static void write_date_fields(const struct value *value, uint32_t part, const ch
 {
     size_t len = 0;
     const char *text = value_part(value, part, &len);
+    if (text == NULL) /* the builder functions always give it */
+        return;
     buf_addf(out, ",\"%s_date\":\"%.10s\"", name, text);
     if (with_time)
         buf_addf(out, ",\"%s_time\":\"%.5s\"", name, text + 11);

@@ -96,9 +96,9 @@ static enum err_code check_relation(const struct worker *worker, const struct da
     size_t related = worker_database(worker, property->related_database);
     if (related == SIZE_MAX)
         return err_set(err, ERR_INVALID,
-                       "database \"%s\": property \"%s\" is a relation to \"%s\", which is not declared: add "
+                       "%sdatabase \"%s\": property \"%s\" is a relation to \"%s\", which is not declared: add "
                        "worker:database(\"%s\", …)",
-                       database->key, property->name, property->related_database, property->related_database);
+                       database->where, database->key, property->name, property->related_database, property->related_database);
     /* The other side of a two-way relation has a name of its own; a declared property must not carry it. */
     const struct database *other = &worker->databases[related];
     if (property->two_way && other != database &&
@@ -107,9 +107,9 @@ static enum err_code check_relation(const struct worker *worker, const struct da
             database_property(other, property->related_property, strlen(property->related_property));
         if (back->type != PROPERTY_RELATION || strcmp(back->related_database, database->key) != 0)
             return err_set(err, ERR_INVALID,
-                           "database \"%s\": the related property \"%s\" of \"%s\" is already a property of \"%s\" that "
-                           "is no relation back",
-                           database->key, property->related_property, property->name, other->key);
+                           "%sdatabase \"%s\": the related property \"%s\" of \"%s\" is already a property of \"%s\" "
+                           "that is no relation back",
+                           database->where, database->key, property->related_property, property->name, other->key);
     }
     return ERR_NONE;
 }
@@ -127,9 +127,9 @@ static enum err_code check_sub_items(const struct database *database, struct err
     if (held == NULL || held->type != PROPERTY_RELATION || strcmp(held->related_database, database->key) != 0 ||
         !held->two_way || strcmp(held->related_property, other) != 0)
         return err_set(err, ERR_INVALID,
-                       "database \"%s\": subItems needs a two-way relation of the database to itself: [\"%s\"] = "
+                       "%sdatabase \"%s\": subItems needs a two-way relation of the database to itself: [\"%s\"] = "
                        "Schema.relation(\"%s\", { twoWay = true, relatedPropertyName = \"%s\" })",
-                       database->key, database->sub_items_parent, database->key, database->sub_items_child);
+                       database->where, database->key, database->sub_items_parent, database->key, database->sub_items_child);
     return ERR_NONE;
 }
 
@@ -139,8 +139,8 @@ enum err_code worker_check(struct worker *worker, struct err *err)
         const struct database *database = &worker->databases[i];
         for (size_t k = 0; k < i; k++)
             if (strcmp(worker->databases[k].table, database->table) == 0)
-                return err_set(err, ERR_INVALID, "databases \"%s\" and \"%s\" would both be stored in table %s: rename one",
-                               worker->databases[k].key, database->key, database->table);
+                return err_set(err, ERR_INVALID, "%sdatabases \"%s\" and \"%s\" would both be stored in table %s: rename one",
+                               database->where, worker->databases[k].key, database->key, database->table);
         for (size_t k = 0; k < database->property_count; k++) {
             if (database->properties[k].type != PROPERTY_RELATION)
                 continue;

@@ -60,6 +60,7 @@ struct property {
 
 struct database {
     const char *key;
+    const char *where; /* "src/main.lua:12: ", for errors found once everything is declared */
     const char *type; /* "managed" or "attached" */
     const char *table;
     const char *initial_title;

@@ -13,7 +13,7 @@ import { call, handler, method, randomFrom, raw, toJs, toLua, variable } from ".
 const [modules, seedText = "1"] = process.argv.slice(2);
 const sdk = async (file) =>
 	import(pathToFileURL(resolve(modules, "node_modules/@notionhq/workers/dist", file)).href);
-const { Worker, j, getSchema, CREDENTIAL_VALUE } = await sdk("index.js");
+const { Worker, j, getSchema } = await sdk("index.js");
 const Schema = await sdk("schema.js");
 const Builder = await sdk("builder.js");
 const NAMES = { Schema, Builder, j };
@@ -389,14 +389,10 @@ for (let i = 0; i < 8; i++) scriptCase("manifest", [[null, on("tool", "search", 
 scriptCase("manifest", [[null, on("webhook", "hook", { title: "H", description: "D", execute: handler })]]);
 scriptCase("manifest", [[null, on("webhook", "hook", { title: "H", description: "D", verify: handler, execute: handler })]]);
 scriptCase("manifest", [[null, on("automation", "auto", { title: "A", description: "D", execute: handler })]]);
-scriptCase("manifest", [[null, on("oauth", "google", { type: "notion_managed", name: "my-google", provider: "google" })]]);
-scriptCase("manifest", [[null, on("oauth", "own", { type: "user_managed", name: "own", authorizationEndpoint: "https://example.com/a", tokenEndpoint: "https://example.com/t", scope: "read write", clientId: "id", clientSecret: "secret", authorizationParams: { access_type: "offline" } })]]);
-scriptCase("manifest", [[null, on("credential", "API_KEY", { network: [{ domain: "api.example.com", transform: [{ headers: { Authorization: raw('"Bearer " .. workers.CREDENTIAL_VALUE', `Bearer ${CREDENTIAL_VALUE}`) } }] }] })]]);
 // both refuse
 scriptCase("manifest", [tasks, [null, on("pacer", "tasks", { allowedRequests: 1, intervalMs: 1000 })]]);
 scriptCase("manifest", [tasks, [null, on("database", "tasks", database({}))]]);
 scriptCase("manifest", [[null, on("pacer", "", { allowedRequests: 1, intervalMs: 1000 })]]);
-scriptCase("manifest", [[null, on("credential", "API_KEY", { network: [] })]]);
 // we refuse what fails later over there
 scriptCase("manifest", [["tasks", on("database", "tasks", database({ Other: call("Schema", "title") }))]], { reason: "two titles; deploying fails" });
 scriptCase("manifest", [["tasks", on("database", "tasks", database({ Project: call("Schema", "relation", "nowhere") }))]], { reason: "an unknown related database; deploying fails" });

@@ -1,10 +1,11 @@
-/* A Lua interpreter for the oracle: lua's own libraries, workers.json, the Lua modules under a folder, and a
+/* A Lua interpreter for the oracle: lua's own libraries, workers.json and workers.builder, the Lua modules under a folder, and a
  * module "schema_peer" that shows the C side of tool schemas. Must stay free of the isolate, so that a
  * difference found here is one of schemas alone.
  *
  *     oracle_peer LUA_FOLDER SCRIPT [ARGUMENT…] */
 #include "base/err.h"
 #include "modules/json.h"
+#include "modules/modules.h"
 #include "script/budget.h"
 #include "worker/formats.h"
 #include "worker/json_schema.h"
@@ -106,6 +107,7 @@ static int run(lua_State *L)
     int count = (int)lua_tointeger(L, 2);
     luaL_openlibs(L);
     luaL_requiref(L, "workers.json", luaopen_workers_json, 0);
+    luaL_requiref(L, "workers.builder", luaopen_workers_builder, 0);
     luaL_requiref(L, "schema_peer", open_peer, 0);
     lua_getglobal(L, "package");
     lua_pushfstring(L, "%s/?.lua", arguments[1]);

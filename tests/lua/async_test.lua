@@ -182,6 +182,9 @@ test("siblings that have not begun are stopped as well", function()
       end,
     }
   end, "at once")
+  raises(function()
+    workers.map({ "x", 60, 60 }, workers.sleep) -- no Lua function in these branches, where a hook could fire
+  end, "workers.sleep: the seconds must be a number, got string")
   tap.truthy(testing.now() - before < 5000, "nobody waited for the sleepers")
 end)
 

@@ -380,6 +380,19 @@ test("bodies are given back", function()
   truthy(testing.collect() - before < 20000, "memory grew")
 end)
 
+test("a body that does not fit into the memory is an error, and is given back", function()
+  local hog = {}
+  for i = 1, 23 do
+    hog[i] = ("x"):rep(10 << 20)
+  end
+  raises(function()
+    http.get(url .. "/bytes/30000000")
+  end, "not enough memory")
+  hog = nil
+  testing.collect()
+  equal(#http.get(url .. "/bytes/30000000").body, 30000000)
+end)
+
 test("misuse names the option", function()
   local circle = {}
   circle.self = circle
@@ -478,6 +491,8 @@ test("misuse of responses", function()
   raises(function()
     response:json()
   end, "the body from the server is not JSON: it is empty")
+  response.url = "http://user:secret@x.example/path@2?key=secret"
+  equal(error_of(response.raise, response).message, "GET http://x.example/path@2: 0")
   response.status = nil
   equal(error_of(response.raise, response).status, 0)
   truthy(tostring(response))

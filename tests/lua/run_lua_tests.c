@@ -509,7 +509,7 @@ static void run_file(const char *path, int *passed, int *failed)
     struct host *host = mem_need(sizeof *host);
     struct run run = {host, path};
     struct registration registration = {.discover = true, .worker = worker_new()};
-    char pattern[] = "/tmp/lua-tests.XXXXXX";
+    char pattern[] = P_tmpdir "/lua-tests.XXXXXX";
     int left = 0;
     script_error_init(&error);
     printf("# %s\n", strrchr(path, '/') != NULL ? strrchr(path, '/') + 1 : path);

@@ -192,9 +192,8 @@ static int run_trigger(const struct cli_args *args)
 }
 
 static const struct cli_option trigger_options[] = {
-    {"--preview", NULL, NULL, "execute and show what would change; write nothing, move no state"},
-    {"--one-page", NULL, NULL, "of a preview: execute once; piped with --json it prints {changes, hasMore, nextContext}"},
-    {"--context", NULL, "JSON", "of a preview: the state to begin with"},
+    {"--preview", NULL, NULL, "execute once and show what would change; write nothing, move no state"},
+    {"--context", NULL, "JSON", "of a preview: the state to begin with; the nextContext of the one before"},
     {"--allow-deletes", NULL, NULL, "let a sweep through that would be held"},
     CLI_FORMAT_OPTIONS,
     {NULL, NULL, NULL, NULL},
@@ -204,7 +203,9 @@ const struct command cmd_sync_trigger = {
     .name = "sync trigger",
     .arguments = "KEY",
     .summary = "Run one cycle of a sync now",
-    .help = "Examples:\n  workers sync trigger tasks\n  workers sync trigger tasks --preview\n"
+    .help = "A preview is a table of differences on a terminal; piped, or with --json, it is\n"
+            "{\"changes\", \"hasMore\", \"nextContext\"}.\n\n"
+            "Examples:\n  workers sync trigger tasks\n  workers sync trigger tasks --preview\n"
             "  workers sync trigger tasks --preview --context '{\"page\":2}'\n"
             "  workers sync trigger tasks --allow-deletes\n",
     .options = trigger_options,

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -152,7 +153,8 @@ int main(int argc, char **argv)
     int code = parse(command, argc - 1 - words, argv + 1 + words, &args);
     if (code < 0)
         code = command->run(&args);
-    if (fflush(stdout) != 0 && code == EXIT_DONE) {
+    /* A reader that has seen enough (head) is no failure. */
+    if (fflush(stdout) != 0 && errno != EPIPE && code == EXIT_DONE) {
         fprintf(stderr, "error: the output could not be written\n");
         code = EXIT_FAILED_WORK;
     }

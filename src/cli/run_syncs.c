@@ -49,11 +49,12 @@ struct session {
     size_t running;
     size_t at_once; /* how many run side by side */
     bool preview;
+    bool one_page; /* a preview that executes once: workers sync trigger --preview */
     bool stopping;
     bool failed;
     uv_timer_t draw_timer;
     uv_signal_t interrupt, terminate;
-    struct job log_job;
+    struct job log_job, maintain_job;
     struct log_line *lines, *last_line; /* not yet in the store */
     struct log_line *storing;           /* on the store's thread */
     size_t line_count;
@@ -152,9 +153,31 @@ static void say(struct session *session, const char *format, ...)
     progress_print(session->progress, line, len < (int)sizeof line ? (size_t)len : sizeof line - 1);
 }
 
+/* What the project no longer wants to keep goes when the work is done. */
+static void maintain_work(struct job *job, struct store *store)
+{
+    const struct session *session = job->owner;
+    const struct config *config = session->runtime->options.config;
+    int64_t now = clock_now_ms();
+    struct err ignored; /* the next run tries again */
+    if (store_runs_expire(store, now - (int64_t)config->retention.runs_ms, &ignored) == ERR_NONE &&
+        store_deleted_expire(store, now - (int64_t)config->retention.deleted_ms, &ignored) == ERR_NONE &&
+        store_logs_trim(store, config->retention.logs_bytes, &ignored) == ERR_NONE)
+        return;
+}
+
+static void maintain_after(struct job *job)
+{
+    (void)job;
+}
+
 static void all_ended(struct session *session)
 {
     store_lines(session);
+    if (!session->preview) {
+        session->maintain_job = (struct job){.work = maintain_work, .after = maintain_after, .owner = session};
+        executor_submit(session->runtime->executor, &session->maintain_job);
+    }
     uv_close((uv_handle_t *)&session->draw_timer, NULL);
     uv_close((uv_handle_t *)&session->interrupt, NULL);
     uv_close((uv_handle_t *)&session->terminate, NULL);
@@ -209,7 +232,7 @@ static void start_more(struct session *session)
         const char *context = cli_value(session->args, "--context");
         const struct cycle_options options = {.preview = session->preview,
                                               .allow_deletes = cli_flag(session->args, "--allow-deletes"),
-                                              .one_page = context != NULL || cli_flag(session->args, "--one-page"),
+                                              .one_page = session->one_page,
                                               .preview_state = context,
                                               .diff = session->preview ? &run->diff.sink : NULL,
                                               .result = keep_result,
@@ -384,8 +407,9 @@ static int loop(struct session *session)
     session->progress = NULL;
     for (size_t i = 0; i < session->count; i++)
         diff_finish(&session->runs[i].diff);
-    bool raw = session->preview && session->count == 1 && cli_flag(session->args, "--one-page") && !isatty(STDOUT_FILENO) &&
-               cli_format(session->args) != FORMAT_TABLE;
+    /* Another program gets what execute returned; people get the differences. */
+    bool raw = session->one_page && cli_format(session->args) != FORMAT_PLAIN &&
+               (cli_format(session->args) == FORMAT_JSON || !isatty(STDOUT_FILENO));
     int result = EXIT_DONE;
     if (raw && session->runs[0].outcome == RUN_SUCCEEDED)
         print_result(&session->runs[0]);
@@ -432,8 +456,9 @@ static int run_session(struct session *session, const char *key)
         return cli_fail(&err);
     }
     buf_init(&report, (size_t)1024 * 1024);
-    enum err_code code = runtime_open_store(session->runtime, &report, &err);
-    fputs(buf_text(&report), stderr);
+    enum err_code code = runtime_open_store(session->runtime, session->preview, &report, &err);
+    if (report.len > 0)
+        fprintf(stderr, "%s%s", session->preview ? "would change the tables:\n" : "", buf_text(&report));
     buf_free(&report);
     return code == ERR_NONE ? loop(session) : cli_fail(&err);
 }
@@ -444,7 +469,8 @@ int cli_run_syncs(const struct cli_args *args, const char *script, const char *k
     struct script_error error;
     struct cli_project project;
     struct session session = {.args = args};
-    session.preview = cli_flag(args, "--preview") || cli_flag(args, "--context");
+    session.preview = cli_flag(args, "--preview");
+    session.one_page = session.preview && args->command == &cmd_sync_trigger;
     if (cli_project_open(script, &project, &err) != ERR_NONE)
         return cli_fail(&err);
     script_error_init(&error);

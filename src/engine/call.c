@@ -21,6 +21,7 @@ struct call {
     struct execution execution;
     struct isolate *isolate;
     struct task *task;
+    bool verify; /* the webhook's verify function, not execute */
     char *input;
     size_t input_len;
     struct buf value;
@@ -156,8 +157,8 @@ static void executed(struct task *task, void *ctx, lua_State *co, const struct s
         tool_result(call, co);
     else if (call->capability->kind == CAPABILITY_SYNC)
         sync_result(call, co);
-    else if (call->capability->kind == CAPABILITY_JOB && !lua_isnil(co, 1)) {
-        if (encode(call, co, "the job's result") != ERR_NONE)
+    else if ((call->capability->kind == CAPABILITY_JOB && !lua_isnil(co, 1)) || call->verify) {
+        if (encode(call, co, "the result") != ERR_NONE)
             fail(call, execution_error(call), call->err.message, NULL);
     } else {
         buf_adds(&call->value, "{\"status\":\"success\"}");
@@ -194,7 +195,9 @@ static int push_arguments(lua_State *L)
             lua_pushnil(L);
         break;
     case CAPABILITY_WEBHOOK:
-        if (!json_is_array(L, -1))
+        if (call->verify)
+            lua_getfield(L, -1, "request");
+        else if (!json_is_array(L, -1))
             return luaL_error(L, "a webhook takes an array of events [{\"deliveryId\": …, \"body\": …}]");
         break;
     case CAPABILITY_AUTOMATION:
@@ -214,6 +217,25 @@ static int push_arguments(lua_State *L)
     return 2;
 }
 
+/* A webhook's input is an array of events, or {"request": …} for its verify function. */
+static bool asks_to_verify(const struct call *call)
+{
+    struct json_scan scan;
+    struct err ignored;
+    bool more = false;
+    json_scan_init(&scan, call->input, call->input_len);
+    if (call->capability->kind != CAPABILITY_WEBHOOK || json_scan_value(&scan, &ignored) != ERR_NONE ||
+        scan.token != JSON_OBJECT)
+        return false;
+    while (json_scan_member(&scan, &more, &ignored) == ERR_NONE && more) {
+        if (json_string_is(&scan, "request"))
+            return true;
+        if (json_scan_value(&scan, &ignored) != ERR_NONE || json_scan_skip(&scan, NULL, &ignored) != ERR_NONE)
+            break;
+    }
+    return false;
+}
+
 static void begin(void *ctx)
 {
     struct call *call = ctx;
@@ -221,8 +243,13 @@ static void begin(void *ctx)
     script_error_init(&error);
     enum err_code code = execution_open(&call->execution, &call->isolate, &error);
     lua_State *L = code == ERR_NONE ? isolate_state(call->isolate) : NULL;
-    if (code == ERR_NONE && !modules_push_function(call->isolate, call->capability->key, "execute"))
-        code = script_error_set(&error, ERR_SCRIPT, "the script no longer declares \"%s\"", call->capability->key);
+    call->verify = asks_to_verify(call);
+    if (code == ERR_NONE &&
+        !modules_push_function(call->isolate, call->capability->key, call->verify ? "verify" : "execute"))
+        code = script_error_set(&error, ERR_SCRIPT,
+                                call->verify ? "webhook \"%s\" has no verify function"
+                                             : "the script no longer declares \"%s\"",
+                                call->capability->key);
     if (code != ERR_NONE) {
         fail(call, execution_error(call), error.message, error.traceback);
         script_error_free(&error);

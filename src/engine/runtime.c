@@ -205,14 +205,15 @@ enum err_code runtime_load(struct runtime *runtime, struct script_error *error)
     return ERR_NONE;
 }
 
-enum err_code runtime_open_store(struct runtime *runtime, struct buf *report, struct err *err)
+enum err_code runtime_open_store(struct runtime *runtime, bool preview, struct buf *report, struct err *err)
 {
     if (strncmp(runtime->options.config->store, "postgres", 8) == 0)
         return err_set(err, ERR_INVALID,
                        "workers.yaml: store: PostgreSQL is not supported by this version; remove the line to use SQLite");
     enum err_code code = store_open(runtime->store_folder, true, &runtime->store, err);
     if (code == ERR_NONE)
-        code = store_use(runtime->store, runtime->worker, report, err);
+        code = preview ? store_use_preview(runtime->store, runtime->worker, report, err)
+                       : store_use(runtime->store, runtime->worker, report, err);
     if (code == ERR_NONE)
         code = executor_new(&runtime->loop, runtime->store, &runtime->executor, err);
     return code;

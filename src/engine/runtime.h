@@ -49,8 +49,9 @@ struct runtime {
 enum err_code runtime_open(const struct runtime_options *options, struct runtime **out, struct err *err) MUST_CHECK;
 /* Runs the script once to learn what it declares. */
 enum err_code runtime_load(struct runtime *runtime, struct script_error *error) MUST_CHECK;
-/* Opens the store and brings its tables in line. report gets what was changed, one line each. */
-enum err_code runtime_open_store(struct runtime *runtime, struct buf *report, struct err *err) MUST_CHECK;
+/* Opens the store and brings its tables in line; for a preview nothing of that is kept. report gets what was changed, one line
+ * each. */
+enum err_code runtime_open_store(struct runtime *runtime, bool preview, struct buf *report, struct err *err) MUST_CHECK;
 void runtime_free(struct runtime *runtime);
 
 /* One execution's connection to the outside, given to its isolate as the host. */

@@ -75,7 +75,6 @@ enum err_code isolate_open(const struct isolate_config *config, struct isolate *
         script_error_to_err(&failure, err);
         isolate_close(isolate);
     } else {
-        lua_gc(isolate->L, LUA_GCGEN, 0, 0);
         *out = isolate;
     }
     script_error_free(&failure);

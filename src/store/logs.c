@@ -79,7 +79,9 @@ enum err_code store_logs_each(struct store *store, const char *run_id, int64_t a
 
 enum err_code store_logs_trim(struct store *store, uint64_t max_bytes, struct err *err)
 {
-    enum err_code code = open_logs(store, err);
+    if (store->logs == NULL) /* nothing was added since the store was opened */
+        return ERR_NONE;
+    enum err_code code = ERR_NONE;
     while (code == ERR_NONE) {
         int64_t pages = 0, free_pages = 0, size = 0;
         code = db_integer(store->logs, "PRAGMA page_count", 0, &pages, err);

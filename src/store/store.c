@@ -178,3 +178,16 @@ enum err_code store_use(struct store *store, const struct worker *worker, struct
     enum err_code code = tables_migrate(store, worker, report, err);
     return code == ERR_NONE ? tables_prepare(store, worker, err) : code;
 }
+
+enum err_code store_use_preview(struct store *store, const struct worker *worker, struct buf *report, struct err *err)
+{
+    tables_release(store);
+    enum err_code code = DRIVER(store)->begin(store->db, err);
+    if (code != ERR_NONE)
+        return code;
+    code = tables_migrate_within(store, worker, report, err);
+    if (code == ERR_NONE)
+        code = tables_prepare(store, worker, err);
+    DRIVER(store)->rollback(store->db);
+    return code;
+}

@@ -27,6 +27,9 @@ void store_close(struct store *store);
 /* Brings the tables in line with what the worker declares, in one transaction, and prepares for writing it. report gets one
  * line for every change made. ERR_CONFLICT when a change cannot be made without losing data: the message is the plan. */
 enum err_code store_use(struct store *store, const struct worker *worker, struct buf *report, struct err *err) MUST_CHECK;
+/* The same for previews: the tables are brought in line inside each page's transaction, which is rolled back. */
+enum err_code store_use_preview(struct store *store, const struct worker *worker, struct buf *report,
+                                struct err *err) MUST_CHECK;
 
 /* ---- syncs: lease, cycle, state (syncs.c) ---- */
 

@@ -52,6 +52,9 @@ enum mark {
 
 /* tables.c */
 enum err_code tables_migrate(struct store *store, const struct worker *worker, struct buf *report, struct err *err) MUST_CHECK;
+/* The same inside a transaction of the caller's. */
+enum err_code tables_migrate_within(struct store *store, const struct worker *worker, struct buf *report,
+                                    struct err *err) MUST_CHECK;
 enum err_code tables_prepare(struct store *store, const struct worker *worker, struct err *err) MUST_CHECK;
 void tables_release(struct store *store);
 /* The name of the link table of a two-way relation, quoted. */

@@ -419,6 +419,16 @@ static bool up_to_date(struct store *store, const struct worker *worker)
     return same;
 }
 
+enum err_code tables_migrate_within(struct store *store, const struct worker *worker, struct buf *report, struct err *err)
+{
+    enum err_code code = ERR_NONE;
+    if (up_to_date(store, worker))
+        return ERR_NONE;
+    for (size_t i = 0; i < worker->database_count && code == ERR_NONE; i++)
+        code = migrate_database(store, worker, &worker->databases[i], report, err);
+    return code;
+}
+
 enum err_code tables_migrate(struct store *store, const struct worker *worker, struct buf *report, struct err *err)
 {
     if (up_to_date(store, worker))
@@ -426,8 +436,7 @@ enum err_code tables_migrate(struct store *store, const struct worker *worker, s
     enum err_code code = DRIVER(store)->begin(store->db, err);
     if (code != ERR_NONE)
         return code;
-    for (size_t i = 0; i < worker->database_count && code == ERR_NONE; i++)
-        code = migrate_database(store, worker, &worker->databases[i], report, err);
+    code = tables_migrate_within(store, worker, report, err);
     if (code == ERR_NONE)
         return DRIVER(store)->commit(store->db, err);
     DRIVER(store)->rollback(store->db);

@@ -108,17 +108,20 @@ enum err_code write_links(struct store *store, struct table *table, size_t prope
     buf_init(&related, BUF_UNLIMITED);
     json_scan_init(&scan, json, len);
     code = json_scan_value(&scan, err);
-    while (code == ERR_NONE && scan.token == JSON_ARRAY && (code = json_scan_element(&scan, &more, err)) == ERR_NONE && more) {
-        if (scan.token == JSON_STRING) {
-            buf_clear(&related);
-            json_string_copy(&scan, &related);
-            DRIVER(store)->bind_text(table->link_insert[property], 1, key, key_len);
-            DRIVER(store)->bind_text(table->link_insert[property], 2, buf_text(&related), related.len);
-            code = store_step(store, table->link_insert[property], err);
+    bool list = code == ERR_NONE && scan.token == JSON_ARRAY;
+    while (list && code == ERR_NONE && (code = json_scan_element(&scan, &more, err)) == ERR_NONE && more) {
+        if (scan.token != JSON_STRING) {
+            code = json_scan_skip(&scan, NULL, err);
+            continue;
         }
-        scan.token = JSON_ARRAY;
+        buf_clear(&related);
+        json_string_copy(&scan, &related);
+        code = buf_status(&related, "a related key", err);
         if (code != ERR_NONE)
             break;
+        DRIVER(store)->bind_text(table->link_insert[property], 1, key, key_len);
+        DRIVER(store)->bind_text(table->link_insert[property], 2, buf_text(&related), related.len);
+        code = store_step(store, table->link_insert[property], err);
     }
     buf_free(&related);
     return code;
@@ -454,8 +457,14 @@ enum err_code store_page_begin(struct store *store, const struct sync_lease *lea
     snprintf(store->run_id, sizeof store->run_id, "%s", lease->run_id);
     char now[ISO_UTC_SIZE];
     snprintf(store->now, sizeof store->now, "%s", iso_format_utc(clock_now_ms(), now));
-    if (!preview)
+    if (!preview) {
         code = check_fence(store, lease, err);
+    } else {
+        struct buf unsaid; /* the report was given when the preview began */
+        buf_init(&unsaid, (size_t)1024 * 1024);
+        code = tables_migrate_within(store, store->worker, &unsaid, err);
+        buf_free(&unsaid);
+    }
     if (code != ERR_NONE)
         store_page_abort(store);
     return code;

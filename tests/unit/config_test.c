@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/embed.h"
 #include "base/mem.h"
 
 static struct config parsed(const char *text)
@@ -121,6 +122,59 @@ static void test_all_keys(void **state)
     assert_string_equal(config.name, "2024");
     assert_false(config_store_is_postgresql(&config));
     config_free(&config);
+}
+
+/* What `workers new` writes: as it is, and with all its commented settings turned on, the defaults. */
+static void test_template(void **state)
+{
+    (void)state;
+    const struct embedded_file *file = embed_find(template_files, "worker/workers.yaml");
+    assert_non_null(file);
+    char with[4096];
+    char without[4096];
+    size_t with_len = 0;
+    size_t without_len = 0;
+    static const char placeholder[] = "{{name}}";
+    for (const char *line = file->begin; line < file->end;) {
+        const char *end = memchr(line, '\n', (size_t)(file->end - line));
+        assert_non_null(end);
+        size_t len = (size_t)(end + 1 - line);
+        /* Settings are commented without a capital or a full stop. */
+        bool setting = len > 3 && line[0] == '#' && (line[2] == ' ' || (line[2] >= 'a' && line[2] <= 'z')) &&
+                       memchr(line, ':', len) != NULL && strncmp(line, "# what", 6) != 0;
+        char copy[200];
+        assert_true(len < sizeof copy);
+        memcpy(copy, line, len);
+        copy[len] = '\0';
+        char *at = strstr(copy, placeholder);
+        if (at != NULL) {
+            memmove(at + 4, at + sizeof placeholder - 1, strlen(at + sizeof placeholder - 1) + 1);
+            memcpy(at, "demo", 4);
+        }
+        with_len += (size_t)snprintf(with + with_len, sizeof with - with_len, "%s", copy + (setting ? 2 : 0));
+        without_len += (size_t)snprintf(without + without_len, sizeof without - without_len, "%s", copy);
+        line = end + 1;
+    }
+    struct config config = parsed(without);
+    assert_string_equal(config.name, "demo");
+    mem_free(config.name);
+    config.name = NULL;
+    expect_defaults(&config);
+    config_free(&config);
+
+    config = parsed(with);
+    assert_string_equal(config.server, "https://workers.example.com");
+    assert_int_equal(config.permissions.net.count, 2);
+    assert_string_equal(config.permissions.read.items[0], "data");
+    assert_string_equal(config.permissions.env.items[0], "EXAMPLE_*");
+    struct config expected;
+    config_default(&expected);
+    assert_string_equal(config.main, expected.main);
+    assert_string_equal(config.store, expected.store);
+    assert_memory_equal(&config.limits, &expected.limits, sizeof config.limits);
+    assert_memory_equal(&config.retention, &expected.retention, sizeof config.retention);
+    config_free(&config);
+    config_free(&expected);
 }
 
 static void test_keys(void **state)
@@ -838,6 +892,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_all_keys),
+        cmocka_unit_test(test_template),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_values),

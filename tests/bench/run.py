@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+"""Measures the program side by side with its peers and prints ratios beside the figures to reach.
+
+Asserts nothing about speed: it only refuses to compare peers that did not write the same rows. Rounds go around the peers
+in turn, so that whatever else the machine does hits all of them.
+"""
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SCRIPTS = os.path.join(HERE, "scripts")
+ROWS = 100000
+PACKAGES = {"@notionhq/workers": "0.9.2", "better-sqlite3": "12.4.1", "tsx": "4.20.6"}
+OURS, NODE, C = "workers", "Node SDK + better-sqlite3", "plain C + SQLite"
+
+
+class Usage:
+    """What one finished process took."""
+
+    def __init__(self, seconds, rusage, output):
+        self.seconds = seconds
+        self.cpu = rusage.ru_utime + rusage.ru_stime
+        self.peak_kib = rusage.ru_maxrss
+        self.output = output
+
+
+def run(command, folder):
+    """Runs a command to its end; its output goes through a file, so that no reader competes with it."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        _, status, rusage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        err.seek(0)
+        output = out.read().decode()
+        if process.returncode != 0:
+            sys.exit(f"bench: {' '.join(command)} ended with {process.returncode}:\n{output}{err.read().decode()}")
+        return Usage(seconds, rusage, output)
+
+
+class Sample:
+    """Values of one measurement; its figure is the median, its spread half of the range relative to that."""
+
+    def __init__(self, values):
+        self.values = list(values)
+        self.median = statistics.median(self.values)
+        self.spread = (max(self.values) - min(self.values)) / 2 / self.median if self.median else 0.0
+
+
+class Report:
+    def __init__(self):
+        self.rows = []
+
+    def add(self, what, ours, unit, peer=None, peer_name="", ratio=None, reach="", then=""):
+        self.rows.append({
+            "what": what, "unit": unit, "ours": ours.median, "oursSpread": round(ours.spread, 3),
+            "peer": peer.median if peer else None, "peerSpread": round(peer.spread, 3) if peer else None,
+            "peerName": peer_name, "ratio": ratio, "reach": reach, "then": then,
+        })
+
+    def faster(self, what, ours, peer, peer_name, unit="ms", reach="", then=""):
+        """Both are times or sizes: the ratio says how many times ours is smaller."""
+        self.add(what, ours, unit, peer, peer_name, peer.median / ours.median, reach, then)
+
+    def rate(self, what, ours, peer, peer_name, reach="", then=""):
+        """Both are rows in a second."""
+        self.add(what, ours, "rows/s", peer, peer_name, ours.median / peer.median, reach, then)
+
+    def print(self):
+        head = ["MEASURE", "OURS", "", "PEER", "", "", "RATIO", "REACH", "THEN"]
+        lines = []
+        for row in self.rows:
+            lines.append([
+                row["what"], shown(row["ours"], row["unit"]), f"±{row['oursSpread'] * 100:.0f}%",
+                shown(row["peer"], row["unit"]) if row["peer"] is not None else "",
+                f"±{row['peerSpread'] * 100:.0f}%" if row["peer"] is not None else "", row["peerName"],
+                f"{row['ratio']:.2f}" if row["ratio"] is not None else "", row["reach"], row["then"],
+            ])
+        right = {1, 2, 3, 4, 6, 7, 8}
+        widths = [max(len(line[i]) for line in lines + [head]) for i in range(len(head))]
+        for line in [head] + lines:
+            cells = [cell.rjust(widths[i]) if i in right else cell.ljust(widths[i]) for i, cell in enumerate(line)]
+            print("  ".join(cells).rstrip())
+
+
+def shown(value, unit):
+    if unit == "rows/s":
+        return f"{value / 1000:.1f}k rows/s"
+    if unit == "ms" and value >= 1000:
+        return f"{value / 1000:.2f} s"
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{digits}f} {unit}"
+
+
+# ---- peers ----
+
+def installed(npm, package):
+    try:
+        with open(os.path.join(npm, "node_modules", package, "package.json"), encoding="utf-8") as file:
+            return json.load(file)["version"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def install_peers(npm, note):
+    """Returns which packages can be used."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        note("node and npm are not installed: the Node peers are left out")
+        return set()
+    os.makedirs(npm, exist_ok=True)
+    if not os.path.exists(os.path.join(npm, "package.json")):
+        with open(os.path.join(npm, "package.json"), "w", encoding="utf-8") as file:
+            file.write('{ "private": true }\n')
+    usable = set()
+    for package, version in PACKAGES.items():
+        if installed(npm, package) != version:
+            note(f"installing {package} {version}")
+            done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--save-exact", f"{package}@{version}"], cwd=npm,
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                note(f"{package} cannot be installed, so what needs it is left out: {done.stderr.strip()[-400:]}")
+                continue
+        usable.add(package)
+    return usable
+
+
+# ---- exec ----
+
+def measure_exec(report, workers, folder, peers, npm, rounds):
+    ours = [workers, "exec", "sayHello", "-d", '{"name":"World"}']
+    commands = {OURS: ours}
+    if "@notionhq/workers" in peers:
+        commands["Node SDK"] = ["node", "hello.mjs"]
+        if "tsx" in peers:
+            commands["Node SDK, tsx"] = [os.path.join(npm, "node_modules", ".bin", "tsx"), "hello.mjs"]
+    results = {name: [] for name in commands}
+    for i in range(rounds + 1):
+        for name, command in commands.items():
+            if name.endswith("tsx") and i > max(rounds // 5, 2):
+                continue
+            usage = run(command, folder)
+            if json.loads(usage.output) != "Hello, World!":
+                sys.exit(f"bench: {name} said {usage.output!r}")
+            if i > 0:
+                results[name].append(usage)
+    times = {name: Sample(u.seconds * 1e3 for u in usages) for name, usages in results.items()}
+    peaks = {name: Sample(u.peak_kib / 1024 for u in usages) for name, usages in results.items()}
+    if len(commands) == 1:
+        report.add("exec of a hello tool, whole process", times[OURS], "ms", reach="15", then="40")
+        report.add("  peak memory", peaks[OURS], "MiB")
+    for name in list(commands)[1:]:
+        first = name == "Node SDK"
+        report.faster("exec of a hello tool, whole process" if first else "  the same", times[OURS], times[name], name,
+                      reach="15" if first else "", then="40" if first else "")
+        report.faster("  peak memory", peaks[OURS], peaks[name], name, unit="MiB")
+
+
+# ---- sync ----
+
+class SyncPeer:
+    def __init__(self, name, command, database, folder, clean):
+        self.name, self.command, self.database, self.folder, self.clean = name, command, database, folder, clean
+        self.passes = ([], [])  # first, second: (milliseconds of the sync itself, Usage)
+
+    def round(self, keep):
+        for path in self.clean:
+            shutil.rmtree(path, ignore_errors=True)
+            for suffix in ("", "-wal", "-shm"):
+                if os.path.isfile(path + suffix):
+                    os.remove(path + suffix)
+        for number in range(2):
+            usage = run(self.command, self.folder)
+            result = json.loads(usage.output)
+            if isinstance(result, list):
+                summary = result[0]
+                rows, milliseconds = summary["added"] + summary["unchanged"], summary["durationMs"]
+                if summary["unchanged"] != (ROWS if number == 1 else 0):
+                    sys.exit(f"bench: {self.name} changed rows in pass {number + 1}: {summary}")
+            else:
+                rows, milliseconds = result["rows"], result["ms"]
+            if rows != ROWS:
+                sys.exit(f"bench: {self.name} wrote {rows} rows instead of {ROWS}")
+            if keep:
+                self.passes[number].append((milliseconds, usage))
+
+    def digest(self):
+        """Of what was written, so that nobody is fast by writing something else."""
+        digest = hashlib.sha256()
+        database = sqlite3.connect(self.database)
+        for row in database.execute("SELECT _key, task_name, task_id, status, points, due, due_end, done FROM tasks ORDER BY _key"):
+            digest.update(repr(row).encode())
+        database.close()
+        return digest.hexdigest()
+
+    def rate(self, number):
+        return Sample(ROWS / (ms / 1e3) for ms, _ in self.passes[number])
+
+    def whole(self, number):
+        return Sample(ROWS / usage.seconds for _, usage in self.passes[number])
+
+    def cpu(self, number):
+        return Sample(usage.cpu * 1e3 for _, usage in self.passes[number])
+
+    def peak(self, number):
+        return Sample(usage.peak_kib / 1024 for _, usage in self.passes[number])
+
+
+def measure_sync(report, workers, build, folder, peers, rounds):
+    store = os.path.join(folder, ".workers")
+    database = os.path.join(store, "worker.db")
+    plain = SyncPeer(OURS, [workers, "run", "sync_plain.lua", "--json"], database, folder, [store])
+    builder = SyncPeer(OURS, [workers, "run", "sync_builder.lua", "--json"], database, folder, [store])
+    others = []
+    if {"@notionhq/workers", "better-sqlite3"} <= peers:
+        path = os.path.join(folder, "node.db")
+        others.append(SyncPeer(NODE, ["node", "sync.mjs", path], path, folder, [path]))
+    path = os.path.join(folder, "plain.db")
+    others.append(SyncPeer(C, [os.path.join(build, "tests", "plain_sync"), path], path, folder, [path]))
+    digest = None
+    for i in range(rounds + 1):
+        for peer in [plain, builder] + others:
+            peer.round(i > 0)
+            if i == 0:
+                if digest is not None and peer.digest() != digest:
+                    sys.exit(f"bench: {' '.join(peer.command)} wrote other rows than the first did")
+                digest = peer.digest()
+    for peer in others:
+        reach = {"reach": "1.3"} if peer.name == NODE else {"then": "0.8"}
+        report.rate("sync of 100,000 rows, first pass", plain.rate(0), peer.rate(0), peer.name, **reach)
+        report.rate("  whole process", plain.whole(0), peer.whole(0), peer.name)
+        report.rate("  with Builder calls", builder.rate(0), peer.rate(0), peer.name)
+        report.faster("  CPU time of the process", plain.cpu(0), peer.cpu(0), peer.name)
+        report.faster("  peak memory", plain.peak(0), peer.peak(0), peer.name, unit="MiB")
+    report.rate("the same again, nothing changed", plain.rate(1), plain.rate(0), "our first pass", reach="2", then="4")
+    report.rate("  with Builder calls", builder.rate(1), builder.rate(0), "our first pass with Builder")
+    for peer in others:
+        report.rate("  beside", plain.rate(1), peer.rate(1), f"{peer.name}, second pass")
+
+
+# ---- isolates ----
+
+def measure_isolates(report, build, folder, rounds):
+    command = [os.path.join(build, "tests", "isolate_bench"), "hello.lua", "1000"]
+    results = [json.loads(run(command, folder).output) for _ in range(rounds + 1)][1:]
+    report.add("isolate with a worker loaded: to open one", Sample(r["open_us"] for r in results), "us")
+    report.add("  growth of the process for one of 1,000", Sample(r["rss_kib"] for r in results), "KiB", reach="150", then="60")
+    report.add("  memory of its Lua state", Sample(r["memory_kib"] for r in results), "KiB")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument("--json", action="store_true", help="the figures as JSON")
+    parser.add_argument("--build", default=os.path.join(HERE, "..", "..", "build", "release"), help="folder of a release build")
+    parser.add_argument("--npm", default=os.path.join(HERE, "..", "..", "build", "npm"), help="where npm installs the peers")
+    args = parser.parse_args()
+    build, npm = os.path.abspath(args.build), os.path.abspath(args.npm)
+    workers = os.path.join(build, "workers")
+    if not os.access(workers, os.X_OK):
+        sys.exit(f"bench: there is no program at {workers}: build it with cmake --build --preset release")
+    peers = install_peers(npm, lambda text: print(f"bench: {text}", file=sys.stderr))
+    rounds = 2 if args.quick else 5
+    report = Report()
+    with tempfile.TemporaryDirectory(prefix="workers-bench-") as folder:
+        for name in os.listdir(SCRIPTS):
+            shutil.copy(os.path.join(SCRIPTS, name), folder)
+        with open(os.path.join(folder, "workers.yaml"), "w", encoding="utf-8") as file:
+            file.write("name: bench\nmain: hello.lua\n")
+        if peers:
+            os.symlink(os.path.join(npm, "node_modules"), os.path.join(folder, "node_modules"))
+        measure_exec(report, workers, folder, peers, npm, 8 if args.quick else 30)
+        measure_sync(report, workers, build, folder, peers, rounds)
+        measure_isolates(report, build, folder, rounds)
+    if args.json:
+        print(json.dumps({"cores": os.cpu_count(), "rounds": rounds, "figures": report.rows}, indent=2))
+    else:
+        report.print()
+
+
+if __name__ == "__main__":
+    main()

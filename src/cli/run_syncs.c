@@ -210,8 +210,6 @@ static void on_done(void *ctx, struct cycle *cycle, const struct cycle_end *end)
         session->failed = true;
         say_error(session, run, &end->error);
     }
-    if (end->notice != NULL)
-        say(session, "%s", end->notice);
     if (end->sweep.held)
         say(session, "held: sync \"%s\": %s. If it is right, let it through with: workers sync trigger %s --allow-deletes",
             run->sync->key, end->sweep.reason, run->sync->key);

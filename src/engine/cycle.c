@@ -70,7 +70,6 @@ struct cycle {
     int64_t pages;
     enum cycle_activity activity;
     struct cycle_end end;
-    char notice[256];
     char where[160];     /* file and line of the execute function */
     struct buf reported; /* undeclared options told of in this run: property pointer and name, NUL after each */
     enum err_code job_code;
@@ -154,7 +153,6 @@ static void finish(struct cycle *cycle)
     close_timer(&cycle->wait_timer);
     bool complete = cycle->finished_pages || (cycle->options.one_page && !cycle->stopping);
     cycle->end.outcome = cycle->failed ? RUN_FAILED : complete ? RUN_SUCCEEDED : RUN_STOPPED;
-    cycle->end.notice = cycle->notice[0] != '\0' ? cycle->notice : NULL;
     if (cycle->failed && cycle->end.error.traceback != NULL && cycle->end.error.traceback[0] != '\0')
         execution_log(&cycle->execution, "error", cycle->end.error.traceback, strlen(cycle->end.error.traceback));
     cycle->end_job = (struct job){.work = end_work, .after = end_after, .owner = cycle};
@@ -296,6 +294,7 @@ static void convert(struct cycle *cycle)
     if (commit->last) {
         commit->end = (struct page_end){.has_more = result->read.has_more,
                                         .allow_deletes = cycle->options.allow_deletes,
+                                        .diff = cycle->options.diff,
                                         .requests = cycle->execution.requests - cycle->requests_counted};
         cycle->requests_counted = cycle->execution.requests;
         buf_clear(&commit->next_state);
@@ -420,9 +419,10 @@ static void executed(struct task *task, void *ctx, lua_State *co, const struct s
     }
     cycle->rate_limit_hits = 0;
     cycle->executed++;
-    if (!result->read.has_more && cycle->sync->mode == SYNC_INCREMENTAL && !result->read.has_state)
-        snprintf(cycle->notice, sizeof cycle->notice,
-                 "the incremental sync \"%s\" ended without nextState: its next cycle starts afresh", cycle->sync->key);
+    if (!result->read.has_more && cycle->sync->mode == SYNC_INCREMENTAL && !result->read.has_state) {
+        static const char line[] = "the incremental sync ended without nextState: its next cycle starts afresh";
+        execution_log(&cycle->execution, "warn", line, sizeof line - 1);
+    }
     /* The changes wait on the isolate's own stack until they are converted. */
     lua_settop(L, 0);
     lua_pushvalue(co, result->read.changes_index);

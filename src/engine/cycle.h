@@ -39,7 +39,6 @@ struct cycle_end {
     enum run_outcome outcome;
     struct script_error error; /* when it failed */
     struct sweep_outcome sweep;
-    const char *notice; /* something worth saying, NULL for none */
 };
 
 typedef void (*cycle_done_fn)(void *ctx, struct cycle *cycle, const struct cycle_end *end);

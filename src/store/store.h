@@ -120,6 +120,7 @@ struct page_end {
     bool has_more;
     bool allow_deletes; /* lets a sweep through that the guard would hold */
     int64_t requests;   /* HTTP requests since the last page */
+    const struct diff_sink *diff; /* told of what the sweep deletes; NULL for nobody */
 };
 /* State, counters, seen rows and, at the end of a replace cycle, the sweep, all in the page's transaction, which is then
  * committed. counts are those of this page. On failure the transaction is rolled back. */

@@ -84,7 +84,7 @@ enum err_code write_delete_row(struct store *store, struct table *table, int64_t
 
 /* sweep.c */
 enum err_code sweep_run(struct store *store, const struct capability *sync, const struct sync_lease *lease,
-                        bool allow_deletes, struct sweep_outcome *out, struct err *err) MUST_CHECK;
+                        const struct page_end *end, struct sweep_outcome *out, struct err *err) MUST_CHECK;
 
 /* Shorthands. */
 #define DRIVER(store) ((store)->db->driver)

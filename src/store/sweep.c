@@ -156,7 +156,7 @@ static bool goes_too_far(const struct sweep *sweep, const struct capability *syn
 }
 
 static enum err_code delete_candidates(struct store *store, const struct sweep *sweep, const struct sync_lease *lease,
-                                       struct err *err)
+                                       const struct diff_sink *diff, struct err *err)
 {
     char name[1024];
     char sql[1200];
@@ -180,6 +180,8 @@ static enum err_code delete_candidates(struct store *store, const struct sweep *
         DRIVER(store)->reset(stmt);
         if (code == ERR_NONE)
             code = buf_status(&key, "a key", err);
+        if (code == ERR_NONE && step == DB_ROW && diff != NULL)
+            diff->row(diff->ctx, sweep->table->database, buf_text(&key), "delete");
         if (code == ERR_NONE && step == DB_ROW)
             code = write_delete_row(store, sweep->table, sweep->candidates[i], buf_text(&key), key.len, lease->run_id,
                                     "sweep", err);
@@ -191,7 +193,7 @@ static enum err_code delete_candidates(struct store *store, const struct sweep *
 }
 
 enum err_code sweep_run(struct store *store, const struct capability *sync, const struct sync_lease *lease,
-                        bool allow_deletes, struct sweep_outcome *out, struct err *err)
+                        const struct page_end *end, struct sweep_outcome *out, struct err *err)
 {
     size_t count = store->worker->database_count;
     struct sweep *sweeps = mem_need((count + 1) * sizeof *sweeps);
@@ -201,11 +203,11 @@ enum err_code sweep_run(struct store *store, const struct capability *sync, cons
         code = prepare_sweep(store, &sweeps[i], sync, i, err);
         out->candidates += (int64_t)sweeps[i].count;
         out->rows += sweeps[i].rows;
-        if (code == ERR_NONE && !out->held && !allow_deletes)
+        if (code == ERR_NONE && !out->held && !end->allow_deletes)
             out->held = goes_too_far(&sweeps[i], sync, out);
     }
     for (size_t i = 0; i < count && code == ERR_NONE && !out->held; i++)
-        code = delete_candidates(store, &sweeps[i], lease, err);
+        code = delete_candidates(store, &sweeps[i], lease, end->diff, err);
     for (size_t i = 0; i < count; i++)
         free_sweep(&sweeps[i]);
     mem_free(sweeps);

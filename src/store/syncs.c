@@ -289,6 +289,10 @@ static enum err_code begin_in_transaction(struct store *store, const struct capa
             if (code == ERR_NONE)
                 code = marks_clear(store, sync->key, MARK_PROTECTED, err);
         }
+        /* Where a replace cycle stood means nothing to an incremental sync. */
+        if (sync->mode == SYNC_INCREMENTAL && stored.cycle_open && stored.cycle_mode != NULL &&
+            strcmp(stored.cycle_mode, mode) != 0)
+            buf_clear(&out->state);
     }
     if (code == ERR_NONE)
         code = write_begin(store, sync, out, clock_now_ms(), err);
@@ -335,9 +339,9 @@ static enum err_code end_in_transaction(struct store *store, const struct sync_l
                                         const char *error, struct err *err)
 {
     static const char *const updates[] = {
-        [RUN_SUCCEEDED] = "UPDATE _workers_syncs SET lease_owner = NULL, failures = 0, last_error = NULL, last_success_at = ?3"
-                          " WHERE key = ?1 AND lease_token = ?2",
-        [RUN_FAILED] = "UPDATE _workers_syncs SET lease_owner = NULL, failures = failures + 1, last_error = ?4"
+        /* The last page has recorded the success. */
+        [RUN_SUCCEEDED] = "UPDATE _workers_syncs SET lease_owner = NULL WHERE key = ?1 AND lease_token = ?2",
+        [RUN_FAILED] = "UPDATE _workers_syncs SET lease_owner = NULL, failures = failures + 1, last_error = ?3"
                        " WHERE key = ?1 AND lease_token = ?2",
         [RUN_STOPPED] = "UPDATE _workers_syncs SET lease_owner = NULL WHERE key = ?1 AND lease_token = ?2",
         [RUN_RATE_LIMITED] = "UPDATE _workers_syncs SET lease_owner = NULL WHERE key = ?1 AND lease_token = ?2",
@@ -350,10 +354,8 @@ static enum err_code end_in_transaction(struct store *store, const struct sync_l
         return code;
     bind_str(stmt, 1, lease->key);
     driver->bind_integer(stmt, 2, lease->token);
-    if (outcome == RUN_SUCCEEDED)
-        driver->bind_integer(stmt, 3, now);
     if (outcome == RUN_FAILED)
-        bind_str(stmt, 4, error);
+        bind_str(stmt, 3, error);
     code = store_step(store, stmt, err);
     driver->finalize(stmt);
     if (code != ERR_NONE)

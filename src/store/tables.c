@@ -116,7 +116,9 @@ static enum err_code make_links(struct store *store, const struct worker *worker
                    " WITHOUT ROWID;",
              link);
     buf_addf(&sql, "CREATE INDEX IF NOT EXISTS %s ON %s(related_key, _key);", index, link);
-    buf_addf(&sql, "CREATE VIEW IF NOT EXISTS %s AS SELECT related_key AS _key, _key AS related_key FROM %s;", view, link);
+    /* A related property that is declared itself has a link table of its own by that name. */
+    if (database_property(related, property->related_property, strlen(property->related_property)) == NULL)
+        buf_addf(&sql, "CREATE VIEW IF NOT EXISTS %s AS SELECT related_key AS _key, _key AS related_key FROM %s;", view, link);
     enum err_code code = column.failed ? err_nomem(err) : run_sql(store, &sql, err);
     buf_free(&sql);
     buf_free(&column);

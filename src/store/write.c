@@ -552,8 +552,11 @@ static enum err_code write_state(struct store *store, const struct capability *s
     int64_t now = clock_now_ms();
     enum err_code code = store_prepare(
         store, &stmt,
-        "UPDATE _workers_syncs SET state = ?3, cycle_open = ?4, cycle_pages = cycle_pages + 1, lease_expires_at = ?5,"
-        " held = CASE WHEN ?4 THEN held ELSE ?6 END WHERE key = ?1 AND lease_token = ?2",
+        /* The end of the cycle is a success from this commit on, whatever happens to the process. */
+        end->has_more ? "UPDATE _workers_syncs SET state = ?3, cycle_pages = cycle_pages + 1, lease_expires_at = ?4"
+                        " WHERE key = ?1 AND lease_token = ?2"
+                      : "UPDATE _workers_syncs SET state = ?3, cycle_open = 0, cycle_pages = cycle_pages + 1, lease_expires_at = ?4,"
+                        " held = ?5, failures = 0, last_error = NULL, last_success_at = ?6 WHERE key = ?1 AND lease_token = ?2",
         err);
     if (code != ERR_NONE)
         return code;
@@ -562,9 +565,11 @@ static enum err_code write_state(struct store *store, const struct capability *s
     bool keeps_state = end->has_more || sync->mode == SYNC_INCREMENTAL;
     if (keeps_state && end->next_state != NULL)
         DRIVER(store)->bind_text(stmt, 3, end->next_state, end->next_state_len);
-    DRIVER(store)->bind_integer(stmt, 4, end->has_more);
-    DRIVER(store)->bind_integer(stmt, 5, now + LEASE_MS);
-    bind_str(stmt, 6, sweep->held ? sweep->reason : NULL);
+    DRIVER(store)->bind_integer(stmt, 4, now + LEASE_MS);
+    if (!end->has_more) {
+        bind_str(stmt, 5, sweep->held ? sweep->reason : NULL);
+        DRIVER(store)->bind_integer(stmt, 6, now);
+    }
     code = store_step(store, stmt, err);
     if (code == ERR_NONE && DRIVER(store)->changes(store->db) != 1)
         code = err_set(err, ERR_CONFLICT, "another process has taken over sync \"%s\"; this one wrote nothing", lease->key);
@@ -579,7 +584,8 @@ static enum err_code write_counts(struct store *store, const struct sync_lease *
     enum err_code code =
         store_prepare(store, &stmt,
                       "UPDATE _workers_runs SET pages = pages + 1, requests = requests + ?2, added = added + ?3, changed ="
-                      " changed + ?4, unchanged = unchanged + ?5, deleted = deleted + ?6, stale = stale + ?7 WHERE id = ?1",
+                      " changed + ?4, unchanged = unchanged + ?5, deleted = deleted + ?6, stale = stale + ?7, exit_code = CASE"
+                      " WHEN ?8 THEN NULL ELSE 0 END, ended_at = CASE WHEN ?8 THEN NULL ELSE ?9 END WHERE id = ?1",
                       err);
     if (code != ERR_NONE)
         return code;
@@ -588,6 +594,8 @@ static enum err_code write_counts(struct store *store, const struct sync_lease *
                                store->counts.unchanged, store->counts.deleted, store->counts.stale};
     for (int i = 0; i < 6; i++)
         DRIVER(store)->bind_integer(stmt, i + 2, numbers[i]);
+    DRIVER(store)->bind_integer(stmt, 8, end->has_more);
+    DRIVER(store)->bind_integer(stmt, 9, clock_now_ms());
     code = store_step(store, stmt, err);
     DRIVER(store)->finalize(stmt);
     return code;
@@ -600,7 +608,7 @@ enum err_code store_page_end(struct store *store, const struct capability *sync,
     *sweep = (struct sweep_outcome){0};
     enum err_code code = write_marks(store, sync, lease, err);
     if (code == ERR_NONE && !end->has_more && sync->mode == SYNC_REPLACE)
-        code = sweep_run(store, sync, lease, end->allow_deletes, sweep, err);
+        code = sweep_run(store, sync, lease, end, sweep, err);
     if (code == ERR_NONE && !store->preview) {
         code = write_next_ids(store, err);
         if (code == ERR_NONE)

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/number.h"
+#include "base/text.h"
 #include "worker/json_schema.h"
 
 #include <string.h>
@@ -114,6 +115,32 @@ static enum err_code check_relation(const struct worker *worker, const struct da
     return ERR_NONE;
 }
 
+/* The link table of a two-way relation, <table>_<property>, and its view from the other side share the databases' names. */
+static enum err_code check_link_names(const struct worker *worker, const struct database *database,
+                                      const struct property *property, struct err *err)
+{
+    const struct database *related = &worker->databases[worker_database(worker, property->related_database)];
+    struct buf name;
+    enum err_code code = ERR_NONE;
+    for (int side = 0; side < 2 && code == ERR_NONE; side++) {
+        buf_init(&name, 8192);
+        buf_addf(&name, "%s_", side == 0 ? database->table : related->table);
+        if (side == 0)
+            buf_adds(&name, property->column);
+        else
+            text_snake_case(property->related_property, strlen(property->related_property), &name);
+        code = buf_status(&name, "the name of a relation's table", err);
+        for (size_t i = 0; i < worker->database_count && code == ERR_NONE; i++)
+            if (strcmp(worker->databases[i].table, buf_text(&name)) == 0)
+                code = err_set(err, ERR_INVALID,
+                               "%sdatabase \"%s\": the two-way relation \"%s\" needs the name %s, which is the table of database "
+                               "\"%s\": rename one",
+                               database->where, database->key, property->name, buf_text(&name), worker->databases[i].key);
+        buf_free(&name);
+    }
+    return code;
+}
+
 static enum err_code check_sub_items(const struct database *database, struct err *err)
 {
     if (database->sub_items_parent == NULL)
@@ -145,6 +172,8 @@ enum err_code worker_check(struct worker *worker, struct err *err)
             if (database->properties[k].type != PROPERTY_RELATION)
                 continue;
             enum err_code code = check_relation(worker, database, &database->properties[k], err);
+            if (code == ERR_NONE && database->properties[k].two_way)
+                code = check_link_names(worker, database, &database->properties[k], err);
             if (code != ERR_NONE)
                 return code;
         }

@@ -190,6 +190,20 @@ static void test_terminal_width(void **state)
     table_free(&table);
 }
 
+/* A long number stays whole while text can still give. */
+static void test_long_numbers(void **state)
+{
+    (void)state;
+    struct table_printer table;
+    table_init(&table, two, 2);
+    table_cells(&table, "a text of twenty let");
+    table_cells(&table, "123456789012345");
+    expect(&table, (struct table_style){.width = 25},
+           "key                  rows\n"
+           "a text …  123456789012345\n");
+    table_free(&table);
+}
+
 static void test_failures(void **state)
 {
     (void)state;
@@ -234,9 +248,9 @@ static void test_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_aligned),   cmocka_unit_test(test_escapes),
-        cmocka_unit_test(test_max_width), cmocka_unit_test(test_terminal_width),
-        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_aligned),      cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_max_width),    cmocka_unit_test(test_terminal_width),
+        cmocka_unit_test(test_long_numbers), cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

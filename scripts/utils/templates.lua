@@ -1,0 +1,131 @@
+-- Templates: names, placeholders, and which file goes where. Must not touch files: callers do.
+
+local templates = {}
+
+local NAME_MAX = 100
+
+-- Names that a template has in its folder because there they would mean something to the tools of this project.
+local RENAMED = { _gitignore = ".gitignore" }
+
+---The last part of a path; nil for a path that has none, such as "/".
+---@param path string
+---@return string?
+function templates.basename(path)
+  return path:gsub("/+$", ""):match("[^/]+$")
+end
+
+---An absolute path without "." and "..", which are resolved as they are written.
+---@param cwd string
+---@param path string
+---@return string
+function templates.absolute(cwd, path)
+  local parts = {}
+  for part in (path:sub(1, 1) == "/" and path or cwd .. "/" .. path):gmatch("[^/]+") do
+    if part == ".." then
+      parts[#parts] = nil
+    elseif part ~= "." then
+      parts[#parts + 1] = part
+    end
+  end
+  return "/" .. table.concat(parts, "/")
+end
+
+---A worker's name made from a folder's: "My Demo!" becomes my-demo. nil when nothing of it can be used.
+---@param folder string
+---@return string?
+function templates.name_of(folder)
+  local name = folder:lower():gsub("[^a-z0-9]+", "-"):gsub("^%-+", ""):sub(1, NAME_MAX):gsub("%-+$", "")
+  return name ~= "" and name or nil
+end
+
+---Whether workers.yaml takes the name as it is.
+---@param name string
+---@return boolean
+function templates.is_name(name)
+  return #name <= NAME_MAX and name:find("^[A-Za-z0-9._-]+$") ~= nil
+end
+
+---A name as people write it: my-demo becomes My Demo.
+---@param name string
+---@return string
+function templates.title_of(name)
+  local words = {}
+  for word in name:gmatch("[A-Za-z0-9]+") do
+    words[#words + 1] = word:sub(1, 1):upper() .. word:sub(2)
+  end
+  return #words > 0 and table.concat(words, " ") or name
+end
+
+---Fills in {{word}}; a word without a value is an error, so that no placeholder reaches a user's file.
+---@param text string
+---@param values table<string, string>
+---@return string? filled
+---@return string? message
+function templates.fill(text, values)
+  local unknown
+  local filled = text:gsub("{{(%w+)}}", function(word)
+    unknown = unknown or (values[word] == nil and word) or nil
+    return values[word]
+  end)
+  if unknown then
+    return nil, ("the template has a placeholder {{%s}}, which nothing fills"):format(unknown)
+  end
+  return filled
+end
+
+---@class templates.File
+---@field path string where it goes, relative to the project's folder
+---@field text string
+
+---The files of one template, filled in and sorted by path.
+---@param files table<string, string> all templates: path relative to templates/ -> text
+---@param template string the template's folder, as in "worker"
+---@param values table<string, string>
+---@return templates.File[]? list
+---@return string? message
+function templates.expand(files, template, values)
+  local list = {}
+  local prefix = template .. "/"
+  for name, text in pairs(files) do
+    if name:sub(1, #prefix) == prefix then
+      local folder, last = name:sub(#prefix + 1):match("^(.-)([^/]+)$")
+      local filled, message = templates.fill(text, values)
+      if not filled then
+        return nil, name .. ": " .. message
+      end
+      list[#list + 1] = { path = folder .. (RENAMED[last] or last), text = filled }
+    end
+  end
+  if #list == 0 then
+    return nil, ("there is no template %q"):format(template)
+  end
+  table.sort(list, function(a, b)
+    return a.path < b.path
+  end)
+  return list
+end
+
+---The folders above a path, outermost first: "a/b/c.lua" gives "a", "a/b".
+---@param path string
+---@return string[]
+function templates.folders_above(path)
+  local list = {}
+  for at in path:gmatch("()/") do
+    if at > 1 and path:sub(at - 1, at - 1) ~= "/" then
+      list[#list + 1] = path:sub(1, at - 1)
+    end
+  end
+  return list
+end
+
+---A word for a shell's command line.
+---@param word string
+---@return string
+function templates.shell_word(word)
+  if word:find("^[%w_./@%%+=:,-]+$") then
+    return word
+  end
+  return "'" .. word:gsub("'", "'\\''") .. "'"
+end
+
+return templates

@@ -126,13 +126,10 @@ static enum err_code host_read_path(void *ctx, const char *path, char *resolved,
     return config_read_path(runtime->options.config, runtime->options.folder, path, resolved, size, err);
 }
 
-static enum err_code host_net_allowed(void *ctx, const char *host, struct err *err)
+static enum err_code host_net_allowed(void *ctx, const char *host, int port, struct err *err)
 {
     struct runtime *runtime = ((struct execution *)ctx)->runtime;
-    if (config_net_allowed(runtime->options.config, host, 0))
-        return ERR_NONE;
-    return err_set(err, ERR_DENIED, "the script may not connect to %s: add it to workers.yaml: permissions: { net: [\"%s\"] }",
-                   host, host);
+    return config_net_check(runtime->options.config, host, port, err);
 }
 
 void execution_init(struct execution *execution, struct runtime *runtime, const char *key)

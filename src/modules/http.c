@@ -550,10 +550,9 @@ static int call_over(lua_State *L, int status, lua_KContext ctx)
 static bool allow_url(void *ctx, bool tls, const char *host, int port, char *reason)
 {
     (void)tls;
-    (void)port;
     const struct call *call = ctx;
     struct err err;
-    if (call->host->net_allowed == NULL || call->host->net_allowed(call->host->ctx, host, &err) == ERR_NONE)
+    if (call->host->net_allowed == NULL || call->host->net_allowed(call->host->ctx, host, port, &err) == ERR_NONE)
         return true;
     snprintf(reason, HTTP_REASON_MAX, "%.*s", HTTP_REASON_MAX - 1, err.message);
     return false;

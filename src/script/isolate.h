@@ -50,8 +50,8 @@ struct isolate_host {
     void (*http_sent)(void *ctx);
     /* Resolves a path that the script may read to an absolute one; ERR_DENIED names the line to add. */
     enum err_code (*read_path)(void *ctx, const char *path, char *resolved, size_t size, struct err *err);
-    /* Whether the script may connect to host; ERR_DENIED names the line to add. */
-    enum err_code (*net_allowed)(void *ctx, const char *host, struct err *err);
+    /* Whether the script may connect to port of host; ERR_DENIED names the line to add. */
+    enum err_code (*net_allowed)(void *ctx, const char *host, int port, struct err *err);
 };
 
 struct isolate_config {

@@ -201,9 +201,10 @@ static enum err_code host_read_path(void *ctx, const char *path, char *resolved,
     return ERR_NONE;
 }
 
-static enum err_code host_net_allowed(void *ctx, const char *name, struct err *err)
+static enum err_code host_net_allowed(void *ctx, const char *name, int port, struct err *err)
 {
     struct host *host = ctx;
+    (void)port;
     if (strcmp(host->denied_host, name) != 0)
         return ERR_NONE;
     return err_set(err, ERR_DENIED, "%s may not be reached: add it to permissions.net in workers.yaml", name);

@@ -2,7 +2,8 @@
 """Measures the program side by side with its peers and prints ratios beside the figures to reach.
 
 Asserts nothing about speed: it only refuses to compare peers that did not write the same rows. Rounds go around the peers
-in turn, so that whatever else the machine does hits all of them.
+in turn, so that whatever else the machine does hits all of them. RATIO is that of the medians, BEST that of the best rounds,
+which says more when the machine had company. Databases are made in a temporary folder: TMPDIR says where.
 """
 import argparse
 import hashlib
@@ -14,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS = os.path.join(HERE, "scripts")
@@ -26,34 +26,40 @@ OURS, NODE, C = "workers", "Node SDK + better-sqlite3", "plain C + SQLite"
 class Usage:
     """What one finished process took."""
 
-    def __init__(self, seconds, rusage, output):
-        self.seconds = seconds
-        self.cpu = rusage.ru_utime + rusage.ru_stime
-        self.peak_kib = rusage.ru_maxrss
+    def __init__(self, figures, output):
+        self.seconds = figures["seconds"]
+        self.cpu = figures["cpu"]
+        self.peak_kib = figures["peak_kib"]
         self.output = output
 
 
-def run(command, folder):
-    """Runs a command to its end; its output goes through a file, so that no reader competes with it."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        start = time.perf_counter()
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
-        _, status, rusage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        err.seek(0)
-        output = out.read().decode()
-        if process.returncode != 0:
-            sys.exit(f"bench: {' '.join(command)} ended with {process.returncode}:\n{output}{err.read().decode()}")
-        return Usage(seconds, rusage, output)
+class Runner:
+    """Runs commands to their end by way of measure.c. Output goes through files, so that no reader competes with them."""
+
+    def __init__(self, build, folder):
+        self.measure = os.path.join(build, "tests", "measure")
+        self.figures = os.path.join(folder, "figures.json")
+        self.folder = folder
+
+    def run(self, command):
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            done = subprocess.run([self.measure, self.figures] + command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out,
+                                  stderr=err, check=False)
+            out.seek(0)
+            err.seek(0)
+            output = out.read().decode()
+            if done.returncode != 0:
+                sys.exit(f"bench: {' '.join(command)} ended with {done.returncode}:\n{output}{err.read().decode()}")
+        with open(self.figures, encoding="utf-8") as file:
+            return Usage(json.load(file), output)
 
 
 class Sample:
     """Values of one measurement; its figure is the median, its spread half of the range relative to that."""
 
-    def __init__(self, values):
+    def __init__(self, values, best=min):
         self.values = list(values)
+        self.best = best(self.values)
         self.median = statistics.median(self.values)
         self.spread = (max(self.values) - min(self.values)) / 2 / self.median if self.median else 0.0
 
@@ -62,32 +68,33 @@ class Report:
     def __init__(self):
         self.rows = []
 
-    def add(self, what, ours, unit, peer=None, peer_name="", ratio=None, reach="", then=""):
+    def add(self, what, ours, unit, peer=None, peer_name="", ratio=None, best=None, reach="", then=""):
         self.rows.append({
             "what": what, "unit": unit, "ours": ours.median, "oursSpread": round(ours.spread, 3),
             "peer": peer.median if peer else None, "peerSpread": round(peer.spread, 3) if peer else None,
-            "peerName": peer_name, "ratio": ratio, "reach": reach, "then": then,
+            "peerName": peer_name, "ratio": ratio, "bestRatio": best, "reach": reach, "then": then,
         })
 
     def faster(self, what, ours, peer, peer_name, unit="ms", reach="", then=""):
         """Both are times or sizes: the ratio says how many times ours is smaller."""
-        self.add(what, ours, unit, peer, peer_name, peer.median / ours.median, reach, then)
+        self.add(what, ours, unit, peer, peer_name, peer.median / ours.median, peer.best / ours.best, reach, then)
 
     def rate(self, what, ours, peer, peer_name, reach="", then=""):
         """Both are rows in a second."""
-        self.add(what, ours, "rows/s", peer, peer_name, ours.median / peer.median, reach, then)
+        self.add(what, ours, "rows/s", peer, peer_name, ours.median / peer.median, ours.best / peer.best, reach, then)
 
     def print(self):
-        head = ["MEASURE", "OURS", "", "PEER", "", "", "RATIO", "REACH", "THEN"]
+        head = ["MEASURE", "OURS", "", "PEER", "", "", "RATIO", "BEST", "REACH", "THEN"]
         lines = []
         for row in self.rows:
             lines.append([
                 row["what"], shown(row["ours"], row["unit"]), f"±{row['oursSpread'] * 100:.0f}%",
                 shown(row["peer"], row["unit"]) if row["peer"] is not None else "",
                 f"±{row['peerSpread'] * 100:.0f}%" if row["peer"] is not None else "", row["peerName"],
-                f"{row['ratio']:.2f}" if row["ratio"] is not None else "", row["reach"], row["then"],
+                *(f"{row[name]:.2f}" if row[name] is not None else "" for name in ("ratio", "bestRatio")),
+                row["reach"], row["then"],
             ])
-        right = {1, 2, 3, 4, 6, 7, 8}
+        right = {1, 2, 3, 4, 6, 7, 8, 9}
         widths = [max(len(line[i]) for line in lines + [head]) for i in range(len(head))]
         for line in [head] + lines:
             cells = [cell.rjust(widths[i]) if i in right else cell.ljust(widths[i]) for i, cell in enumerate(line)]
@@ -126,8 +133,8 @@ def install_peers(npm, note):
     for package, version in PACKAGES.items():
         if installed(npm, package) != version:
             note(f"installing {package} {version}")
-            done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--save-exact", f"{package}@{version}"], cwd=npm,
-                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+            command = ["npm", "install", "--no-audit", "--no-fund", "--save-exact", f"{package}@{version}"]
+            done = subprocess.run(command, cwd=npm, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 note(f"{package} cannot be installed, so what needs it is left out: {done.stderr.strip()[-400:]}")
                 continue
@@ -137,7 +144,7 @@ def install_peers(npm, note):
 
 # ---- exec ----
 
-def measure_exec(report, workers, folder, peers, npm, rounds):
+def measure_exec(report, workers, runner, peers, npm, rounds):
     ours = [workers, "exec", "sayHello", "-d", '{"name":"World"}']
     commands = {OURS: ours}
     if "@notionhq/workers" in peers:
@@ -149,7 +156,7 @@ def measure_exec(report, workers, folder, peers, npm, rounds):
         for name, command in commands.items():
             if name.endswith("tsx") and i > max(rounds // 5, 2):
                 continue
-            usage = run(command, folder)
+            usage = runner.run(command)
             if json.loads(usage.output) != "Hello, World!":
                 sys.exit(f"bench: {name} said {usage.output!r}")
             if i > 0:
@@ -169,18 +176,18 @@ def measure_exec(report, workers, folder, peers, npm, rounds):
 # ---- sync ----
 
 class SyncPeer:
-    def __init__(self, name, command, database, folder, clean):
-        self.name, self.command, self.database, self.folder, self.clean = name, command, database, folder, clean
+    def __init__(self, name, command, database, clean):
+        self.name, self.command, self.database, self.clean = name, command, database, clean
         self.passes = ([], [])  # first, second: (milliseconds of the sync itself, Usage)
 
-    def round(self, keep):
+    def round(self, runner, keep):
         for path in self.clean:
             shutil.rmtree(path, ignore_errors=True)
             for suffix in ("", "-wal", "-shm"):
                 if os.path.isfile(path + suffix):
                     os.remove(path + suffix)
         for number in range(2):
-            usage = run(self.command, self.folder)
+            usage = runner.run(self.command)
             result = json.loads(usage.output)
             if isinstance(result, list):
                 summary = result[0]
@@ -198,16 +205,17 @@ class SyncPeer:
         """Of what was written, so that nobody is fast by writing something else."""
         digest = hashlib.sha256()
         database = sqlite3.connect(self.database)
-        for row in database.execute("SELECT _key, task_name, task_id, status, points, due, due_end, done FROM tasks ORDER BY _key"):
+        for row in database.execute("SELECT _key, task_name, task_id, status, points, due, due_end, done FROM tasks"
+                                    " ORDER BY _key"):
             digest.update(repr(row).encode())
         database.close()
         return digest.hexdigest()
 
     def rate(self, number):
-        return Sample(ROWS / (ms / 1e3) for ms, _ in self.passes[number])
+        return Sample((ROWS / (ms / 1e3) for ms, _ in self.passes[number]), max)
 
     def whole(self, number):
-        return Sample(ROWS / usage.seconds for _, usage in self.passes[number])
+        return Sample((ROWS / usage.seconds for _, usage in self.passes[number]), max)
 
     def cpu(self, number):
         return Sample(usage.cpu * 1e3 for _, usage in self.passes[number])
@@ -216,21 +224,22 @@ class SyncPeer:
         return Sample(usage.peak_kib / 1024 for _, usage in self.passes[number])
 
 
-def measure_sync(report, workers, build, folder, peers, rounds):
+def measure_sync(report, workers, build, runner, peers, rounds):
+    folder = runner.folder
     store = os.path.join(folder, ".workers")
     database = os.path.join(store, "worker.db")
-    plain = SyncPeer(OURS, [workers, "run", "sync_plain.lua", "--json"], database, folder, [store])
-    builder = SyncPeer(OURS, [workers, "run", "sync_builder.lua", "--json"], database, folder, [store])
+    plain = SyncPeer(OURS, [workers, "run", "sync_plain.lua", "--json"], database, [store])
+    builder = SyncPeer(OURS, [workers, "run", "sync_builder.lua", "--json"], database, [store])
     others = []
     if {"@notionhq/workers", "better-sqlite3"} <= peers:
         path = os.path.join(folder, "node.db")
-        others.append(SyncPeer(NODE, ["node", "sync.mjs", path], path, folder, [path]))
+        others.append(SyncPeer(NODE, ["node", "sync.mjs", path], path, [path]))
     path = os.path.join(folder, "plain.db")
-    others.append(SyncPeer(C, [os.path.join(build, "tests", "plain_sync"), path], path, folder, [path]))
+    others.append(SyncPeer(C, [os.path.join(build, "tests", "plain_sync"), path], path, [path]))
     digest = None
     for i in range(rounds + 1):
         for peer in [plain, builder] + others:
-            peer.round(i > 0)
+            peer.round(runner, i > 0)
             if i == 0:
                 if digest is not None and peer.digest() != digest:
                     sys.exit(f"bench: {' '.join(peer.command)} wrote other rows than the first did")
@@ -250,9 +259,9 @@ def measure_sync(report, workers, build, folder, peers, rounds):
 
 # ---- isolates ----
 
-def measure_isolates(report, build, folder, rounds):
+def measure_isolates(report, build, runner, rounds):
     command = [os.path.join(build, "tests", "isolate_bench"), "hello.lua", "1000"]
-    results = [json.loads(run(command, folder).output) for _ in range(rounds + 1)][1:]
+    results = [json.loads(runner.run(command).output) for _ in range(rounds + 1)][1:]
     report.add("isolate with a worker loaded: to open one", Sample(r["open_us"] for r in results), "us")
     report.add("  growth of the process for one of 1,000", Sample(r["rss_kib"] for r in results), "KiB", reach="150", then="60")
     report.add("  memory of its Lua state", Sample(r["memory_kib"] for r in results), "KiB")
@@ -262,14 +271,17 @@ def main():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
-    parser.add_argument("--build", default=os.path.join(HERE, "..", "..", "build", "release"), help="folder of a release build")
+    parser.add_argument("--build", default=os.path.join(HERE, "..", "..", "build", "bench"), help="folder of a release build")
     parser.add_argument("--npm", default=os.path.join(HERE, "..", "..", "build", "npm"), help="where npm installs the peers")
     args = parser.parse_args()
     build, npm = os.path.abspath(args.build), os.path.abspath(args.npm)
     workers = os.path.join(build, "workers")
     if not os.access(workers, os.X_OK):
-        sys.exit(f"bench: there is no program at {workers}: build it with cmake --build --preset release")
+        sys.exit(f"bench: there is no program at {workers}: scripts/bench builds it")
     peers = install_peers(npm, lambda text: print(f"bench: {text}", file=sys.stderr))
+    load = os.getloadavg()[0]
+    if load > os.cpu_count() / 2:
+        print(f"bench: the machine is busy (load {load:.1f} on {os.cpu_count()} cores): look at BEST", file=sys.stderr)
     rounds = 2 if args.quick else 5
     report = Report()
     with tempfile.TemporaryDirectory(prefix="workers-bench-") as folder:
@@ -279,11 +291,12 @@ def main():
             file.write("name: bench\nmain: hello.lua\n")
         if peers:
             os.symlink(os.path.join(npm, "node_modules"), os.path.join(folder, "node_modules"))
-        measure_exec(report, workers, folder, peers, npm, 8 if args.quick else 30)
-        measure_sync(report, workers, build, folder, peers, rounds)
-        measure_isolates(report, build, folder, rounds)
+        runner = Runner(build, folder)
+        measure_exec(report, workers, runner, peers, npm, 8 if args.quick else 30)
+        measure_sync(report, workers, build, runner, peers, rounds)
+        measure_isolates(report, build, runner, rounds)
     if args.json:
-        print(json.dumps({"cores": os.cpu_count(), "rounds": rounds, "figures": report.rows}, indent=2))
+        print(json.dumps({"cores": os.cpu_count(), "load": load, "rounds": rounds, "figures": report.rows}, indent=2))
     else:
         report.print()
 

@@ -53,6 +53,14 @@ void *mem_alloc(size_t size)
     return malloc(size > 0 ? size : 1);
 }
 
+void *mem_alloc_aligned(size_t alignment, size_t size)
+{
+    if (refused())
+        return NULL;
+    void *block = NULL;
+    return posix_memalign(&block, alignment, size) == 0 ? block : NULL;
+}
+
 void *mem_zalloc(size_t size)
 {
     if (refused())

@@ -13,6 +13,8 @@
 
 void *mem_alloc(size_t size) __attribute__((malloc, warn_unused_result));
 void *mem_zalloc(size_t size) __attribute__((malloc, warn_unused_result));
+/* alignment is a power of two and a multiple of the size of a pointer. */
+void *mem_alloc_aligned(size_t alignment, size_t size) __attribute__((malloc, warn_unused_result));
 void *mem_realloc(void *block, size_t size) __attribute__((warn_unused_result));
 char *mem_strndup(const char *text, size_t len) __attribute__((malloc, warn_unused_result));
 void mem_free(void *block);

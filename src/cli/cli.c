@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "worker/dotenv.h"
 
 #include <errno.h>
@@ -159,6 +160,7 @@ int cli_fail_script(const struct script_error *error)
 
 void cli_note(const char *format, ...)
 {
+    fflush(stdout); /* where both end up in one place, in order */
     va_list arguments;
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
@@ -195,6 +197,21 @@ const char *cli_duration(uint64_t ms, char *out, size_t size)
     else
         snprintf(out, size, "%llu:%02llu h", (unsigned long long)(ms / 3600000), (unsigned long long)(ms / 60000 % 60));
     return out;
+}
+
+void cli_no_capability(const struct worker *worker, const char *key, struct err *err)
+{
+    int nearest = -1;
+    const char **keys = mem_alloc((worker->capability_count + 1) * sizeof *keys);
+    for (size_t i = 0; keys != NULL && i < worker->capability_count; i++)
+        keys[i] = worker->capabilities[i].key;
+    if (keys != NULL)
+        nearest = text_nearest(key, strlen(key), keys, worker->capability_count);
+    if (nearest >= 0)
+        err_set(err, ERR_NOT_FOUND, "the worker has no capability \"%s\"; did you mean \"%s\"?", key, keys[nearest]);
+    else
+        err_set(err, ERR_NOT_FOUND, "the worker has no capability \"%s\": workers capabilities list shows them", key);
+    mem_free(keys);
 }
 
 /* ---- the project ---- */
@@ -236,6 +253,12 @@ enum err_code cli_project_open(const char *script, struct cli_project *out, stru
         config_default(&out->config);
         folder_of(out->script, out->folder, sizeof out->folder);
         return ERR_NONE;
+    } else if (code == ERR_NOT_FOUND && access(".workers/worker.db", F_OK) == 0) {
+        /* What a script alone has left behind: its rows, runs and secrets can be looked at from its folder. */
+        config_default(&out->config);
+        if (getcwd(out->folder, sizeof out->folder) == NULL)
+            return err_set(err, ERR_IO, "cannot find the current folder: %s", strerror(errno));
+        return ERR_NONE; /* without a script, see cli_runtime_open */
     } else if (code == ERR_NOT_FOUND) {
         return err_set(err, code, "there is no workers.yaml here or in a folder above: give a script, as in: workers run "
                                   "script.lua, or make a project: workers new");
@@ -243,6 +266,11 @@ enum err_code cli_project_open(const char *script, struct cli_project *out, stru
     if (code == ERR_NONE && script == NULL &&
         snprintf(out->script, sizeof out->script, "%s/%s", out->folder, out->config.main) >= (int)sizeof out->script)
         code = err_set(err, ERR_INVALID, "the path of the main script is too long");
+    if (code == ERR_NONE && script == NULL && access(out->script, F_OK) != 0)
+        code = err_set(err, ERR_NOT_FOUND,
+                       "there is no script %s: main in workers.yaml names it (src/main.lua unless given); make the file, or "
+                       "correct the line",
+                       out->script);
     if (code != ERR_NONE)
         cli_project_free(out);
     return code;
@@ -260,11 +288,29 @@ static void log_to_stderr(void *ctx, const char *key, const char *run_id, const 
     fprintf(stderr, "%s%s%s: %.*s\n", key != NULL ? key : "", key != NULL ? " " : "", level, (int)len, text);
 }
 
+/* What a script raises while it loads may hold what it has read from the environment. */
+static void redact_error(struct runtime *runtime, struct script_error *error)
+{
+    char **texts[] = {&error->message, &error->traceback};
+    for (int i = 0; i < 2; i++) {
+        char *text = *texts[i];
+        if (text == NULL)
+            continue;
+        *texts[i] = runtime_redacted(runtime, text);
+        mem_free(text);
+    }
+}
+
 enum err_code cli_runtime_open(const struct cli_project *project, log_sink sink, void *ctx, struct runtime **out,
                                struct script_error *error)
 {
     char env[PATH_MAX];
     struct err err;
+    *out = NULL;
+    if (project->script[0] == '\0')
+        return script_error_set(error, ERR_NOT_FOUND,
+                                "there is no workers.yaml here to name the script: write one with main: script.lua, or use "
+                                "workers run script.lua");
     const struct runtime_options options = {.folder = project->folder,
                                             .script = project->script,
                                             .config = &project->config,
@@ -278,6 +324,8 @@ enum err_code cli_runtime_open(const struct cli_project *project, log_sink sink,
     else
         code = runtime_load(*out, error);
     if (code != ERR_NONE) {
+        if (*out != NULL)
+            redact_error(*out, error);
         runtime_free(*out);
         *out = NULL;
     }

@@ -81,6 +81,9 @@ void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 const char *cli_time(int64_t ms, char *out, size_t size);
 const char *cli_duration(uint64_t ms, char *out, size_t size);
 
+/* Says that the worker has no such capability, with the nearest that it has. */
+void cli_no_capability(const struct worker *worker, const char *key, struct err *err);
+
 /* Runs one capability as workers exec does (cmd_exec.c). args has --data, --json and --stream. */
 int cli_exec(const struct cli_args *args, const char *script, const char *key);
 

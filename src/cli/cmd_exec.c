@@ -75,6 +75,52 @@ static void print_value(const struct exec *exec, const struct call_end *end)
     }
 }
 
+/* The list of mistakes in an input as a sentence: "input/times must be integer; …". False when json is no such list. */
+static bool describe_mistakes(const char *json, struct buf *out)
+{
+    struct json_scan scan;
+    struct err ignored;
+    bool more_errors = false, more = false;
+    json_scan_init(&scan, json, strlen(json));
+    if (json_scan_value(&scan, &ignored) != ERR_NONE || scan.token != JSON_ARRAY)
+        return false;
+    while (json_scan_element(&scan, &more_errors, &ignored) == ERR_NONE && more_errors) {
+        struct buf path, message;
+        enum err_code code = scan.token == JSON_OBJECT ? ERR_NONE : ERR_INVALID;
+        buf_init(&path, BUF_UNLIMITED);
+        buf_init(&message, BUF_UNLIMITED);
+        while (code == ERR_NONE && json_scan_member(&scan, &more, &ignored) == ERR_NONE && more) {
+            struct buf *field = json_string_is(&scan, "instancePath") ? &path : json_string_is(&scan, "message") ? &message : NULL;
+            code = json_scan_value(&scan, &ignored);
+            if (code == ERR_NONE && scan.token == JSON_STRING && field != NULL)
+                json_string_copy(&scan, field);
+            else if (code == ERR_NONE)
+                code = json_scan_skip(&scan, NULL, &ignored);
+        }
+        buf_addf(out, "%sinput%s %s", out->len > 0 ? "; " : "", buf_text(&path), buf_text(&message));
+        buf_free(&path);
+        buf_free(&message);
+        if (code != ERR_NONE)
+            return false;
+    }
+    return !more_errors && out->len > 0;
+}
+
+static void print_error(const struct call_end *end)
+{
+    struct err err;
+    struct buf text;
+    buf_init(&text, BUF_UNLIMITED);
+    if (strcmp(end->name, "InvalidToolInputError") == 0 && describe_mistakes(end->message, &text))
+        err_set(&err, ERR_SCRIPT, "%s: %s", end->name, buf_text(&text));
+    else
+        err_set(&err, ERR_SCRIPT, "%s: %s", end->name, end->message);
+    cli_fail(&err);
+    if (end->traceback != NULL && end->traceback[0] != '\0')
+        fprintf(stderr, "%s\n", end->traceback);
+    buf_free(&text);
+}
+
 static void done(void *ctx, struct call *call, const struct call_end *end)
 {
     struct exec *exec = ctx;
@@ -86,11 +132,7 @@ static void done(void *ctx, struct call *call, const struct call_end *end)
     }
     if (exec->json || exec->stream)
         print_error_json(exec, end);
-    struct err err;
-    err_set(&err, ERR_SCRIPT, "%s: %s", end->name, end->message);
-    cli_fail(&err);
-    if (end->traceback != NULL && end->traceback[0] != '\0')
-        fprintf(stderr, "%s\n", end->traceback);
+    print_error(end);
 }
 
 static int call_capability(struct exec *exec, const char *key, const struct buf *data)
@@ -99,7 +141,7 @@ static int call_capability(struct exec *exec, const char *key, const struct buf 
     struct call *call = NULL;
     const struct capability *capability = worker_capability(exec->runtime->worker, key);
     if (capability == NULL) {
-        err_set(&err, ERR_NOT_FOUND, "the worker has no capability \"%s\": workers capabilities list shows them", key);
+        cli_no_capability(exec->runtime->worker, key, &err);
         return cli_fail(&err);
     }
     if (call_start(exec->runtime, capability, buf_text(data), data->len, done, exec, &call, &err) != ERR_NONE)

@@ -85,6 +85,15 @@ static void add_json_status(struct buf *json, const struct capability *sync, con
     buf_addc(json, '}');
 }
 
+static void add_time(struct table_printer *table, const struct cli_args *args, int64_t ms)
+{
+    char time[40];
+    if (cli_format(args) != FORMAT_PLAIN)
+        table_cells(table, cli_time(ms, time, sizeof time));
+    else
+        table_cells(table, ms != 0 ? iso_format_utc(ms, time) : "");
+}
+
 static int print_status(const struct opened *opened, const struct cli_args *args)
 {
     static const struct table_column columns[] = {
@@ -105,7 +114,6 @@ static int print_status(const struct opened *opened, const struct cli_args *args
         const struct capability *sync = &worker->capabilities[i];
         struct sync_info info = {0};
         struct buf schedule;
-        char time[32];
         if (sync->kind != CAPABILITY_SYNC || (only != NULL && strcmp(sync->key, only) != 0))
             continue;
         if (opened->store != NULL)
@@ -116,8 +124,8 @@ static int print_status(const struct opened *opened, const struct cli_args *args
         table_cellf(&table, "%s%s", sync_status_name(info.status), info.running ? " (running)" : "");
         table_cells(&table, sync->mode == SYNC_REPLACE ? "replace" : "incremental");
         table_cells(&table, buf_text(&schedule));
-        table_cells(&table, cli_time(info.last_run_ms, time, sizeof time));
-        table_cells(&table, cli_time(info.last_success_ms, time, sizeof time));
+        add_time(&table, args, info.last_run_ms);
+        add_time(&table, args, info.last_success_ms);
         table_cellf(&table, "%zu B", info.state_size);
         if (info.failures > 0)
             table_cellf(&table, "%lld failure%s: %s", (long long)info.failures, info.failures == 1 ? "" : "s",
@@ -268,7 +276,13 @@ static int act(const struct cli_args *args, enum action action)
     int result = open_all(&opened);
     if (result != EXIT_DONE)
         return result;
-    enum err_code code = find_sync(&opened, key, &err) != NULL ? ERR_NONE : err.code;
+    const struct capability *sync = find_sync(&opened, key, &err);
+    enum err_code code = sync != NULL ? ERR_NONE : err.code;
+    if (code == ERR_NONE && action == ACTION_STATE_SET && sync->mode == SYNC_REPLACE)
+        code = err_set(&err, ERR_INVALID,
+                       "\"%s\" is a replace sync: its cycles start without state, and one that began in the middle would "
+                       "delete the rows before it. To make it start over: workers sync state reset %s",
+                       key, key);
     if (code == ERR_NONE && opened.store == NULL)
         code = cli_store_open(&opened.project, true, &opened.store, &err);
     if (code == ERR_NONE) {
@@ -347,7 +361,7 @@ const struct command cmd_sync_state_get = {
 const struct command cmd_sync_state_set = {
     .name = "sync state set",
     .arguments = "KEY JSON|@FILE|-",
-    .summary = "Set the state a sync will get next",
+    .summary = "Set the state an incremental sync will get next",
     .help = "Examples:\n  workers sync state set tasks '{\"cursor\":\"2026-01-01\"}'\n  workers sync state set tasks @state.json\n",
     .min_arguments = 2,
     .max_arguments = 2,

@@ -59,9 +59,15 @@ static const struct command *find_command(int argc, char **argv, int *words)
         char name[128] = "";
         for (int i = 0; i < count; i++)
             snprintf(name + strlen(name), sizeof name - strlen(name), "%s%s", i > 0 ? " " : "", argv[i]);
-        for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++)
-            if (strcmp(aliases[i].alias, name) == 0)
+        /* A group's name alone stands for its list; before another word it is a command that we do not know. */
+        bool alone = argc == count || argv[count][0] == '-';
+        for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++) {
+            bool group = strchr(aliases[i].alias, ' ') == NULL && strchr(aliases[i].name, ' ') != NULL;
+            if (strcmp(aliases[i].alias, name) == 0 && (alone || !group)) {
                 snprintf(name, sizeof name, "%s", aliases[i].name);
+                break;
+            }
+        }
         for (int i = 0; cli_commands[i] != NULL; i++) {
             if (strcmp(cli_commands[i]->name, name) == 0) {
                 *words = count;
@@ -89,6 +95,19 @@ static int unknown_command(int argc, char **argv)
         fprintf(stderr, "; did you mean \"%s\"?", names[nearest]);
     fprintf(stderr, "\nAll commands: workers help\n");
     return EXIT_USAGE;
+}
+
+static int unknown_option(const struct cli_args *args, const char *word, size_t len)
+{
+    const char *names[64];
+    size_t count = 0;
+    const struct cli_option *options = args->command->options;
+    for (; options != NULL && options[count].name != NULL && count < 64; count++)
+        names[count] = options[count].name;
+    int nearest = text_nearest(word, len, names, count);
+    if (nearest < 0)
+        return cli_usage(args, "unknown option %.*s", (int)len, word);
+    return cli_usage(args, "unknown option %.*s; did you mean %s?", (int)len, word, names[nearest]);
 }
 
 /* Fills args from what follows the command's words; the exit code, or -1 to go on. */
@@ -122,7 +141,7 @@ static int parse(const struct command *command, int argc, char **argv, struct cl
                 found = k;
         }
         if (found < 0)
-            return cli_usage(args, "unknown option %.*s", (int)len, word);
+            return unknown_option(args, word, len);
         const struct cli_option *option = &command->options[found];
         if (option->value == NULL && equals != NULL)
             return cli_usage(args, "%s takes no value", option->name);

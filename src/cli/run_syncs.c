@@ -105,15 +105,17 @@ static void store_lines(struct session *session)
 static void on_log(void *ctx, const char *key, const char *run_id, const char *level, const char *text, size_t len)
 {
     struct session *session = ctx;
-    struct buf shown;
-    buf_init(&shown, BUF_UNLIMITED);
-    if (key != NULL)
-        buf_addf(&shown, "%s ", key);
-    if (strcmp(level, "info") != 0)
-        buf_addf(&shown, "%s: ", level);
-    buf_add(&shown, text, len);
-    progress_print(session->progress, buf_text(&shown), shown.len);
-    buf_free(&shown);
+    if (strcmp(level, "trace") != 0) { /* that comes with the error's message */
+        struct buf shown;
+        buf_init(&shown, BUF_UNLIMITED);
+        if (key != NULL)
+            buf_addf(&shown, "%s ", key);
+        if (strcmp(level, "info") != 0)
+            buf_addf(&shown, "%s: ", level);
+        buf_add(&shown, text, len);
+        progress_print(session->progress, buf_text(&shown), shown.len);
+        buf_free(&shown);
+    }
     if (run_id == NULL || session->preview)
         return;
     struct log_line *line = mem_need(sizeof *line);
@@ -189,7 +191,10 @@ static void say_error(struct session *session, struct run *run, const struct scr
     bool color = cli_color(stderr);
     struct buf text;
     buf_init(&text, BUF_UNLIMITED);
-    buf_addf(&text, "%serror:%s sync \"%s\": %s", color ? "\033[31m" : "", color ? "\033[0m" : "", run->sync->key, message);
+    buf_addf(&text, "%serror:%s ", color ? "\033[31m" : "", color ? "\033[0m" : "");
+    if (strncmp(message, "sync \"", 6) != 0) /* unless the message begins with it */
+        buf_addf(&text, "sync \"%s\": ", run->sync->key);
+    buf_adds(&text, message);
     if (error->traceback != NULL && error->traceback[0] != '\0')
         buf_addf(&text, "\n%s", error->traceback);
     progress_print(session->progress, buf_text(&text), text.len);
@@ -443,7 +448,7 @@ static int run_session(struct session *session, const char *key)
     struct buf report;
     const struct capability *only = key != NULL ? worker_capability(session->runtime->worker, key) : NULL;
     if (key != NULL && only == NULL) {
-        err_set(&err, ERR_NOT_FOUND, "the worker has no capability \"%s\": workers capabilities list shows them", key);
+        cli_no_capability(session->runtime->worker, key, &err);
         return cli_fail(&err);
     }
     if (only != NULL && only->kind != CAPABILITY_SYNC)

@@ -3,6 +3,11 @@
 
 #include "base/mem.h"
 
+#include <errno.h>
+#ifdef WORKERS_FAULT_INJECTION
+#include <malloc.h>
+#include <pthread.h>
+#endif
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +34,13 @@ static sqlite3_stmt *stmt_of(struct db_stmt *stmt)
     return ((struct sqlite_stmt *)stmt)->handle;
 }
 
+/* SQLite calls it SQLITE_FULL only when a write finds no room, not when a flush or a truncation does. */
+static bool disk_is_full(sqlite3 *handle)
+{
+    int cause = handle != NULL ? sqlite3_system_errno(handle) : 0;
+    return cause == ENOSPC || cause == EDQUOT;
+}
+
 static enum err_code failure(sqlite3 *handle, int result, const char *doing, struct err *err)
 {
     const char *detail = handle != NULL ? sqlite3_errmsg(handle) : sqlite3_errstr(result);
@@ -39,6 +51,10 @@ static enum err_code failure(sqlite3 *handle, int result, const char *doing, str
         return err_set(err, ERR_BUSY, "%s: another process is writing to the store; try again", doing);
     case SQLITE_FULL: return err_set(err, ERR_IO, "%s: the disk is full; free some space and run again", doing);
     case SQLITE_IOERR:
+        if ((result & 0xffff) == SQLITE_IOERR_NOMEM)
+            return err_nomem(err);
+        if (disk_is_full(handle))
+            return err_set(err, ERR_IO, "%s: the disk is full; free some space and run again", doing);
         return err_set(err, ERR_IO, "%s: the file system failed (%s, code %d)", doing, detail,
                        handle != NULL ? sqlite3_extended_errcode(handle) : result);
     case SQLITE_CANTOPEN: return err_set(err, ERR_IO, "%s: cannot open the file (%s)", doing, detail);
@@ -97,9 +113,61 @@ static enum err_code sqlite_prepare(struct db *db, const char *sql, struct db_st
     return ERR_NONE;
 }
 
+#ifdef WORKERS_FAULT_INJECTION
+/* SQLite's own allocations fail with ours. */
+static void *fault_malloc(int size)
+{
+    return mem_alloc((size_t)size);
+}
+
+static void *fault_realloc(void *block, int size)
+{
+    return mem_realloc(block, (size_t)size);
+}
+
+static int fault_size(void *block)
+{
+    return block != NULL ? (int)malloc_usable_size(block) : 0;
+}
+
+static int fault_roundup(int size)
+{
+    return (size + 7) & ~7;
+}
+
+static int fault_init(void *ignored)
+{
+    (void)ignored;
+    return SQLITE_OK;
+}
+
+static void fault_shutdown(void *ignored)
+{
+    (void)ignored;
+}
+
+static void install_fault_allocator(void)
+{
+    static const sqlite3_mem_methods methods = {
+        .xMalloc = fault_malloc,
+        .xFree = mem_free,
+        .xRealloc = fault_realloc,
+        .xSize = fault_size,
+        .xRoundup = fault_roundup,
+        .xInit = fault_init,
+        .xShutdown = fault_shutdown,
+    };
+    sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
+}
+#endif
+
 static enum err_code sqlite_open(const char *address, const struct db_options *options, struct db **out, struct err *err)
 {
     *out = NULL;
+#ifdef WORKERS_FAULT_INJECTION
+    static pthread_once_t installed = PTHREAD_ONCE_INIT;
+    pthread_once(&installed, install_fault_allocator);
+#endif
     struct sqlite_db *sqlite = mem_zalloc(sizeof *sqlite);
     if (sqlite == NULL)
         return err_nomem(err);
@@ -120,7 +188,7 @@ static enum err_code sqlite_open(const char *address, const struct db_options *o
             /* auto_vacuum only takes effect before the first table is made */
             snprintf(pragmas, sizeof pragmas,
                      "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=%s; "
-                     "PRAGMA cache_size=-32768; PRAGMA temp_store=MEMORY;",
+                     "PRAGMA cache_size=-32768; PRAGMA temp_store=MEMORY; PRAGMA wal_autocheckpoint=4000;",
                      options->durable ? "FULL" : "NORMAL");
         code = sqlite_exec(&sqlite->base, pragmas, err);
         if (code == ERR_NONE)

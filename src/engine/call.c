@@ -30,6 +30,7 @@ struct call {
     char *message;
     char *traceback;
     struct call_end end;
+    struct deferred deferred;
 };
 
 static void finish(void *ctx)
@@ -43,8 +44,7 @@ static void finish(void *ctx)
 /* The isolate may be in use below us: it is closed from the loop. */
 static void finish_later(struct call *call)
 {
-    if (scheduler_defer(call->runtime->scheduler, finish, call) != ERR_NONE)
-        finish(call);
+    scheduler_defer(call->runtime->scheduler, &call->deferred, finish, call);
 }
 
 static void fail(struct call *call, const char *name, const char *message, const char *traceback)
@@ -157,7 +157,7 @@ static void executed(struct task *task, void *ctx, lua_State *co, const struct s
         tool_result(call, co);
     else if (call->capability->kind == CAPABILITY_SYNC)
         sync_result(call, co);
-    else if ((call->capability->kind == CAPABILITY_JOB && !lua_isnil(co, 1)) || call->verify) {
+    else if ((call->capability->kind == CAPABILITY_JOB || call->verify) && !lua_isnil(co, 1)) {
         if (encode(call, co, "the result") != ERR_NONE)
             fail(call, execution_error(call), call->err.message, NULL);
     } else {
@@ -185,7 +185,7 @@ static int push_arguments(lua_State *L)
 {
     struct call *call = lua_touserdata(L, 1);
     if (json_decode(L, call->input, call->input_len, &call->err) != ERR_NONE)
-        return luaL_error(L, "%s", call->err.message);
+        return luaL_error(L, "the input is not JSON: %s", call->err.message);
     switch (call->capability->kind) {
     case CAPABILITY_SYNC:
         if (!lua_istable(L, -1))
@@ -294,10 +294,11 @@ enum err_code call_start(struct runtime *runtime, const struct capability *capab
     }
     call->input = mem_strndup(input, input_len);
     call->input_len = input_len;
-    if (call->input == NULL || scheduler_defer(runtime->scheduler, begin, call) != ERR_NONE) {
+    if (call->input == NULL) {
         call_free(call);
         return err_nomem(err);
     }
+    scheduler_defer(runtime->scheduler, &call->deferred, begin, call);
     *out = call;
     return ERR_NONE;
 }

@@ -154,7 +154,7 @@ static void finish(struct cycle *cycle)
     bool complete = cycle->finished_pages || (cycle->options.one_page && !cycle->stopping);
     cycle->end.outcome = cycle->failed ? RUN_FAILED : complete ? RUN_SUCCEEDED : RUN_STOPPED;
     if (cycle->failed && cycle->end.error.traceback != NULL && cycle->end.error.traceback[0] != '\0')
-        execution_log(&cycle->execution, "error", cycle->end.error.traceback, strlen(cycle->end.error.traceback));
+        execution_log(&cycle->execution, "trace", cycle->end.error.traceback, strlen(cycle->end.error.traceback));
     cycle->end_job = (struct job){.work = end_work, .after = end_after, .owner = cycle};
     executor_submit(cycle->runtime->executor, &cycle->end_job);
 }
@@ -350,9 +350,11 @@ static void wait_for_rate_limit(struct cycle *cycle, const struct script_error *
     cycle->rate_limit_hits++;
     if (error->retry_after * 1000 > (double)wait)
         wait = error->retry_after < 7 * 24 * 3600 ? (int64_t)ceil(error->retry_after * 1000) : (int64_t)7 * 24 * 3600 * 1000;
-    char line[256];
-    snprintf(line, sizeof line, "rate limited; trying again in %.1f s: %.150s", (double)wait / 1000.0, error->message);
-    execution_log(&cycle->execution, "warn", line, strlen(line));
+    struct buf line; /* whole: what is cut could not be searched for secrets */
+    buf_init(&line, BUF_UNLIMITED);
+    buf_addf(&line, "rate limited; trying again in %.1f s: %s", (double)wait / 1000.0, error->message);
+    execution_log(&cycle->execution, "warn", buf_text(&line), line.len);
+    buf_free(&line);
     cycle->activity = CYCLE_WAITING_RATE_LIMIT;
     cycle->wait_until_ms = (uint64_t)clock_mono_ms() + (uint64_t)wait;
     uv_timer_start(cycle->wait_timer, wait_over, (uint64_t)wait, 0);
@@ -407,7 +409,8 @@ static void executed(struct task *task, void *ctx, lua_State *co, const struct s
         page_read_result(co, 1, (size_t)cycle->runtime->options.config->limits.state_bytes, &result->read, &err);
     if (code == ERR_NONE && stands_still(cycle, &result->read))
         code = err_set(&err, ERR_SCRIPT,
-                       "cursor did not advance: execute returned hasMore = true with the same nextState it was given (%.200s)",
+                       "cursor did not advance: execute returned hasMore = true with the same nextState it was given (%.200s):"
+                       " return where the next page begins, or hasMore = false on the last page",
                        buf_text(&cycle->state));
     if (code == ERR_NONE && !lua_checkstack(L, 32))
         code = err_nomem(&err);
@@ -450,8 +453,10 @@ static int push_arguments(lua_State *L)
     lua_createtable(L, 0, 4);
     lua_pushstring(L, cycle->sync->key);
     lua_setfield(L, -2, "key");
-    lua_pushstring(L, cycle->lease.run_id);
-    lua_setfield(L, -2, "runId");
+    if (cycle->leased) {
+        lua_pushstring(L, cycle->lease.run_id);
+        lua_setfield(L, -2, "runId");
+    }
     lua_pushboolean(L, cycle->options.preview);
     lua_setfield(L, -2, "preview");
     return 2;

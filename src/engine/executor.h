@@ -19,6 +19,7 @@ struct job {
      * of the owner's jobs ends without it. */
     void *owner;
     bool keep;
+    bool urgent; /* goes before the jobs that wait */
     struct job *next;
 };
 

@@ -1,4 +1,5 @@
-/* Pacers: waiters in turn, slots evenly spaced, reserved from the store so that every process on it shares one schedule. */
+/* Pacers: waiters in turn, slots evenly spaced, reserved from the store so that every process on it shares
+ * one schedule. */
 #include "engine/runtime.h"
 
 #include "base/clock.h"
@@ -7,8 +8,15 @@
 #include <math.h>
 #include <string.h>
 
-/* Slots are reserved at most this far ahead: a crash loses no more, and processes take turns at this rhythm. */
+/* Slots are reserved in batches of this length, so that processes on one store take turns at this rhythm, */
+#define BATCH_MS 50
+/* and this far ahead, so that a store that is busy for a moment costs no slot. A crash loses no more than
+ * that. */
+#define LEAD_MS 100
+/* As far as the store looks ahead; beyond it gives one slot at a time. */
 #define HORIZON_MS 250
+/* A slot is taken late when the process could not run in time. How late at most: */
+#define LATE_MAX_MS 50
 
 struct waiter {
     struct queue *queue;
@@ -22,10 +30,13 @@ struct queue {
     struct pacers *pacers;
     const struct pacer *pacer;
     int64_t pace_ms;
+    int64_t late_ms; /* a slot older than this is lost: making up for it would exceed the limit */
     struct waiter *first, *last;
     int64_t waiting;
-    int64_t next_slot_ms; /* of the slots reserved */
-    int64_t slots;        /* reserved and not used */
+    int64_t next_slot_ms;  /* of the slots reserved */
+    int64_t slots;         /* reserved and not used */
+    int64_t ahead_slot_ms; /* of the batch after that, when another process has slots in between */
+    int64_t ahead_slots;
     int64_t last_slot_ms; /* without a store: the position */
     uv_timer_t *timer;
     bool reserving;
@@ -39,6 +50,7 @@ struct queue {
 struct pacers {
     struct runtime *runtime;
     struct queue *queues;
+    bool store_tried;
 };
 
 static void pump(struct queue *queue);
@@ -87,6 +99,9 @@ static struct queue *queue_of(struct pacers *pacers, const char *key)
     queue->pacers = pacers;
     queue->pacer = pacer;
     queue->pace_ms = (int64_t)ceil(pacer->interval_ms / pacer->allowed_requests);
+    int64_t late = (int64_t)(pacer->interval_ms / 20);
+    late = late < LATE_MAX_MS ? late : LATE_MAX_MS;
+    queue->late_ms = late > queue->pace_ms ? late : queue->pace_ms;
     queue->timer = mem_need(sizeof *queue->timer);
     uv_timer_init(&pacers->runtime->loop, queue->timer);
     queue->timer->data = queue;
@@ -108,8 +123,22 @@ static struct waiter *take_first(struct queue *queue)
 static void reserve_work(struct job *job, struct store *store)
 {
     struct queue *queue = job->owner;
-    queue->code = store_pacer_reserve(store, queue->pacer->key, (double)queue->pace_ms, clock_now_ms(), HORIZON_MS,
-                                      queue->want, &queue->first_ms, &queue->granted, &queue->err);
+    queue->code =
+        store_pacer_reserve(store, queue->pacer->key, (double)queue->pace_ms, clock_now_ms(), HORIZON_MS,
+                            queue->want, &queue->first_ms, &queue->granted, &queue->err);
+}
+
+static void add_slots(struct queue *queue)
+{
+    if (queue->slots == 0) {
+        queue->next_slot_ms = queue->first_ms;
+        queue->slots = queue->granted;
+    } else if (queue->first_ms == queue->next_slot_ms + queue->slots * queue->pace_ms) {
+        queue->slots += queue->granted;
+    } else {
+        queue->ahead_slot_ms = queue->first_ms;
+        queue->ahead_slots = queue->granted;
+    }
 }
 
 static void reserve_after(struct job *job)
@@ -117,8 +146,9 @@ static void reserve_after(struct job *job)
     struct queue *queue = job->owner;
     queue->reserving = false;
     if (queue->code == ERR_NONE) {
-        queue->next_slot_ms = queue->first_ms;
-        queue->slots = queue->granted;
+        add_slots(queue);
+    } else if (queue->slots + queue->ahead_slots > 0) {
+        /* There are some left: their timer comes back here. */
     } else if (queue->code == ERR_BUSY) {
         uv_timer_start(queue->timer, on_timer, 20, 0);
         return;
@@ -136,30 +166,63 @@ static void reserve_after(struct job *job)
 static void reserve(struct queue *queue)
 {
     struct runtime *runtime = queue->pacers->runtime;
+    if (runtime->executor == NULL && !queue->pacers->store_tried) {
+        struct err err; /* without a store the budget holds for this process alone */
+        queue->pacers->store_tried = true;
+        if (runtime_share_store(runtime, &err) != ERR_NONE && runtime->options.log != NULL)
+            runtime->options.log(runtime->options.log_ctx, NULL, NULL, "warn", err.message,
+                                 strlen(err.message));
+    }
     if (runtime->executor == NULL) {
         int64_t now = clock_now_ms();
-        queue->next_slot_ms = queue->last_slot_ms + queue->pace_ms > now ? queue->last_slot_ms + queue->pace_ms : now;
+        queue->next_slot_ms =
+            queue->last_slot_ms + queue->pace_ms > now ? queue->last_slot_ms + queue->pace_ms : now;
         queue->last_slot_ms = queue->next_slot_ms;
         queue->slots = 1;
         return;
     }
     queue->reserving = true;
-    queue->want = queue->waiting;
-    queue->job = (struct job){.work = reserve_work, .after = reserve_after, .owner = queue};
+    int64_t batch = BATCH_MS / queue->pace_ms;
+    int64_t want = queue->waiting - queue->slots;
+    queue->want = want < batch ? want : batch;
+    queue->job = (struct job){.work = reserve_work, .after = reserve_after, .owner = queue, .urgent = true};
     executor_submit(runtime->executor, &queue->job);
+}
+
+/* Slots that passed unused are lost; the batch ahead follows when this one is used up. */
+static void drop_missed(struct queue *queue, int64_t now)
+{
+    for (;;) {
+        int64_t late = now - queue->next_slot_ms;
+        if (queue->slots > 0 && late > queue->late_ms) {
+            int64_t missed = (late - queue->late_ms + queue->pace_ms - 1) / queue->pace_ms;
+            missed = missed < queue->slots ? missed : queue->slots;
+            queue->slots -= missed;
+            queue->next_slot_ms += missed * queue->pace_ms;
+        }
+        if (queue->slots > 0 || queue->ahead_slots == 0)
+            return;
+        queue->next_slot_ms = queue->ahead_slot_ms;
+        queue->slots = queue->ahead_slots;
+        queue->ahead_slots = 0;
+    }
 }
 
 static void pump(struct queue *queue)
 {
-    while (queue->first != NULL && !queue->reserving) {
+    int64_t now = clock_now_ms();
+    while (queue->first != NULL) {
+        drop_missed(queue, now);
         if (queue->slots == 0) {
-            reserve(queue);
+            if (!queue->reserving)
+                reserve(queue);
+            if (queue->reserving)
+                return;
             continue;
         }
-        int64_t now = clock_now_ms();
         if (now < queue->next_slot_ms) {
             uv_timer_start(queue->timer, on_timer, (uint64_t)(queue->next_slot_ms - now), 0);
-            return;
+            break;
         }
         struct waiter *waiter = take_first(queue);
         struct task *task = waiter->task;
@@ -169,6 +232,10 @@ static void pump(struct queue *queue)
         queue->next_slot_ms += queue->pace_ms;
         task_wake(task);
     }
+    int64_t lead = queue->next_slot_ms + queue->slots * queue->pace_ms - now;
+    if (queue->pacers->runtime->executor != NULL && !queue->reserving && queue->slots > 0 &&
+        queue->ahead_slots == 0 && queue->waiting > queue->slots && lead < LEAD_MS)
+        reserve(queue);
 }
 
 enum err_code pacers_wait(struct pacers *pacers, const char *key, struct task *task, int *counter, void **op,
@@ -176,8 +243,9 @@ enum err_code pacers_wait(struct pacers *pacers, const char *key, struct task *t
 {
     struct queue *queue = queue_of(pacers, key);
     if (queue == NULL)
-        return err_set(err, ERR_NOT_FOUND, "pacer \"%s\" is not declared: add worker:pacer(\"%s\", { allowedRequests = …, "
-                                           "intervalMs = … })",
+        return err_set(err, ERR_NOT_FOUND,
+                       "pacer \"%s\" is not declared: add worker:pacer(\"%s\", { allowedRequests = …, "
+                       "intervalMs = … })",
                        key, key);
     struct waiter *waiter = mem_need(sizeof *waiter);
     waiter->queue = queue;

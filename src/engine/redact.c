@@ -68,6 +68,22 @@ void redactor_add(struct redactor *redactor, const char *value, size_t len)
     redactor->count++;
 }
 
+/* How much of a secret gives it away: messages are cut to a length before they come here, and may end within
+ * one. */
+static size_t telling_part(const struct secret *secret)
+{
+    size_t half = (secret->len + 1) / 2;
+    return half > SHORTEST ? half : SHORTEST;
+}
+
+static size_t same_bytes(const char *a, const char *b, size_t most)
+{
+    size_t len = 0;
+    while (len < most && a[len] == b[len])
+        len++;
+    return len;
+}
+
 void redactor_write(const struct redactor *redactor, const char *text, size_t len, struct buf *out)
 {
     size_t at = 0;
@@ -80,10 +96,14 @@ void redactor_write(const struct redactor *redactor, const char *text, size_t le
             size_t span = found != NULL ? (size_t)(found - (text + at)) + secret->len : len - at;
             if (span > len - at)
                 span = len - at;
-            const char *match = memmem(text + at, span, secret->value, secret->len);
-            if (match != NULL && (found == NULL || match < found)) {
+            const char *match = memmem(text + at, span, secret->value, telling_part(secret));
+            if (match == NULL || (found != NULL && match > found))
+                continue;
+            size_t left = len - (size_t)(match - text);
+            size_t match_len = same_bytes(match, secret->value, left < secret->len ? left : secret->len);
+            if (found == NULL || match < found || match_len > found_len) {
                 found = match;
-                found_len = secret->len;
+                found_len = match_len;
             }
         }
         if (found == NULL) {

@@ -43,11 +43,11 @@ void runtime_free(struct runtime *runtime)
     if (runtime == NULL)
         return;
     pacers_free(runtime->pacers);
+    executor_free(runtime->executor);
     http_client_free(runtime->http);
     scheduler_free(runtime->scheduler);
     uv_run(&runtime->loop, UV_RUN_DEFAULT); /* closes what is closing */
     uv_loop_close(&runtime->loop);
-    executor_free(runtime->executor);
     store_close(runtime->store);
     worker_free(runtime->worker);
     sources_free(runtime->sources);
@@ -214,4 +214,12 @@ enum err_code runtime_open_store(struct runtime *runtime, bool preview, struct b
     if (code == ERR_NONE)
         code = executor_new(&runtime->loop, runtime->store, &runtime->executor, err);
     return code;
+}
+
+enum err_code runtime_share_store(struct runtime *runtime, struct err *err)
+{
+    if (runtime->store != NULL || strncmp(runtime->options.config->store, "postgres", 8) == 0)
+        return ERR_NONE;
+    enum err_code code = store_open(runtime->store_folder, true, &runtime->store, err);
+    return code == ERR_NONE ? executor_new(&runtime->loop, runtime->store, &runtime->executor, err) : code;
 }

@@ -52,6 +52,8 @@ enum err_code runtime_load(struct runtime *runtime, struct script_error *error) 
 /* Opens the store and brings its tables in line; for a preview nothing of that is kept. report gets what was changed, one line
  * each. */
 enum err_code runtime_open_store(struct runtime *runtime, bool preview, struct buf *report, struct err *err) MUST_CHECK;
+/* Opens the store for what needs no tables of the worker's: pacers of a run that writes no rows. */
+enum err_code runtime_share_store(struct runtime *runtime, struct err *err) MUST_CHECK;
 void runtime_free(struct runtime *runtime);
 
 /* One execution's connection to the outside, given to its isolate as the host. */

@@ -1,6 +1,7 @@
 /* The module "workers": the worker object, null, arrays, waiting, errors. */
 #include "modules/modules.h"
 
+#include "base/text.h"
 #include "modules/json.h"
 #include "script/options.h"
 #include "script/script_error.h"
@@ -290,6 +291,18 @@ static void make_metatable(lua_State *L, const char *name, const luaL_Reg *metho
     lua_setfield(L, -2, "__metatable");
 }
 
+/* What worker:synk finds. */
+static int no_method(lua_State *L)
+{
+    static const char *const methods[] = {"database", "pacer", "sync", "tool", "webhook", "automation", "job"};
+    size_t len = 0;
+    const char *name = luaL_tolstring(L, 2, &len);
+    int nearest = text_nearest(name, len, methods, sizeof methods / sizeof methods[0]);
+    if (nearest >= 0)
+        return luaL_error(L, "a worker has no method \"%s\"; did you mean \"%s\"?", name, methods[nearest]);
+    return luaL_error(L, "a worker has no method \"%s\"; it has database, pacer, sync, tool, webhook, automation and job", name);
+}
+
 static void make_worker_metatable(lua_State *L)
 {
     static const luaL_Reg methods[] = {
@@ -301,6 +314,10 @@ static void make_worker_metatable(lua_State *L)
         lua_pushcclosure(L, worker_declare, 1);
         lua_setfield(L, -2, capability_kind_name((enum capability_kind)kind));
     }
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, no_method);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
     lua_pop(L, 2);
 }
 

@@ -10,14 +10,38 @@
 #include <stdio.h>
 
 #define HOOK_INSTRUCTIONS 5000         /* between two looks at the clock; about 50 microseconds */
+#define HOOK_INSTRUCTIONS_LEAST 100    /* where there are big strings or tables */
+#define HOOK_BIG_SHARE ((size_t)4 << 20) /* bytes of them that double how often it looks */
 #define SLICE_NS ((uint64_t)2000000)   /* a task runs this long before others get their turn */
 
 static void on_count(lua_State *L, lua_Debug *ar);
 
+static int fitting_period(const struct isolate *isolate)
+{
+    size_t period = HOOK_INSTRUCTIONS / (1 + isolate->big_bytes / HOOK_BIG_SHARE);
+    return period > HOOK_INSTRUCTIONS_LEAST ? (int)period : HOOK_INSTRUCTIONS_LEAST;
+}
+
 void hook_install(lua_State *L)
 {
-    if (lua_gethookcount(L) != HOOK_INSTRUCTIONS)
-        lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+    int period = fitting_period(isolate_of(L));
+    if (lua_gethookcount(L) != period)
+        lua_sethook(L, on_count, LUA_MASKCOUNT, period);
+}
+
+/* Between two looks the period is only ever shortened: lua_sethook starts the count anew. */
+static void shorten_period(lua_State *L)
+{
+    if (lua_gethookcount(L) > fitting_period(isolate_of(L)))
+        hook_install(L);
+}
+
+void hook_fit(struct isolate *isolate)
+{
+    lua_State *L = isolate->current != NULL ? isolate->current->co : isolate->L;
+    /* lua_sethook may be called at any moment; inside a coroutine of the script it takes effect at its next look. */
+    if (L != NULL)
+        shorten_period(L);
 }
 
 void hook_slice_begin(struct isolate *isolate, struct budget *budget)
@@ -86,6 +110,7 @@ static void on_count(lua_State *L, lua_Debug *ar)
         raise_stop(L, stop);
         return;
     }
+    hook_install(L);
     if (slice > SLICE_NS && isolate->current != NULL && isolate->no_wait == 0 && lua_isyieldable(L)) {
         isolate->loop_yield = true;
         lua_yield(L, 0);
@@ -99,4 +124,5 @@ void budget_tick(lua_State *L)
     const struct stop_reason *stop = hook_stop_reason(isolate);
     if (stop != NULL)
         raise_stop(L, stop);
+    shorten_period(L);
 }

@@ -7,34 +7,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+static size_t big(size_t size)
+{
+    return size >= BIG_BLOCK ? size : 0;
+}
+
 static void *allocate(void *ud, void *block, size_t old_size, size_t new_size)
 {
     struct isolate *isolate = ud;
     if (block == NULL)
         old_size = 0; /* Lua passes the kind of object here, not a size */
-    if (new_size == 0) {
-        isolate->memory_used -= old_size;
-        mem_free(block);
-        return NULL;
+    void *moved = heap_realloc(&isolate->heap, block, old_size, new_size);
+    if ((moved != NULL || new_size == 0) && (old_size >= BIG_BLOCK || new_size >= BIG_BLOCK)) {
+        size_t before = isolate->big_bytes;
+        isolate->big_bytes = before - big(old_size) + big(new_size);
+        if (isolate->big_bytes > before)
+            hook_fit(isolate);
     }
-    if (new_size > old_size) {
-        size_t more = new_size - old_size;
-        size_t limit = isolate->config.limits.memory_bytes;
-        if (limit != 0 && (isolate->memory_used > limit || more > limit - isolate->memory_used)) {
-            isolate->memory_refused = true;
-            return NULL;
-        }
-    }
-    void *moved = mem_realloc(block, new_size);
-    if (moved == NULL) {
-        /* Lua relies on shrinking never failing. */
-        if (new_size <= old_size)
-            return block;
-        return NULL;
-    }
-    isolate->memory_used = isolate->memory_used - old_size + new_size;
-    if (isolate->memory_used > isolate->memory_peak)
-        isolate->memory_peak = isolate->memory_used;
     return moved;
 }
 
@@ -59,8 +48,10 @@ enum err_code isolate_open(const struct isolate_config *config, struct isolate *
         return err_nomem(err);
     isolate->config = *config;
     isolate->host = *config->host;
+    heap_init(&isolate->heap, config->limits.memory_bytes);
     isolate->L = lua_newstate(allocate, isolate);
     if (isolate->L == NULL) {
+        heap_free(&isolate->heap);
         mem_free(isolate);
         return err_nomem(err);
     }
@@ -88,6 +79,7 @@ void isolate_close(struct isolate *isolate)
     task_drop_all(isolate);
     isolate->no_wait++;
     lua_close(isolate->L);
+    heap_free(&isolate->heap);
     mem_free(isolate);
 }
 
@@ -118,12 +110,12 @@ void *isolate_registry(struct isolate *isolate)
 
 size_t isolate_memory(const struct isolate *isolate)
 {
-    return isolate->memory_used;
+    return isolate->heap.used;
 }
 
 size_t isolate_memory_peak(const struct isolate *isolate)
 {
-    return isolate->memory_peak;
+    return isolate->heap.peak;
 }
 
 /* Message handler: turns the error value into a script_error while the stack is still there. */

@@ -2,6 +2,7 @@
 #ifndef WORKERS_SCRIPT_ISOLATE_PRIV_H
 #define WORKERS_SCRIPT_ISOLATE_PRIV_H
 
+#include "script/heap.h"
 #include "script/isolate.h"
 #include "script/script_error.h"
 #include "script/task.h"
@@ -21,9 +22,8 @@ struct isolate {
     lua_State *L;
     struct isolate_config config;
     struct isolate_host host;
-    size_t memory_used;
-    size_t memory_peak;
-    bool memory_refused; /* the limit, not the system, refused the last allocation */
+    struct heap heap;
+    size_t big_bytes; /* in blocks of BIG_BLOCK and more */
     bool loop_yield;     /* the yield under way goes to the scheduler, not to a coroutine of the script */
     int no_wait;         /* > 0 while a C function that cannot yield is on some stack below */
     struct budget load_budget;
@@ -61,6 +61,11 @@ void script_error_memory(struct script_error *error, struct isolate *isolate);
 void script_error_capture_safely(struct script_error *error, struct isolate *isolate, lua_State *from);
 
 /* hook.c */
+/* One instruction on a string or table of this size may take long: the more there is of them, the more often the hook
+ * looks at the clock. */
+#define BIG_BLOCK ((size_t)1024 * 1024)
+/* To be called when big_bytes has grown. */
+void hook_fit(struct isolate *isolate);
 void hook_install(lua_State *L);
 /* The hook of this thread fires at every instruction from now on. */
 void hook_arm_stop(lua_State *L);

@@ -3,6 +3,7 @@
 #include "script/sources.h"
 
 #include "base/embed.h"
+#include "base/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +27,21 @@ static int load_text(lua_State *L, const char *text, size_t len, const char *chu
 {
     const char *begin = script_begin(text, &len);
     return luaL_loadbufferx(L, begin, len, chunk, "t");
+}
+
+/* Raises when the name that was not found is nearly that of a built-in. */
+static void suggest_module(lua_State *L, const char *name)
+{
+    const struct script_module *module = isolate_of(L)->config.modules;
+    const char *names[64];
+    size_t count = 0;
+    for (; module != NULL && module->name != NULL && count < 62; module++)
+        names[count++] = module->name;
+    names[count++] = "workers.j"; /* the modules in Lua that scripts are meant to require */
+    names[count++] = "workers.schema";
+    int nearest = text_nearest(name, strlen(name), names, count);
+    if (nearest >= 0)
+        luaL_error(L, "module '%s' not found; did you mean '%s'?", name, names[nearest]);
 }
 
 /* Pushes the loader function of the module, or raises. */
@@ -57,6 +73,8 @@ static void find_module(lua_State *L, const char *name)
     struct err err;
     enum err_code code = isolate->config.sources != NULL ? sources_module(isolate->config.sources, name, &source, &err)
                                                          : err_set(&err, ERR_NOT_FOUND, "module '%s' not found", name);
+    if (code == ERR_NOT_FOUND)
+        suggest_module(L, name);
     if (code != ERR_NONE)
         luaL_error(L, "%s", err.message);
     lua_pushfstring(L, "@%s", source->name);

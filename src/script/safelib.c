@@ -63,6 +63,18 @@ static int string_rep(lua_State *L)
     return 1;
 }
 
+/* The functions that only go once over their strings need no bounds of their own: they look at the clock first when there
+ * is much to go over. Upvalue 1 is Lua's function, which has no upvalues itself. */
+static int charged(lua_State *L)
+{
+    struct meter meter;
+    meter_start(&meter, L);
+    for (int i = 1, count = lua_gettop(L); i <= count; i++)
+        if (lua_type(L, i) == LUA_TSTRING)
+            meter_spend(&meter, lua_rawlen(L, i) / BYTES_PER_STEP);
+    return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
 /* ---- table ---- */
 
 enum {
@@ -431,8 +443,23 @@ static void replace(lua_State *L, const char *library, const luaL_Reg *functions
     lua_pop(L, 1);
 }
 
+static void charge(lua_State *L, const char *library, const char *const names[])
+{
+    if (lua_getglobal(L, library) != LUA_TTABLE)
+        luaL_error(L, "the %s library must be open before its functions are replaced", library);
+    for (int i = 0; names[i] != NULL; i++) {
+        lua_getfield(L, -1, names[i]);
+        lua_pushcclosure(L, charged, 1);
+        lua_setfield(L, -2, names[i]);
+    }
+    lua_pop(L, 1);
+}
+
 void safelib_install(lua_State *L)
 {
+    /* Not those that may take little of a long string, as sub does. */
+    static const char *const long_string[] = {"format", "lower", "pack", "packsize", "reverse", "upper", NULL};
+    static const char *const long_utf8[] = {"len", NULL};
     static const luaL_Reg string_functions[] = {
         {"find", pattern_find},   {"gmatch", pattern_gmatch}, {"gsub", pattern_gsub},
         {"match", pattern_match}, {"rep", string_rep},        {NULL, NULL},
@@ -444,4 +471,6 @@ void safelib_install(lua_State *L)
     luaL_checkstack(L, 4, NULL);
     replace(L, LUA_STRLIBNAME, string_functions);
     replace(L, LUA_TABLIBNAME, table_functions);
+    charge(L, LUA_STRLIBNAME, long_string);
+    charge(L, LUA_UTF8LIBNAME, long_utf8);
 }

@@ -54,11 +54,11 @@ enum err_code script_error_to_err(const struct script_error *error, struct err *
 
 void script_error_memory(struct script_error *error, struct isolate *isolate)
 {
-    if (!isolate->memory_refused) {
+    if (!isolate->heap.refused) {
         script_error_set(error, ERR_NOMEM, "out of memory");
         return;
     }
-    isolate->memory_refused = false;
+    isolate->heap.refused = false;
     script_error_set(error, ERR_LIMIT,
                      "memory limit of %zu MiB reached (raise limits.memory in workers.yaml, or return smaller pages)",
                      isolate->config.limits.memory_bytes >> 20);
@@ -111,7 +111,7 @@ void script_error_capture(struct script_error *error, lua_State *from)
     if (lua_type(from, value) == LUA_TSTRING) {
         size_t len = 0;
         const char *text = lua_tolstring(from, value, &len);
-        if (isolate_of(from)->memory_refused && strstr(text, "not enough memory") != NULL) {
+        if (isolate_of(from)->heap.refused && strstr(text, "not enough memory") != NULL) {
             script_error_memory(error, isolate_of(from)); /* Lua's own text, passed on by a coroutine or by error() */
             return;
         }

@@ -10,12 +10,6 @@
 
 #define BATCH_NS ((uint64_t)5000000) /* at most this long before sockets and timers are looked at again */
 
-struct deferred {
-    void (*fn)(void *ctx);
-    void *ctx;
-    struct deferred *next;
-};
-
 struct scheduler {
     uv_loop_t *loop;
     uv_idle_t idle; /* active while something is ready */
@@ -58,11 +52,6 @@ void scheduler_free(struct scheduler *scheduler)
 {
     if (scheduler == NULL)
         return;
-    while (scheduler->deferred_first != NULL) {
-        struct deferred *deferred = scheduler->deferred_first;
-        scheduler->deferred_first = deferred->next;
-        mem_free(deferred);
-    }
     uv_close((uv_handle_t *)&scheduler->idle, free_handle_data);
 }
 
@@ -71,20 +60,15 @@ uv_loop_t *scheduler_loop(struct scheduler *scheduler)
     return scheduler->loop;
 }
 
-enum err_code scheduler_defer(struct scheduler *scheduler, void (*fn)(void *ctx), void *ctx)
+void scheduler_defer(struct scheduler *scheduler, struct deferred *deferred, void (*fn)(void *ctx), void *ctx)
 {
-    struct deferred *deferred = mem_zalloc(sizeof *deferred);
-    if (deferred == NULL)
-        return ERR_NOMEM;
-    deferred->fn = fn;
-    deferred->ctx = ctx;
+    *deferred = (struct deferred){.fn = fn, .ctx = ctx};
     if (scheduler->deferred_last != NULL)
         scheduler->deferred_last->next = deferred;
     else
         scheduler->deferred_first = deferred;
     scheduler->deferred_last = deferred;
     uv_idle_start(&scheduler->idle, run_ready);
-    return ERR_NONE;
 }
 
 static void enqueue(struct task *task)
@@ -258,6 +242,10 @@ static void finish(struct task *task, int status)
         coroutine_reset(isolate, task->co);
         hook_slice_end(isolate);
         isolate->current = NULL;
+        if (stop == NULL && (stop = stop_reason(task)) != NULL) { /* a limit was reached only then */
+            script_error_free(&error);
+            script_error_set(&error, stop->code, "%s", stop->message);
+        }
         task->done(task, task->done_ctx, task->co, &error);
     }
     script_error_free(&error);
@@ -308,9 +296,8 @@ static void run_deferred(struct scheduler *scheduler)
     struct deferred *deferred = scheduler->deferred_first;
     scheduler->deferred_first = scheduler->deferred_last = NULL;
     while (deferred != NULL) {
-        struct deferred *next = deferred->next;
+        struct deferred *next = deferred->next; /* fn may free what holds it */
         deferred->fn(deferred->ctx);
-        mem_free(deferred);
         deferred = next;
     }
 }

@@ -42,7 +42,14 @@ void task_wait_set(struct task *task, void (*cancel)(void *op), void *op);
 int task_wait(lua_State *L, lua_KContext ctx, lua_KFunction k);
 void task_wake(struct task *task);
 
-/* Runs fn(ctx) from the loop, outside any task. */
-enum err_code scheduler_defer(struct scheduler *scheduler, void (*fn)(void *ctx), void *ctx) MUST_CHECK;
+/* The caller's, until fn runs. */
+struct deferred {
+    struct deferred *next;
+    void (*fn)(void *ctx);
+    void *ctx;
+};
+
+/* Runs fn(ctx) from the loop, outside any task. Cannot fail: it is how things end when memory is out. */
+void scheduler_defer(struct scheduler *scheduler, struct deferred *deferred, void (*fn)(void *ctx), void *ctx);
 
 #endif

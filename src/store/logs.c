@@ -3,9 +3,11 @@
 
 #include "base/clock.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LINE_MAX_BYTES ((size_t)64 * 1024)
 #define TRIM_LINES 1000
@@ -16,6 +18,9 @@ static enum err_code open_logs(struct store *store, struct err *err)
     if (store->logs != NULL)
         return ERR_NONE;
     snprintf(path, sizeof path, "%s/logs.db", store->folder);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600); /* lines may be private: nobody else reads them */
+    if (fd >= 0)
+        close(fd);
     const struct db_options options = {.create = true, .busy_timeout_ms = 5000};
     enum err_code code = db_sqlite.open(path, &options, &store->logs, err);
     if (code != ERR_NONE)

@@ -48,6 +48,11 @@ enum err_code store_prepare(struct store *store, struct db_stmt **stmt, const ch
     return DRIVER(store)->prepare(store->db, sql, stmt, err);
 }
 
+enum err_code store_prepare_once(struct store *store, struct db_stmt **stmt, const char *sql, struct err *err)
+{
+    return *stmt != NULL ? ERR_NONE : store_prepare(store, stmt, sql, err);
+}
+
 enum err_code store_step(struct store *store, struct db_stmt *stmt, struct err *err)
 {
     enum db_step step = DB_ROW;
@@ -160,7 +165,9 @@ void store_close(struct store *store)
     if (store == NULL)
         return;
     tables_release(store);
-    struct db_stmt *stmts[] = {store->pacer_get, store->pacer_set, store->mark_get, store->mark_set, store->log_insert};
+    struct db_stmt *stmts[] = {store->pacer_get, store->pacer_set,    store->mark_get,    store->mark_set,
+                               store->log_insert, store->fence,       store->other_cycles, store->next_id_set,
+                               store->page_state, store->cycle_state, store->page_counts};
     for (size_t i = 0; i < sizeof stmts / sizeof stmts[0]; i++)
         if (stmts[i] != NULL)
             stmts[i]->db->driver->finalize(stmts[i]);

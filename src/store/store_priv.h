@@ -39,6 +39,7 @@ struct store {
     char now[32]; /* ISO time of the page in hand */
     char run_id[STORE_ID_SIZE];
     struct db_stmt *log_insert;
+    struct db_stmt *fence, *other_cycles, *next_id_set, *page_state, *cycle_state, *page_counts; /* of every page */
     struct db_stmt *pacer_get, *pacer_set;
     struct db_stmt *mark_get, *mark_set;
 };
@@ -89,6 +90,8 @@ enum err_code sweep_run(struct store *store, const struct capability *sync, cons
 /* Shorthands. */
 #define DRIVER(store) ((store)->db->driver)
 enum err_code store_prepare(struct store *store, struct db_stmt **stmt, const char *sql, struct err *err) MUST_CHECK;
+/* Prepares *stmt unless it is; it lives until store_close. */
+enum err_code store_prepare_once(struct store *store, struct db_stmt **stmt, const char *sql, struct err *err) MUST_CHECK;
 /* Steps a statement that returns no row, and resets it. */
 enum err_code store_step(struct store *store, struct db_stmt *stmt, struct err *err) MUST_CHECK;
 void bind_cell(struct db_stmt *stmt, int index, const struct cell *cell);

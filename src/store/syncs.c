@@ -399,7 +399,7 @@ static enum err_code set_state_in_transaction(struct store *store, const char *k
     if (state != NULL)
         return db_run(store->db, err,
                       "INSERT INTO _workers_syncs(key, state) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET state ="
-                      " excluded.state",
+                      " excluded.state, cycle_open = 0, cycle_pages = 0",
                       key, state, NULL);
     code = marks_clear(store, key, MARK_SEEN, err);
     if (code == ERR_NONE)

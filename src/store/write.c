@@ -166,6 +166,13 @@ static enum err_code take_id(struct store *store, struct table *table, int64_t *
     return ERR_NONE;
 }
 
+/* In a row that is being inserted what is not bound is NULL: statements forget their bindings when they are reset. */
+static void bind_new(struct db_stmt *stmt, int index, const struct cell *cell)
+{
+    if (cell->type != CELL_NULL)
+        bind_cell(stmt, index, cell);
+}
+
 static enum err_code insert_row(struct store *store, struct table *table, const struct change *change,
                                 const struct diff_sink *diff, int64_t *id, struct err *err)
 {
@@ -176,17 +183,17 @@ static enum err_code insert_row(struct store *store, struct table *table, const 
         return code;
     driver->bind_integer(stmt, COLUMN_ID + 1, *id);
     driver->bind_text(stmt, COLUMN_KEY + 1, change->key, change->key_len);
-    bind_cell(stmt, COLUMN_ICON + 1, &change->icon.cell);
-    bind_cell(stmt, COLUMN_COVER + 1, &change->cover.cell);
-    bind_cell(stmt, COLUMN_CONTENT + 1, &change->content.cell);
-    bind_cell(stmt, COLUMN_UPSTREAM + 1, &change->upstream_updated_at);
+    bind_new(stmt, COLUMN_ICON + 1, &change->icon.cell);
+    bind_new(stmt, COLUMN_COVER + 1, &change->cover.cell);
+    bind_new(stmt, COLUMN_CONTENT + 1, &change->content.cell);
+    bind_new(stmt, COLUMN_UPSTREAM + 1, &change->upstream_updated_at);
     bind_str(stmt, COLUMN_SYNCED + 1, store->now);
     for (size_t i = 0; i < change->value_count; i++) {
         const struct property_value *value = &change->values[i];
         int column = (int)table->first_column[value->property];
-        bind_cell(stmt, column + 1, &value->value);
+        bind_new(stmt, column + 1, &value->value);
         if (table->database->properties[value->property].type == PROPERTY_DATE)
-            bind_cell(stmt, column + 2, &value->end);
+            bind_new(stmt, column + 2, &value->end);
     }
     code = store_step(store, stmt, err);
     if (code != ERR_NONE)
@@ -432,8 +439,9 @@ void store_page_abort(struct store *store)
 
 static enum err_code check_fence(struct store *store, const struct sync_lease *lease, struct err *err)
 {
-    struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(store, &stmt, "SELECT lease_token FROM _workers_syncs WHERE key = ?1", err);
+    enum err_code code =
+        store_prepare_once(store, &store->fence, "SELECT lease_token FROM _workers_syncs WHERE key = ?1", err);
+    struct db_stmt *stmt = store->fence;
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, lease->key);
@@ -442,7 +450,7 @@ static enum err_code check_fence(struct store *store, const struct sync_lease *l
         code = err->code;
     else if (step == DB_DONE || DRIVER(store)->column_integer(stmt, 0) != lease->token)
         code = err_set(err, ERR_CONFLICT, "another process has taken over sync \"%s\"; this one wrote nothing", lease->key);
-    DRIVER(store)->finalize(stmt);
+    DRIVER(store)->reset(stmt);
     return code;
 }
 
@@ -496,7 +504,6 @@ enum err_code store_page_write(struct store *store, const struct page *page, con
 static enum err_code write_marks(struct store *store, const struct capability *sync, const struct sync_lease *lease,
                                  struct err *err)
 {
-    struct db_stmt *others = NULL;
     bool any = false;
     for (size_t i = 0; i < store->worker->database_count; i++)
         any = any || store->touched[i].count > 0;
@@ -507,9 +514,10 @@ static enum err_code write_marks(struct store *store, const struct capability *s
         code = marks_add(store, lease->key, store->worker->databases[i].key, MARK_SEEN, store->touched[i].ids,
                          store->touched[i].count, err);
     if (code == ERR_NONE)
-        code = store_prepare(store, &others,
-                             "SELECT key FROM _workers_syncs WHERE cycle_open = 1 AND cycle_mode = 'replace' AND key <> ?1",
-                             err);
+        code = store_prepare_once(store, &store->other_cycles,
+                                  "SELECT key FROM _workers_syncs WHERE cycle_open = 1 AND cycle_mode = 'replace' AND key <> ?1",
+                                  err);
+    struct db_stmt *others = store->other_cycles;
     if (code != ERR_NONE)
         return code;
     bind_str(others, 1, lease->key);
@@ -523,7 +531,7 @@ static enum err_code write_marks(struct store *store, const struct capability *s
     }
     if (code == ERR_NONE && step == DB_FAILED)
         code = err->code;
-    DRIVER(store)->finalize(others);
+    DRIVER(store)->reset(others);
     return code;
 }
 
@@ -531,16 +539,15 @@ static enum err_code write_next_ids(struct store *store, struct err *err)
 {
     enum err_code code = ERR_NONE;
     for (size_t i = 0; i < store->worker->database_count && code == ERR_NONE; i++) {
-        struct db_stmt *stmt = NULL;
         if (!store->tables[i].next_id_dirty)
             continue;
-        code = store_prepare(store, &stmt, "UPDATE _workers_databases SET next_id = ?2 WHERE key = ?1", err);
+        code = store_prepare_once(store, &store->next_id_set, "UPDATE _workers_databases SET next_id = ?2 WHERE key = ?1", err);
+        struct db_stmt *stmt = store->next_id_set;
         if (code != ERR_NONE)
             return code;
         bind_str(stmt, 1, store->worker->databases[i].key);
         DRIVER(store)->bind_integer(stmt, 2, store->tables[i].next_id);
         code = store_step(store, stmt, err);
-        DRIVER(store)->finalize(stmt);
     }
     return code;
 }
@@ -548,16 +555,17 @@ static enum err_code write_next_ids(struct store *store, struct err *err)
 static enum err_code write_state(struct store *store, const struct capability *sync, const struct sync_lease *lease,
                                  const struct page_end *end, const struct sweep_outcome *sweep, struct err *err)
 {
-    struct db_stmt *stmt = NULL;
+    struct db_stmt **kept = end->has_more ? &store->page_state : &store->cycle_state;
     int64_t now = clock_now_ms();
-    enum err_code code = store_prepare(
-        store, &stmt,
+    enum err_code code = store_prepare_once(
+        store, kept,
         /* The end of the cycle is a success from this commit on, whatever happens to the process. */
         end->has_more ? "UPDATE _workers_syncs SET state = ?3, cycle_pages = cycle_pages + 1, lease_expires_at = ?4"
                         " WHERE key = ?1 AND lease_token = ?2"
                       : "UPDATE _workers_syncs SET state = ?3, cycle_open = 0, cycle_pages = cycle_pages + 1, lease_expires_at = ?4,"
                         " held = ?5, failures = 0, last_error = NULL, last_success_at = ?6 WHERE key = ?1 AND lease_token = ?2",
         err);
+    struct db_stmt *stmt = *kept;
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, lease->key);
@@ -573,20 +581,19 @@ static enum err_code write_state(struct store *store, const struct capability *s
     code = store_step(store, stmt, err);
     if (code == ERR_NONE && DRIVER(store)->changes(store->db) != 1)
         code = err_set(err, ERR_CONFLICT, "another process has taken over sync \"%s\"; this one wrote nothing", lease->key);
-    DRIVER(store)->finalize(stmt);
     return code;
 }
 
 static enum err_code write_counts(struct store *store, const struct sync_lease *lease, const struct page_end *end,
                                   struct err *err)
 {
-    struct db_stmt *stmt = NULL;
     enum err_code code =
-        store_prepare(store, &stmt,
+        store_prepare_once(store, &store->page_counts,
                       "UPDATE _workers_runs SET pages = pages + 1, requests = requests + ?2, added = added + ?3, changed ="
                       " changed + ?4, unchanged = unchanged + ?5, deleted = deleted + ?6, stale = stale + ?7, exit_code = CASE"
                       " WHEN ?8 THEN NULL ELSE 0 END, ended_at = CASE WHEN ?8 THEN NULL ELSE ?9 END WHERE id = ?1",
                       err);
+    struct db_stmt *stmt = store->page_counts;
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, lease->run_id);
@@ -596,9 +603,7 @@ static enum err_code write_counts(struct store *store, const struct sync_lease *
         DRIVER(store)->bind_integer(stmt, i + 2, numbers[i]);
     DRIVER(store)->bind_integer(stmt, 8, end->has_more);
     DRIVER(store)->bind_integer(stmt, 9, clock_now_ms());
-    code = store_step(store, stmt, err);
-    DRIVER(store)->finalize(stmt);
-    return code;
+    return store_step(store, stmt, err);
 }
 
 enum err_code store_page_end(struct store *store, const struct capability *sync, struct sync_lease *lease,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define KEY_MAX_BYTES 4096
+#define ORDER_MAX 32 /* properties whose order is remembered from row to row */
 #define SCRATCH_MAX ((size_t)256 * 1024 * 1024)
 
 void page_init(struct page *page)
@@ -139,6 +140,8 @@ struct reader {
     struct page *page;
     struct change *change;
     struct err *err;
+    const struct property *order[ORDER_MAX]; /* of the row before, by position in the traversal */
+    const struct database *order_of;
 };
 
 static const char *const change_fields[] = {"type",   "key",  "properties", "targetDatabaseKey", "upstreamUpdatedAt",
@@ -251,6 +254,26 @@ static enum err_code check_primary_key(struct reader *reader)
     return ERR_NONE;
 }
 
+/* Tables made by the same line of a script are traversed in the same order: the property that stood here in the row before is
+ * the first guess. */
+static const struct property *find_property(struct reader *reader, size_t position, const char *name, size_t len)
+{
+    const struct database *database = reader->database;
+    if (position < ORDER_MAX && reader->order_of == database) {
+        const struct property *guess = reader->order[position];
+        if (guess != NULL && guess->name_len == len && memcmp(guess->name, name, len) == 0)
+            return guess;
+    }
+    if (reader->order_of != database) {
+        memset(reader->order, 0, sizeof reader->order);
+        reader->order_of = database;
+    }
+    const struct property *property = database_property(database, name, len);
+    if (position < ORDER_MAX)
+        reader->order[position] = property;
+    return property;
+}
+
 static enum err_code read_properties(struct reader *reader, int index)
 {
     lua_State *L = reader->L;
@@ -261,25 +284,22 @@ static enum err_code read_properties(struct reader *reader, int index)
     change->values = arena_alloc(&page->arena, (database->property_count + 1) * sizeof *change->values);
     if (change->values == NULL)
         return err_nomem(reader->err);
-    size_t expected = 0; /* properties usually come in the order of the schema */
     lua_pushnil(L);
     while (lua_next(L, index) != 0) {
         if (lua_type(L, -2) != LUA_TSTRING) {
+            err_set(reader->err, ERR_INVALID, "properties must map names to values; a key is a %s",
+                    lua_typename(L, lua_type(L, -2)));
             lua_pop(L, 2);
-            return err_set(reader->err, ERR_INVALID, "properties must map names to values; a key is a %s",
-                           lua_typename(L, lua_type(L, -2)));
+            return ERR_INVALID;
         }
         size_t len = 0;
         const char *name = lua_tolstring(L, -2, &len);
-        const struct property *property = &database->properties[expected];
-        if (expected >= database->property_count || property->name_len != len || memcmp(property->name, name, len) != 0)
-            property = database_property(database, name, len);
+        const struct property *property = find_property(reader, change->value_count, name, len);
         if (property == NULL) {
             enum err_code code = unknown_property(reader, name);
             lua_pop(L, 2);
             return code;
         }
-        expected = (size_t)(property - database->properties) + 1;
         struct property_value *value = &change->values[change->value_count++];
         value->property = (uint32_t)(property - database->properties);
         enum err_code code = value_to_cells(L, -1, property, &options, &page->arena, &page->scratch, &value->value,
@@ -387,10 +407,8 @@ static enum err_code read_field(struct reader *reader, const char *name, int *pr
     lua_State *L = reader->L;
     struct change *change = reader->change;
     int value = lua_gettop(L);
-    if (strcmp(name, "key") == 0) {
-        *seen |= SEEN_KEY;
-        return read_key(reader, value);
-    }
+    if (strcmp(name, "key") == 0)
+        return ERR_NONE; /* was read first */
     if (strcmp(name, "type") == 0) {
         *seen |= SEEN_TYPE;
         const char *type = lua_type(L, value) == LUA_TSTRING ? lua_tostring(L, value) : "";
@@ -427,6 +445,10 @@ static enum err_code read_field(struct reader *reader, const char *name, int *pr
                               "cover must come from Builder.imageCover");
     if (strcmp(name, "pageContentMarkdown") == 0)
         return read_content(reader, value);
+    if (database_property(&reader->worker->databases[change->database], name, strlen(name)) != NULL)
+        return err_set(reader->err, ERR_INVALID,
+                       "the change: unknown field \"%s\": it is a property, so it goes into properties = { [\"%s\"] = … }", name,
+                       name);
     return refuse_field("the change", name, change_fields, CHANGE_FIELD_COUNT, reader->err);
 }
 
@@ -441,6 +463,15 @@ static enum err_code read_change(struct reader *reader)
     lua_pushnil(L);
     int properties = lua_gettop(L);
     enum err_code code = ERR_NONE;
+    /* First, so that errors name the row whatever the order of the other fields. */
+    lua_pushliteral(L, "key");
+    if (lua_rawget(L, table) != LUA_TNIL) {
+        seen |= SEEN_KEY;
+        code = read_key(reader, lua_gettop(L));
+    }
+    lua_pop(L, 1);
+    if (code != ERR_NONE)
+        return code;
     lua_pushnil(L);
     while (code == ERR_NONE && lua_next(L, table) != 0) {
         if (lua_type(L, -2) == LUA_TSTRING)
@@ -454,7 +485,7 @@ static enum err_code read_change(struct reader *reader)
         return code;
     reader->database = &reader->worker->databases[reader->change->database];
     if ((seen & SEEN_KEY) == 0)
-        return err_set(reader->err, ERR_INVALID, "key is missing");
+        return err_set(reader->err, ERR_INVALID, "key is missing: give key = a string that names this row and no other");
     if ((seen & SEEN_TYPE) == 0)
         return err_set(reader->err, ERR_INVALID, "type is missing: write type = \"upsert\" or type = \"delete\"");
     if (reader->change->is_delete) {
@@ -463,7 +494,7 @@ static enum err_code read_change(struct reader *reader)
         return ERR_NONE;
     }
     if ((seen & SEEN_PROPERTIES) == 0)
-        return err_set(reader->err, ERR_INVALID, "properties is missing");
+        return err_set(reader->err, ERR_INVALID, "properties is missing: give properties = { [\"Property name\"] = value }");
     return read_properties(reader, properties);
 }
 

@@ -31,8 +31,8 @@ enum err_code schedule_parse(const char *text, struct schedule *out, struct err 
     int64_t unit = *at == 'm' ? MINUTE_MS : *at == 'h' ? 60 * MINUTE_MS : *at == 'd' ? 24 * 60 * MINUTE_MS : 0;
     if (at == text || unit == 0 || at[1] != '\0')
         return err_set(err, ERR_INVALID,
-                       "invalid schedule \"%s\": use \"continuous\", \"manual\", an interval like \"30m\", \"1h\" or "
-                       "\"1d\", or { cron = \"0 9 * * 1-5\", timezone = \"Europe/Berlin\" }",
+                       "invalid schedule \"%s\": use \"continuous\", \"manual\", an interval from \"1m\" to \"7d\" "
+                       "such as \"30m\" or \"1h\", or { cron = \"0 9 * * 1-5\", timezone = \"Europe/Berlin\" }",
                        text);
     if (value > MAX_INTERVAL_MS / unit || value * unit < MIN_INTERVAL_MS)
         return err_set(err, ERR_INVALID, "schedule \"%s\" is out of range: intervals go from 1m to 7d", text);

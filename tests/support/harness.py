@@ -24,6 +24,11 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 WAIT_SECONDS = 30  # longest wait for anything that should happen at once
 
 
+def sanitized():
+    """Whether the binary carries AddressSanitizer, which makes figures of memory and time meaningless."""
+    return b"__asan_init" in pathlib.Path(BINARY).read_bytes()
+
+
 def wait_until(condition, what="the condition", timeout=WAIT_SECONDS):
     """Returns the first true value of condition(); fails when there is none within the time."""
     end = time.monotonic() + timeout

@@ -182,6 +182,7 @@ class Model:
         self.cycles = {"projectsAll": Cycle(), "tasksAll": Cycle()}
         self.cursor = 0
         self.sweeps = 0
+        self.counted = {}  # pages by run
 
     def look(self, connection):
         with connection:
@@ -224,11 +225,18 @@ class Model:
         assert cursor >= self.cursor, f"the cursor went back from {self.cursor} to {cursor}"
         new = self.upstream.events[self.cursor:cursor]
         if stored is not None:
-            pages = runs[stored["last_run_id"]]["pages"]
+            pages = self.new_pages(stored, runs)
             assert -(-len(new) // EVENT_PAGE) <= pages <= -(-len(new) // EVENT_PAGE) + 1, \
                 f"{len(new)} events in {pages} pages"
         self.cursor = cursor
         return new
+
+    def new_pages(self, stored, runs):
+        """How many pages the sync's last run counted since the last look."""
+        run, pages = stored["last_run_id"], runs[stored["last_run_id"]]["pages"]
+        before = self.counted.get(run, 0)
+        self.counted[run] = pages
+        return pages - before
 
     def check(self, sync, stored, runs, events, actual):
         cycle, table = self.cycles[sync], self.tables[sync]
@@ -260,7 +268,7 @@ class Model:
                 swept = True
                 cycle.open = False
                 self.sweeps += 1
-            pages = runs[stored["last_run_id"]]["pages"]
+            pages = self.new_pages(stored, runs)
             assert pages == -(-len(listed) // PAGE), f"the run counted {pages} pages for {len(listed)} rows"
         else:
             assert stored is None or not stored["cycle_open"], "a closed cycle is open again"
@@ -349,20 +357,17 @@ class Kill(unittest.TestCase):
               f"0 violations ... ", end="", flush=True)
 
     def test_at_random_times(self):
-        durations = []
-        for _ in range(3):
-            began = time.monotonic()
-            self.settle()
-            durations.append((time.monotonic() - began) / 2)
-            self.upstream.change()
-        longest = max(durations) * 1.3
+        usual = 0.1  # seconds that a run takes; follows what is seen
         while self.kills < KILLS:
+            began = time.monotonic()
             process = self.project.start("run", "main.lua")
             try:
-                _, err = process.communicate(timeout=self.chance.uniform(0, longest))
+                _, err = process.communicate(timeout=self.chance.uniform(0, usual))
+                usual += (time.monotonic() - began - usual) / 4
             except subprocess.TimeoutExpired:
                 process.kill()
                 _, err = process.communicate()
+                usual *= 1.03
             self.after(process, err)
         self.report("kills at random times")
 
@@ -374,7 +379,7 @@ class Kill(unittest.TestCase):
         if probe.returncode != 0:
             self.skipTest("strace may not trace here: " + probe.stderr.decode(errors="replace").strip())
         trace = self.project.file("trace")
-        writes = 60  # of one run; grows when runs turn out to write more
+        writes = 400  # that one run makes; follows what is seen
         while self.kills < PRECISE_KILLS:
             at = self.chance.randrange(1, writes + 1)
             process = self.project.start("run", "main.lua", before=[
@@ -382,10 +387,7 @@ class Kill(unittest.TestCase):
             _, err = process.communicate(timeout=60)
             with open(trace, encoding="utf-8", errors="replace") as lines:
                 count = sum(any(f"{call}(" in line for call in calls.split(",")) for line in lines)
-            if process.returncode == 0:
-                writes = max(10, (writes + count) // 2)
-            else:
-                writes = max(writes, at + 5)
+            writes = (writes + count) // 2 if process.returncode == 0 else max(writes, at) + 2
             self.after(process, err)
         self.report("kills at writes")
 

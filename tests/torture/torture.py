@@ -37,6 +37,7 @@ class Project:
     def __init__(self, test, script, settings=""):
         holder = tempfile.TemporaryDirectory(prefix="workers-torture-")
         test.addCleanup(holder.cleanup)
+        self.remove = holder.cleanup  # for tests that make many
         self.path = holder.name
         self.write("workers.yaml", "name: torture\nmain: main.lua\n" + settings)
         self.write("main.lua", script)

@@ -193,7 +193,7 @@ static int run_group(lua_State *L, const char *name, size_t concurrency, bool ma
     }
     if (code != ERR_NONE) {
         group->failed = true;
-        lua_pushstring(L, err.message);
+        lua_pushstring(L, err.code == ERR_LIMIT ? "not enough memory" : err.message); /* Lua's own words for it */
         lua_setfield(L, 4, "error");
         stop_children(group, NULL);
         if (group->child_count == 0)

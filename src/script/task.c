@@ -169,10 +169,12 @@ enum err_code task_start(struct isolate *isolate, lua_State *from, int nargs, st
         lua_settop(from, lua_gettop(from) - (co == NULL ? 1 : 0) - nargs - 1);
         mem_free(task);
         struct script_error failure;
+        bool refused = isolate->heap.refused; /* whoever raises it says so again */
         script_error_init(&failure);
         script_error_memory(&failure, isolate);
         script_error_to_err(&failure, err);
         script_error_free(&failure);
+        isolate->heap.refused = refused;
         return err != NULL ? err->code : ERR_NOMEM;
     }
     lua_xmove(from, co, nargs + 1);

@@ -526,6 +526,16 @@ end
         self.sync("east", page(*items("a", "b")))
         self.assertEqual(self.keys(), ["w", "a", "b"])
 
+    def test_rule_06_rows_of_a_held_cycle_belong_to_its_sync(self):
+        self.two_syncs()
+        self.sync("west", page(*items("w")))
+        self.sync("east", page(*items(*range(100))))
+        self.assertIn("held", self.sync("east", page(*items(0, "new"))).stderr)
+        self.assertIn("new", self.keys())
+        self.sync("east", page(*items(*range(100))))
+        self.assertNotIn("new", self.keys(), "the held cycle brought it, this one dropped it")
+        self.assertEqual(len(self.keys()), 101)
+
     def test_rule_06_deleted_rows_come_back(self):
         self.worker(FULL)
         row = upsert("b", Count=2.5, Done=True, Due="2026-03-01", Tags=["red"], State="open", icon="🐝",

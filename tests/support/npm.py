@@ -42,6 +42,8 @@ def ensure():
     with open(place / ".lock", "w") as lock:  # tests run side by side, one of them installs
         fcntl.flock(lock, fcntl.LOCK_EX)
         missing = [f"{name}@{version}" for name, version in PACKAGES.items() if not installed(place, name, version)]
+        if missing and os.environ.get("WORKERS_NO_INSTALL") == "1":
+            raise unittest.SkipTest(f"{place} lacks {', '.join(missing)}, and WORKERS_NO_INSTALL=1 forbids installing")
         if missing:
             if shutil.which("npm") is None:
                 raise unittest.SkipTest(f"npm is not installed, and {place} lacks {', '.join(missing)}")

@@ -23,17 +23,15 @@ static void read_environment(void)
 }
 #endif
 
-static int refused(void)
-{
 #ifdef WORKERS_FAULT_INJECTION
+int mem_refused(void)
+{
     read_environment();
     unsigned long nth = atomic_fetch_add(&allocations, 1) + 1;
     unsigned long limit = atomic_load(&fail_from);
     return limit != 0 && nth >= limit;
-#else
-    return 0;
-#endif
 }
+#endif
 
 void mem_fail_from(unsigned long nth)
 {
@@ -48,14 +46,14 @@ unsigned long mem_alloc_count(void)
 
 void *mem_alloc(size_t size)
 {
-    if (refused())
+    if (mem_refused())
         return NULL;
     return malloc(size > 0 ? size : 1);
 }
 
 void *mem_alloc_aligned(size_t alignment, size_t size)
 {
-    if (refused())
+    if (mem_refused())
         return NULL;
     void *block = NULL;
     return posix_memalign(&block, alignment, size) == 0 ? block : NULL;
@@ -63,14 +61,14 @@ void *mem_alloc_aligned(size_t alignment, size_t size)
 
 void *mem_zalloc(size_t size)
 {
-    if (refused())
+    if (mem_refused())
         return NULL;
     return calloc(1, size > 0 ? size : 1);
 }
 
 void *mem_realloc(void *block, size_t size)
 {
-    if (refused())
+    if (mem_refused())
         return NULL;
     return realloc(block, size > 0 ? size : 1);
 }

@@ -26,6 +26,12 @@ char *mem_need_str(const char *text) __attribute__((malloc, warn_unused_result, 
 /* Test hook: the nth allocation from now, and every one after it, fails. 0 turns it off. Also settable by
  * the environment variable WORKERS_FAIL_ALLOC, read once at the first allocation in debug builds. */
 void mem_fail_from(unsigned long nth);
+/* Counts as an allocation; whether it has to fail. For allocators that take many blocks from one. */
+#ifdef WORKERS_FAULT_INJECTION
+int mem_refused(void);
+#else
+#define mem_refused() 0
+#endif
 unsigned long mem_alloc_count(void);
 
 #endif

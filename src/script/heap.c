@@ -187,7 +187,7 @@ static void give_back(struct heap *heap, void *block, size_t size)
 static void *take(struct heap *heap, size_t size)
 {
     if (size <= SMALL_MAX)
-        return small_alloc(heap, size);
+        return mem_refused() ? NULL : small_alloc(heap, size);
     if (!allowed(heap, size))
         return NULL;
     void *block = mem_alloc(size);

@@ -189,7 +189,13 @@ static enum err_code read_stored(struct store *store, const char *key, struct st
             buf_add(state, text, len);
         out->last_run_id = column_copy(stmt, 8);
     }
+    /* A text that memory had no room for must not pass for one that is not there. */
+    bool lost = step == DB_ROW && ((out->owner == NULL && driver->column_type(stmt, 0) != DB_NULL) ||
+                                   (out->cycle_id == NULL && driver->column_type(stmt, 3) != DB_NULL) ||
+                                   (out->cycle_mode == NULL && driver->column_type(stmt, 4) != DB_NULL));
     driver->finalize(stmt);
+    if (lost)
+        return err_nomem(err);
     return step == DB_FAILED ? err->code : ERR_NONE;
 }
 

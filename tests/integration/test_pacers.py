@@ -7,9 +7,9 @@ got its turn. Scripts note when they began to wait and when they got their slot,
 import asyncio
 import json
 import pathlib
+import signal
 import subprocess
 import sys
-import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -236,6 +236,25 @@ class PacersTest(TestCase):
         pause = next(at for at in range(59) if slots[at + 1] - slots[at] > 400)
         self.assertEqual(pause, 29)
         self.assertGreaterEqual(slots[-1] - slots[30], 29 * 5 - SLOT_JITTER_MS, "no burst after the pause")
+
+    def test_a_process_that_stood_still_does_not_catch_up(self):
+        """Slots up to 100 ms ahead are reserved; after a standstill those that are too late are lost, not sent in a burst."""
+        project = self.project(self.script(count=400, allowed=1000, gate=True))
+        process = project.start("run", "--plain")
+        wait_until(lambda: len(self.arrivals()) == 400, "all syncs to begin", timeout=60)
+        project.write("go", "")
+        wait_until(lambda: len(self.arrivals()) >= 450, "some requests")
+        process.send_signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        wait_until(lambda: time.monotonic() - stopped > 0.6)
+        process.send_signal(signal.SIGCONT)
+        self.assertEqual(finish(process)[0], 0)
+        slots = self.slots(project)
+        self.assertEqual(len(slots), 400)
+        at = max(range(1, 400), key=lambda number: slots[number] - slots[number - 1])
+        self.assertGreater(slots[at] - slots[at - 1], 500)
+        burst = sum(slots[at] <= slot < slots[at] + 15 for slot in slots)
+        self.assertLessEqual(burst, 50 + 15 + 5, "50 ms of slots may be made up for, and 15 ms pass")
 
     def test_the_pace_is_rounded_up_and_bad_pacers_are_refused(self):
         project = self.project(self.script(allowed=3, interval=1000, turns=3))

@@ -126,6 +126,7 @@ class Alloc(unittest.TestCase):
             outcomes[check(at).code] += 1
         self.assertGreater(outcomes[0], 0)
         self.assertGreater(outcomes[1], 20)
+        self.assertGreater(total, 1000, "Lua's own allocations must be among them")
         print(f"{total} allocations, {len(chosen)} tried, {outcomes[1]} runs failed ... ", end="", flush=True)
 
     def test_sync(self):

@@ -51,20 +51,34 @@ enum err_code err_nomem(struct err *err)
 const char *err_code_name(enum err_code code)
 {
     switch (code) {
-    case ERR_NONE: return "NONE";
-    case ERR_NOMEM: return "NOMEM";
-    case ERR_INVALID: return "INVALID";
-    case ERR_NOT_FOUND: return "NOT_FOUND";
-    case ERR_CONFLICT: return "CONFLICT";
-    case ERR_BUSY: return "BUSY";
-    case ERR_LIMIT: return "LIMIT";
-    case ERR_IO: return "IO";
-    case ERR_CORRUPT: return "CORRUPT";
-    case ERR_TIMEOUT: return "TIMEOUT";
-    case ERR_CANCELLED: return "CANCELLED";
-    case ERR_SCRIPT: return "SCRIPT";
-    case ERR_DENIED: return "DENIED";
-    case ERR_INTERNAL: return "INTERNAL";
+    case ERR_NONE:
+        return "NONE";
+    case ERR_NOMEM:
+        return "NOMEM";
+    case ERR_INVALID:
+        return "INVALID";
+    case ERR_NOT_FOUND:
+        return "NOT_FOUND";
+    case ERR_CONFLICT:
+        return "CONFLICT";
+    case ERR_BUSY:
+        return "BUSY";
+    case ERR_LIMIT:
+        return "LIMIT";
+    case ERR_IO:
+        return "IO";
+    case ERR_CORRUPT:
+        return "CORRUPT";
+    case ERR_TIMEOUT:
+        return "TIMEOUT";
+    case ERR_CANCELLED:
+        return "CANCELLED";
+    case ERR_SCRIPT:
+        return "SCRIPT";
+    case ERR_DENIED:
+        return "DENIED";
+    case ERR_INTERNAL:
+        return "INTERNAL";
     }
     return "UNKNOWN";
 }

@@ -130,7 +130,8 @@ bool cli_color(FILE *stream)
 {
     const char *no_color = getenv("NO_COLOR");
     const char *term = getenv("TERM");
-    return isatty(fileno(stream)) && (no_color == NULL || *no_color == '\0') && (term == NULL || strcmp(term, "dumb") != 0);
+    return isatty(fileno(stream)) && (no_color == NULL || *no_color == '\0') &&
+           (term == NULL || strcmp(term, "dumb") != 0);
 }
 
 int cli_terminal_width(FILE *stream)
@@ -193,9 +194,11 @@ const char *cli_duration(uint64_t ms, char *out, size_t size)
     else if (ms < 60000)
         snprintf(out, size, "%.1f s", (double)ms / 1000.0);
     else if (ms < 3600000)
-        snprintf(out, size, "%llu:%02llu min", (unsigned long long)(ms / 60000), (unsigned long long)(ms / 1000 % 60));
+        snprintf(out, size, "%llu:%02llu min", (unsigned long long)(ms / 60000),
+                 (unsigned long long)(ms / 1000 % 60));
     else
-        snprintf(out, size, "%llu:%02llu h", (unsigned long long)(ms / 3600000), (unsigned long long)(ms / 60000 % 60));
+        snprintf(out, size, "%llu:%02llu h", (unsigned long long)(ms / 3600000),
+                 (unsigned long long)(ms / 60000 % 60));
     return out;
 }
 
@@ -208,9 +211,11 @@ void cli_no_capability(const struct worker *worker, const char *key, struct err 
     if (keys != NULL)
         nearest = text_nearest(key, strlen(key), keys, worker->capability_count);
     if (nearest >= 0)
-        err_set(err, ERR_NOT_FOUND, "the worker has no capability \"%s\"; did you mean \"%s\"?", key, keys[nearest]);
+        err_set(err, ERR_NOT_FOUND, "the worker has no capability \"%s\"; did you mean \"%s\"?", key,
+                keys[nearest]);
     else
-        err_set(err, ERR_NOT_FOUND, "the worker has no capability \"%s\": workers capabilities list shows them", key);
+        err_set(err, ERR_NOT_FOUND,
+                "the worker has no capability \"%s\": workers capabilities list shows them", key);
     mem_free(keys);
 }
 
@@ -230,7 +235,8 @@ static enum err_code find_script(const char *script, struct cli_project *out, st
         return err_set(err, ERR_NOT_FOUND, "cannot read %s: %s", script, strerror(errno));
     struct stat status;
     if (stat(absolute, &status) == 0 && S_ISDIR(status.st_mode))
-        return err_set(err, ERR_INVALID, "%s is a folder; give the path of a Lua script, as in: workers run src/main.lua",
+        return err_set(err, ERR_INVALID,
+                       "%s is a folder; give the path of a Lua script, as in: workers run src/main.lua",
                        script);
     snprintf(out->script, sizeof out->script, "%s", absolute);
     return ERR_NONE;
@@ -254,21 +260,26 @@ enum err_code cli_project_open(const char *script, struct cli_project *out, stru
         folder_of(out->script, out->folder, sizeof out->folder);
         return ERR_NONE;
     } else if (code == ERR_NOT_FOUND && access(".workers/worker.db", F_OK) == 0) {
-        /* What a script alone has left behind: its rows, runs and secrets can be looked at from its folder. */
+        /* What a script alone has left behind: its rows, runs and secrets can be looked at from its folder.
+         */
         config_default(&out->config);
         if (getcwd(out->folder, sizeof out->folder) == NULL)
             return err_set(err, ERR_IO, "cannot find the current folder: %s", strerror(errno));
         return ERR_NONE; /* without a script, see cli_runtime_open */
     } else if (code == ERR_NOT_FOUND) {
-        return err_set(err, code, "there is no workers.yaml here or in a folder above: give a script, as in: workers run "
-                                  "script.lua, or make a project: workers new");
+        return err_set(
+            err, code,
+            "there is no workers.yaml here or in a folder above: give a script, as in: workers run "
+            "script.lua, or make a project: workers new");
     }
     if (code == ERR_NONE && script == NULL &&
-        snprintf(out->script, sizeof out->script, "%s/%s", out->folder, out->config.main) >= (int)sizeof out->script)
+        snprintf(out->script, sizeof out->script, "%s/%s", out->folder, out->config.main) >=
+            (int)sizeof out->script)
         code = err_set(err, ERR_INVALID, "the path of the main script is too long");
     if (code == ERR_NONE && script == NULL && access(out->script, F_OK) != 0)
         code = err_set(err, ERR_NOT_FOUND,
-                       "there is no script %s: main in workers.yaml names it (src/main.lua unless given); make the file, or "
+                       "there is no script %s: main in workers.yaml names it (src/main.lua unless given); "
+                       "make the file, or "
                        "correct the line",
                        out->script);
     if (code != ERR_NONE)
@@ -281,7 +292,8 @@ void cli_project_free(struct cli_project *project)
     config_free(&project->config);
 }
 
-static void log_to_stderr(void *ctx, const char *key, const char *run_id, const char *level, const char *text, size_t len)
+static void log_to_stderr(void *ctx, const char *key, const char *run_id, const char *level, const char *text,
+                          size_t len)
 {
     (void)ctx;
     (void)run_id;
@@ -301,16 +313,17 @@ static void redact_error(struct runtime *runtime, struct script_error *error)
     }
 }
 
-enum err_code cli_runtime_open(const struct cli_project *project, log_sink sink, void *ctx, struct runtime **out,
-                               struct script_error *error)
+enum err_code cli_runtime_open(const struct cli_project *project, log_sink sink, void *ctx,
+                               struct runtime **out, struct script_error *error)
 {
     char env[PATH_MAX];
     struct err err;
     *out = NULL;
     if (project->script[0] == '\0')
-        return script_error_set(error, ERR_NOT_FOUND,
-                                "there is no workers.yaml here to name the script: write one with main: script.lua, or use "
-                                "workers run script.lua");
+        return script_error_set(
+            error, ERR_NOT_FOUND,
+            "there is no workers.yaml here to name the script: write one with main: script.lua, or use "
+            "workers run script.lua");
     const struct runtime_options options = {.folder = project->folder,
                                             .script = project->script,
                                             .config = &project->config,
@@ -332,7 +345,8 @@ enum err_code cli_runtime_open(const struct cli_project *project, log_sink sink,
     return code;
 }
 
-enum err_code cli_store_open(const struct cli_project *project, bool create, struct store **out, struct err *err)
+enum err_code cli_store_open(const struct cli_project *project, bool create, struct store **out,
+                             struct err *err)
 {
     char folder[PATH_MAX + 16];
     snprintf(folder, sizeof folder, "%s/.workers", project->folder);

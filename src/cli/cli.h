@@ -1,7 +1,7 @@
 /* The command line: one command = one file with one table entry (main.c holds the table).
  *
- * Who owns what: a command owns what it opens; cli_project_free releases a project. Results go to stdout, everything else to
- * stderr. Exit codes: 0 done, 1 the work failed, 2 wrong usage. */
+ * Who owns what: a command owns what it opens; cli_project_free releases a project. Results go to stdout,
+ * everything else to stderr. Exit codes: 0 done, 1 the work failed, 2 wrong usage. */
 #ifndef WORKERS_CLI_CLI_H
 #define WORKERS_CLI_CLI_H
 
@@ -27,7 +27,8 @@ struct cli_option {
 
 struct cli_args {
     const struct command *command;
-    const char *values[CLI_MAX_OPTIONS]; /* by position in the command's options; "" for a flag that was given */
+    const char
+        *values[CLI_MAX_OPTIONS]; /* by position in the command's options; "" for a flag that was given */
     const char *positional[CLI_MAX_ARGUMENTS];
     int count;
 };
@@ -44,11 +45,11 @@ struct command {
 
 extern const struct command *const cli_commands[]; /* ends with NULL */
 
-extern const struct command cmd_run, cmd_exec, cmd_manifest, cmd_check, cmd_sync_status, cmd_sync_trigger, cmd_sync_pause,
-    cmd_sync_resume, cmd_sync_state_get, cmd_sync_state_set, cmd_sync_state_reset, cmd_capabilities_list,
-    cmd_capabilities_enable, cmd_capabilities_disable, cmd_runs_list, cmd_runs_get, cmd_runs_logs, cmd_db_list, cmd_db_schema,
-    cmd_db_query, cmd_db_export, cmd_db_deleted, cmd_db_restore, cmd_env_set, cmd_env_list, cmd_env_unset, cmd_new,
-    cmd_version, cmd_help;
+extern const struct command cmd_run, cmd_exec, cmd_manifest, cmd_check, cmd_sync_status, cmd_sync_trigger,
+    cmd_sync_pause, cmd_sync_resume, cmd_sync_state_get, cmd_sync_state_set, cmd_sync_state_reset,
+    cmd_capabilities_list, cmd_capabilities_enable, cmd_capabilities_disable, cmd_runs_list, cmd_runs_get,
+    cmd_runs_logs, cmd_db_list, cmd_db_schema, cmd_db_query, cmd_db_export, cmd_db_deleted, cmd_db_restore,
+    cmd_env_set, cmd_env_list, cmd_env_unset, cmd_new, cmd_version, cmd_help;
 
 /* ---- arguments ---- */
 
@@ -65,11 +66,14 @@ enum err_code cli_read_data(const char *value, struct buf *out, struct err *err)
 /* ---- output ---- */
 
 enum cli_format { FORMAT_TABLE, FORMAT_PLAIN, FORMAT_JSON };
-#define CLI_FORMAT_OPTIONS                                                                                            \
-    {"--plain", NULL, NULL, "tab-separated, without a header"}, {"--json", NULL, NULL, "JSON"}
+#define CLI_FORMAT_OPTIONS                                                                                   \
+    {"--plain", NULL, NULL, "tab-separated, without a header"},                                              \
+    {                                                                                                        \
+        "--json", NULL, NULL, "JSON"                                                                         \
+    }
 enum cli_format cli_format(const struct cli_args *args);
-/* Prints a listing: the table, or the JSON array whose opening bracket and elements are in json. empty is what to say, on
- * stderr, when there is nothing. Returns the exit code. */
+/* Prints a listing: the table, or the JSON array whose opening bracket and elements are in json. empty is
+ * what to say, on stderr, when there is nothing. Returns the exit code. */
 int cli_print(enum cli_format format, const struct table_printer *table, struct buf *json, const char *empty);
 bool cli_color(FILE *stream);
 int cli_terminal_width(FILE *stream); /* 0 when it is no terminal */
@@ -100,9 +104,10 @@ struct cli_project {
 enum err_code cli_project_open(const char *script, struct cli_project *out, struct err *err) MUST_CHECK;
 void cli_project_free(struct cli_project *project);
 /* Opens the project's runtime with its .env, and loads the script. Log lines go to sink (NULL: to stderr). */
-enum err_code cli_runtime_open(const struct cli_project *project, log_sink sink, void *ctx, struct runtime **out,
-                               struct script_error *error) MUST_CHECK;
+enum err_code cli_runtime_open(const struct cli_project *project, log_sink sink, void *ctx,
+                               struct runtime **out, struct script_error *error) MUST_CHECK;
 /* The project's store; ERR_NOT_FOUND says how to make one. */
-enum err_code cli_store_open(const struct cli_project *project, bool create, struct store **out, struct err *err) MUST_CHECK;
+enum err_code cli_store_open(const struct cli_project *project, bool create, struct store **out,
+                             struct err *err) MUST_CHECK;
 
 #endif

@@ -8,7 +8,8 @@
 
 static int run_list(const struct cli_args *args)
 {
-    static const struct table_column columns[] = {{.title = "KIND"}, {.title = "KEY"}, {.title = "TITLE", .max_width = 60}};
+    static const struct table_column columns[] = {
+        {.title = "KIND"}, {.title = "KEY"}, {.title = "TITLE", .max_width = 60}};
     struct cli_project project;
     struct runtime *runtime = NULL;
     struct script_error error;
@@ -30,7 +31,8 @@ static int run_list(const struct cli_args *args)
             table_cells(&table, capability_kind_name(capability->kind));
             table_cells(&table, capability->key);
             table_cells(&table, capability->title);
-            buf_addf(&json, "%s{\"kind\":\"%s\",\"key\":", i > 0 ? "," : "", capability_kind_name(capability->kind));
+            buf_addf(&json, "%s{\"kind\":\"%s\",\"key\":", i > 0 ? "," : "",
+                     capability_kind_name(capability->kind));
             json_write_text(&json, capability->key);
             buf_addc(&json, '}');
         }

@@ -70,11 +70,18 @@ static enum err_code query_columns(void *ctx, int count, const char *const names
 static const char *cell_text(const struct query_cell *cell, char digits[NUMBER_TEXT_MAX], size_t *len)
 {
     switch ((enum db_type)cell->type) {
-    case DB_NULL: return NULL;
-    case DB_INTEGER: *len = number_format_integer(cell->integer, digits); return digits;
-    case DB_REAL: *len = number_format_js(cell->real, digits); return digits;
+    case DB_NULL:
+        return NULL;
+    case DB_INTEGER:
+        *len = number_format_integer(cell->integer, digits);
+        return digits;
+    case DB_REAL:
+        *len = number_format_js(cell->real, digits);
+        return digits;
     case DB_TEXT:
-    case DB_BLOB: *len = cell->len; return cell->text;
+    case DB_BLOB:
+        *len = cell->len;
+        return cell->text;
     }
     return NULL;
 }
@@ -117,8 +124,9 @@ static enum err_code query_row(void *ctx, int count, const struct query_cell cel
             if (text != NULL)
                 write_csv(text, len);
         } else {
-            query->columns[i].align =
-                cells[i].type == DB_INTEGER || cells[i].type == DB_REAL ? TABLE_RIGHT : query->columns[i].align;
+            query->columns[i].align = cells[i].type == DB_INTEGER || cells[i].type == DB_REAL
+                                          ? TABLE_RIGHT
+                                          : query->columns[i].align;
             table_cell(&query->table, text != NULL ? text : "", len);
         }
     }
@@ -147,7 +155,8 @@ static int print_query(const struct cli_project *project, const char *sql, enum 
     } else if (format != QUERY_CSV && query.count > 0) {
         struct buf ignored;
         buf_init(&ignored, 1);
-        result = cli_print(format == QUERY_PLAIN ? FORMAT_PLAIN : FORMAT_TABLE, &query.table, &ignored, "no rows");
+        result =
+            cli_print(format == QUERY_PLAIN ? FORMAT_PLAIN : FORMAT_TABLE, &query.table, &ignored, "no rows");
         if (format == QUERY_TABLE && query.rows > 0)
             cli_note("%lld row%s", (long long)query.rows, query.rows == 1 ? "" : "s");
     }
@@ -217,10 +226,11 @@ const struct command cmd_db_list = {
 
 static int run_schema(const struct cli_args *args)
 {
-    static const char sql[] =
-        "SELECT c.database AS database, d.table_name AS \"table\", c.property AS property, c.column_name AS \"column\", c.type AS"
-        " type, CASE c.declared WHEN 1 THEN 'yes' ELSE 'no' END AS declared FROM _workers_columns AS c JOIN _workers_databases"
-        " AS d ON d.key = c.database ORDER BY c.database, c.declared DESC, c.position";
+    static const char sql[] = "SELECT c.database AS database, d.table_name AS \"table\", c.property AS "
+                              "property, c.column_name AS \"column\", c.type AS"
+                              " type, CASE c.declared WHEN 1 THEN 'yes' ELSE 'no' END AS declared FROM "
+                              "_workers_columns AS c JOIN _workers_databases"
+                              " AS d ON d.key = c.database ORDER BY c.database, c.declared DESC, c.position";
     return query_project(sql, format_of(args));
 }
 
@@ -306,20 +316,23 @@ static enum err_code list_deleted(void *ctx, const struct deleted_row *row)
     char time[40];
     table_cells(listing->table, row->database);
     table_cells(listing->table, row->key);
-    table_cells(listing->table, listing->format == FORMAT_PLAIN ? iso_format_utc(row->deleted_ms, time)
-                                                                : cli_time(row->deleted_ms, time, sizeof time));
+    table_cells(listing->table, listing->format == FORMAT_PLAIN
+                                    ? iso_format_utc(row->deleted_ms, time)
+                                    : cli_time(row->deleted_ms, time, sizeof time));
     table_cells(listing->table, row->run_id);
     buf_adds(&listing->json, listing->json.len > 1 ? ",{\"database\":" : "{\"database\":");
     json_write_text(&listing->json, row->database);
     buf_adds(&listing->json, ",\"key\":");
     json_write_text(&listing->json, row->key);
-    buf_addf(&listing->json, ",\"deletedAt\":\"%s\",\"row\":%s}", iso_format_utc(row->deleted_ms, time), row->row);
+    buf_addf(&listing->json, ",\"deletedAt\":\"%s\",\"row\":%s}", iso_format_utc(row->deleted_ms, time),
+             row->row);
     return ERR_NONE;
 }
 
 static int run_deleted(const struct cli_args *args)
 {
-    static const struct table_column columns[] = {{.title = "DATABASE"}, {.title = "KEY"}, {.title = "DELETED"}, {.title = "RUN"}};
+    static const struct table_column columns[] = {
+        {.title = "DATABASE"}, {.title = "KEY"}, {.title = "DELETED"}, {.title = "RUN"}};
     struct cli_project project;
     struct store *store = NULL;
     struct err err;
@@ -336,7 +349,8 @@ static int run_deleted(const struct cli_args *args)
     buf_addc(&listing.json, '[');
     int result;
     if (cli_store_open(&project, false, &store, &err) != ERR_NONE ||
-        store_deleted_list(store, args->count > 0 ? args->positional[0] : NULL, limit, list_deleted, &listing, &err) != ERR_NONE)
+        store_deleted_list(store, args->count > 0 ? args->positional[0] : NULL, limit, list_deleted, &listing,
+                           &err) != ERR_NONE)
         result = cli_fail(&err);
     else
         result = cli_print(listing.format, &table, &listing.json, "no deleted rows");
@@ -409,7 +423,8 @@ const struct command cmd_db_restore = {
     .arguments = "DATABASE [KEY]",
     .summary = "Put deleted rows back",
     .help = "A row that exists again is left as it is.\n\n"
-            "Examples:\n  workers db restore tasks task-17\n  workers db restore tasks --run 0192f1c4-…\n  workers db restore tasks --all\n",
+            "Examples:\n  workers db restore tasks task-17\n  workers db restore tasks --run 0192f1c4-…\n  "
+            "workers db restore tasks --all\n",
     .options = restore_options,
     .min_arguments = 1,
     .max_arguments = 2,

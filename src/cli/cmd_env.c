@@ -31,7 +31,8 @@ static int open_store(bool create, struct cli_project *project, struct store **s
     return EXIT_DONE;
 }
 
-/* NAME=VALUE, NAME=@FILE or NAME alone, which reads the value from standard input, so that it is in no history. */
+/* NAME=VALUE, NAME=@FILE or NAME alone, which reads the value from standard input, so that it is in no
+ * history. */
 static enum err_code set_one(struct store *store, const char *argument, struct err *err)
 {
     const char *equals = strchr(argument, '=');
@@ -39,8 +40,8 @@ static enum err_code set_one(struct store *store, const char *argument, struct e
     char name[160];
     struct buf value;
     if (!valid_name(argument, len))
-        return err_set(err, ERR_INVALID, "\"%.*s\" is not a variable name: use letters, digits and _", (int)(len < 60 ? len : 60),
-                       argument);
+        return err_set(err, ERR_INVALID, "\"%.*s\" is not a variable name: use letters, digits and _",
+                       (int)(len < 60 ? len : 60), argument);
     snprintf(name, sizeof name, "%.*s", (int)len, argument);
     const char *source = equals == NULL ? "-" : equals[1] == '@' ? equals + 1 : NULL;
     enum err_code code = ERR_NONE;
@@ -82,9 +83,11 @@ const struct command cmd_env_set = {
     .name = "env set",
     .arguments = "NAME=VALUE|NAME=@FILE|NAME…",
     .summary = "Seal environment variables into the project's store",
-    .help = "A NAME without a value is read from standard input, so that the value appears in no process list and no\n"
+    .help = "A NAME without a value is read from standard input, so that the value appears in no process "
+            "list and no\n"
             "history. Scripts read it with workers.env.get(NAME).\n\n"
-            "Examples:\n  workers env set API_URL=https://api.example.com\n  workers env set API_TOKEN < token.txt\n"
+            "Examples:\n  workers env set API_URL=https://api.example.com\n  workers env set API_TOKEN < "
+            "token.txt\n"
             "  workers env set PEM=@key.pem\n",
     .min_arguments = 1,
     .max_arguments = 100,
@@ -112,7 +115,7 @@ static enum err_code list_one(void *ctx, const char *name, int64_t created_ms, c
     }
     table_cells(listing->table, name);
     table_cells(listing->table,
-                    listing->format == FORMAT_PLAIN ? created : cli_time(created_ms, shown, sizeof shown));
+                listing->format == FORMAT_PLAIN ? created : cli_time(created_ms, shown, sizeof shown));
     return ERR_NONE;
 }
 
@@ -125,7 +128,9 @@ static int run_list(const struct cli_args *args)
     int result = open_store(false, &project, &store);
     if (result != EXIT_DONE)
         return result;
-    struct listing listing = {.format = cli_format(args), };
+    struct listing listing = {
+        .format = cli_format(args),
+    };
     struct table_printer table;
     table_init(&table, columns, 2);
     listing.table = &table;
@@ -134,7 +139,8 @@ static int run_list(const struct cli_args *args)
     if (store_secrets_each(store, false, list_one, &listing, &err) != ERR_NONE)
         result = cli_fail(&err);
     else
-        result = cli_print(listing.format, &table, &listing.json, "no variables; set one: workers env set NAME=VALUE");
+        result = cli_print(listing.format, &table, &listing.json,
+                           "no variables; set one: workers env set NAME=VALUE");
     table_free(&table);
     buf_free(&listing.json);
     store_close(store);
@@ -164,7 +170,8 @@ static int run_unset(const struct cli_args *args)
         if (store_secret_unset(store, args->positional[i], &existed, &err) != ERR_NONE) {
             result = cli_fail(&err);
         } else if (!existed) {
-            err_set(&err, ERR_NOT_FOUND, "there is no variable %s: workers env list shows them", args->positional[i]);
+            err_set(&err, ERR_NOT_FOUND, "there is no variable %s: workers env list shows them",
+                    args->positional[i]);
             result = cli_fail(&err);
         } else {
             cli_note("removed %s", args->positional[i]);

@@ -16,7 +16,8 @@ struct exec {
     int result;
 };
 
-static void print_log_line(void *ctx, const char *key, const char *run_id, const char *level, const char *text, size_t len)
+static void print_log_line(void *ctx, const char *key, const char *run_id, const char *level,
+                           const char *text, size_t len)
 {
     const struct exec *exec = ctx;
     (void)key;
@@ -75,7 +76,8 @@ static void print_value(const struct exec *exec, const struct call_end *end)
     }
 }
 
-/* The list of mistakes in an input as a sentence: "input/times must be integer; …". False when json is no such list. */
+/* The list of mistakes in an input as a sentence: "input/times must be integer; …". False when json is no
+ * such list. */
 static bool describe_mistakes(const char *json, struct buf *out)
 {
     struct json_scan scan;
@@ -90,7 +92,9 @@ static bool describe_mistakes(const char *json, struct buf *out)
         buf_init(&path, BUF_UNLIMITED);
         buf_init(&message, BUF_UNLIMITED);
         while (code == ERR_NONE && json_scan_member(&scan, &more, &ignored) == ERR_NONE && more) {
-            struct buf *field = json_string_is(&scan, "instancePath") ? &path : json_string_is(&scan, "message") ? &message : NULL;
+            struct buf *field = json_string_is(&scan, "instancePath") ? &path
+                                : json_string_is(&scan, "message")    ? &message
+                                                                      : NULL;
             code = json_scan_value(&scan, &ignored);
             if (code == ERR_NONE && scan.token == JSON_STRING && field != NULL)
                 json_string_copy(&scan, field);
@@ -199,8 +203,10 @@ const struct command cmd_exec = {
     .arguments = "KEY",
     .summary = "Run one capability with an input and print its result",
     .help = "A tool takes its input as JSON and prints its result. A sync takes {\"state\": …} and prints\n"
-            "{\"changes\", \"hasMore\", \"nextState\"} without writing anything. A webhook takes an array of events.\n\n"
-            "Examples:\n  workers exec sayHello -d '{\"name\":\"World\"}'\n  workers exec tasks -d '{\"state\":{\"page\":2}}'\n"
+            "{\"changes\", \"hasMore\", \"nextState\"} without writing anything. A webhook takes an array of "
+            "events.\n\n"
+            "Examples:\n  workers exec sayHello -d '{\"name\":\"World\"}'\n  workers exec tasks -d "
+            "'{\"state\":{\"page\":2}}'\n"
             "  workers exec onPush -d @events.json --json\n",
     .options = options,
     .min_arguments = 1,

@@ -5,8 +5,9 @@
 
 static void print_command(const struct command *command)
 {
-    printf("%s\n\nUsage: workers %s%s%s%s\n", command->summary, command->name, command->arguments[0] != '\0' ? " " : "",
-           command->arguments, command->options != NULL && command->options[0].name != NULL ? " [options]" : "");
+    printf("%s\n\nUsage: workers %s%s%s%s\n", command->summary, command->name,
+           command->arguments[0] != '\0' ? " " : "", command->arguments,
+           command->options != NULL && command->options[0].name != NULL ? " [options]" : "");
     if (command->options != NULL && command->options[0].name != NULL) {
         printf("\nOptions:\n");
         for (int i = 0; command->options[i].name != NULL; i++) {
@@ -23,7 +24,8 @@ static void print_command(const struct command *command)
 
 static void print_all(void)
 {
-    printf("workers runs small Lua scripts that sync outside data into databases, give agents tools, and run jobs.\n\n"
+    printf("workers runs small Lua scripts that sync outside data into databases, give agents tools, and run "
+           "jobs.\n\n"
            "Usage: workers COMMAND [arguments] [options]\n\nCommands:\n");
     for (int i = 0; cli_commands[i] != NULL; i++) {
         char left[80];
@@ -48,7 +50,8 @@ static int run_help(const struct cli_args *args)
         return EXIT_DONE;
     }
     for (int i = 0; i < args->count; i++)
-        snprintf(name + strlen(name), sizeof name - strlen(name), "%s%s", i > 0 ? " " : "", args->positional[i]);
+        snprintf(name + strlen(name), sizeof name - strlen(name), "%s%s", i > 0 ? " " : "",
+                 args->positional[i]);
     bool found = false;
     size_t len = strlen(name);
     for (int i = 0; cli_commands[i] != NULL; i++) {
@@ -60,7 +63,8 @@ static int run_help(const struct cli_args *args)
     /* A first word alone lists what begins with it. */
     for (int i = 0; cli_commands[i] != NULL; i++) {
         if (strncmp(cli_commands[i]->name, name, len) == 0 && cli_commands[i]->name[len] == ' ') {
-            printf("workers %s %s\n    %s\n", cli_commands[i]->name, cli_commands[i]->arguments, cli_commands[i]->summary);
+            printf("workers %s %s\n    %s\n", cli_commands[i]->name, cli_commands[i]->arguments,
+                   cli_commands[i]->summary);
             found = true;
         }
     }

@@ -1,5 +1,5 @@
-/* workers new: makes a project from the templates in the binary. The work is done by scripts/init.lua, which is trusted: it runs
- * in a plain Lua state with a handful of file functions. */
+/* workers new: makes a project from the templates in the binary. The work is done by scripts/init.lua, which
+ * is trusted: it runs in a plain Lua state with a handful of file functions. */
 #include "cli/cli.h"
 
 #include "base/embed.h"
@@ -116,13 +116,14 @@ static int scripts_require(lua_State *L)
 
 static void push_host(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"exists", host_exists}, {"mkdir", host_mkdir}, {"write", host_write},
-                                         {"list", host_list},     {"print", host_print}, {"cwd", host_cwd},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"exists", host_exists}, {"mkdir", host_mkdir}, {"write", host_write}, {"list", host_list},
+        {"print", host_print},   {"cwd", host_cwd},     {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_newtable(L);
     for (size_t i = 0; i < template_file_count; i++) {
-        lua_pushlstring(L, template_files[i].begin, (size_t)(template_files[i].end - template_files[i].begin));
+        lua_pushlstring(L, template_files[i].begin,
+                        (size_t)(template_files[i].end - template_files[i].begin));
         lua_setfield(L, -2, template_files[i].name);
     }
     lua_setfield(L, -2, "files");
@@ -164,10 +165,12 @@ static int run_new(const struct cli_args *args)
     lua_pushlightuserdata(L, (void *)(uintptr_t)args);
     int result = EXIT_DONE;
     if (lua_pcall(L, 1, 2, 0) != LUA_OK) {
-        err_set(&err, ERR_INTERNAL, "%s", lua_tostring(L, -1) != NULL ? lua_tostring(L, -1) : "unknown error");
+        err_set(&err, ERR_INTERNAL, "%s",
+                lua_tostring(L, -1) != NULL ? lua_tostring(L, -1) : "unknown error");
         result = cli_fail(&err);
     } else if (!lua_toboolean(L, -2)) {
-        err_set(&err, ERR_INVALID, "%s", lua_tostring(L, -1) != NULL ? lua_tostring(L, -1) : "the project was not made");
+        err_set(&err, ERR_INVALID, "%s",
+                lua_tostring(L, -1) != NULL ? lua_tostring(L, -1) : "the project was not made");
         result = cli_fail(&err);
     }
     lua_close(L);
@@ -184,7 +187,8 @@ const struct command cmd_new = {
     .name = "new",
     .arguments = "[DIR]",
     .summary = "Make a project that runs at once",
-    .help = "Examples:\n  workers new demo && cd demo && workers run src/main.lua\n  workers new . --name my-worker\n",
+    .help = "Examples:\n  workers new demo && cd demo && workers run src/main.lua\n  workers new . --name "
+            "my-worker\n",
     .options = options,
     .max_arguments = 1,
     .run = run_new,

@@ -25,7 +25,8 @@ static int run_run(const struct cli_args *args)
 {
     /* The first argument is the script, unless there is one only and it names a capability of the project. */
     const char *script = args->count > 0 && is_script(args->positional[0]) ? args->positional[0] : NULL;
-    const char *key = args->count > (script != NULL ? 1 : 0) ? args->positional[script != NULL ? 1 : 0] : NULL;
+    const char *key =
+        args->count > (script != NULL ? 1 : 0) ? args->positional[script != NULL ? 1 : 0] : NULL;
     if (args->count == 2 && script == NULL)
         return cli_usage(args, "%s is no Lua script", args->positional[0]);
     return cli_run_syncs(args, script, key);
@@ -44,10 +45,13 @@ const struct command cmd_run = {
     .name = "run",
     .arguments = "[SCRIPT] [KEY]",
     .summary = "Run one full cycle of every sync of a script, or one capability",
-    .help = "Rows and state go to .workers/ beside workers.yaml, or beside the script. Ctrl-C stops after the page in\n"
-            "hand; the next run goes on from there. A second Ctrl-C stops at once; what was committed stays.\n\n"
-            "Examples:\n  workers run script.lua\n  workers run src/main.lua tasksBackfill\n  workers run --preview\n"
-            "  workers run src/main.lua sayHello -d '{\"name\":\"World\"}'\n",
+    .help =
+        "Rows and state go to .workers/ beside workers.yaml, or beside the script. Ctrl-C stops after the "
+        "page in\n"
+        "hand; the next run goes on from there. A second Ctrl-C stops at once; what was committed stays.\n\n"
+        "Examples:\n  workers run script.lua\n  workers run src/main.lua tasksBackfill\n  workers run "
+        "--preview\n"
+        "  workers run src/main.lua sayHello -d '{\"name\":\"World\"}'\n",
     .options = options,
     .max_arguments = 2,
     .run = run_run,

@@ -46,10 +46,12 @@ static void add_json(struct buf *json, const struct run_record *run)
     if (run->ended_ms != 0)
         buf_addf(json, ",\"endedAt\":\"%s\"", iso_format_utc(run->ended_ms, time));
     buf_addf(json,
-             ",\"pages\":%lld,\"requests\":%lld,\"added\":%lld,\"changed\":%lld,\"unchanged\":%lld,\"deleted\":%lld,\"stale\":"
+             ",\"pages\":%lld,\"requests\":%lld,\"added\":%lld,\"changed\":%lld,\"unchanged\":%lld,"
+             "\"deleted\":%lld,\"stale\":"
              "%lld",
-             (long long)run->pages, (long long)run->requests, (long long)run->counts.added, (long long)run->counts.changed,
-             (long long)run->counts.unchanged, (long long)run->counts.deleted, (long long)run->counts.stale);
+             (long long)run->pages, (long long)run->requests, (long long)run->counts.added,
+             (long long)run->counts.changed, (long long)run->counts.unchanged, (long long)run->counts.deleted,
+             (long long)run->counts.stale);
     if (run->error != NULL) {
         buf_adds(json, ",\"error\":");
         json_write_text(json, run->error);
@@ -72,11 +74,13 @@ static enum err_code list_run(void *ctx, const struct run_record *run)
         table_cells(listing->table, plain ? "" : "running");
     else
         table_cellf(listing->table, "%d", run->exit_code);
-    table_cells(listing->table, plain ? iso_format_utc(run->started_ms, started) : cli_time(run->started_ms, started, 32));
+    table_cells(listing->table,
+                plain ? iso_format_utc(run->started_ms, started) : cli_time(run->started_ms, started, 32));
     if (run->ended_ms == 0)
         table_cells(listing->table, "");
     else
-        table_cells(listing->table, plain ? iso_format_utc(run->ended_ms, ended) : cli_time(run->ended_ms, ended, 32));
+        table_cells(listing->table,
+                    plain ? iso_format_utc(run->ended_ms, ended) : cli_time(run->ended_ms, ended, 32));
     table_cells(listing->table, buf_text(&changes));
     buf_free(&changes);
     return ERR_NONE;
@@ -96,8 +100,9 @@ static int open_store(struct cli_project *project, struct store **store)
 
 static int run_list(const struct cli_args *args)
 {
-    static const struct table_column columns[] = {{.title = "RUN"},     {.title = "WHAT"},  {.title = "EXIT", .align = TABLE_RIGHT},
-                                                  {.title = "STARTED"}, {.title = "ENDED"}, {.title = "ROWS"}};
+    static const struct table_column columns[] = {
+        {.title = "RUN"},     {.title = "WHAT"},  {.title = "EXIT", .align = TABLE_RIGHT},
+        {.title = "STARTED"}, {.title = "ENDED"}, {.title = "ROWS"}};
     struct cli_project project;
     struct store *store = NULL;
     struct err err;
@@ -113,7 +118,8 @@ static int run_list(const struct cli_args *args)
     table_init(&table, columns, 6);
     buf_init(&listing.json, BUF_UNLIMITED);
     buf_addc(&listing.json, '[');
-    if (store_runs_list(store, cli_value(args, "--key"), cli_flag(args, "--failed"), limit, list_run, &listing, &err) != ERR_NONE)
+    if (store_runs_list(store, cli_value(args, "--key"), cli_flag(args, "--failed"), limit, list_run,
+                        &listing, &err) != ERR_NONE)
         result = cli_fail(&err);
     else
         result = cli_print(listing.format, &table, &listing.json, "no runs");
@@ -136,7 +142,8 @@ const struct command cmd_runs_list = {
     .name = "runs list",
     .arguments = "",
     .summary = "List recorded runs, newest first",
-    .help = "Examples:\n  workers runs list\n  workers runs list --key tasks --failed\n  workers runs list --plain | head -n1 | cut -f1\n",
+    .help = "Examples:\n  workers runs list\n  workers runs list --key tasks --failed\n  workers runs list "
+            "--plain | head -n1 | cut -f1\n",
     .options = list_options,
     .run = run_list,
 };
@@ -179,7 +186,8 @@ const struct command cmd_runs_get = {
     .name = "runs get",
     .arguments = "ID",
     .summary = "Show one run as JSON",
-    .help = "The beginning of an id is enough, as long as it is unique.\n\nExamples:\n  workers runs get 0192f1\n",
+    .help = "The beginning of an id is enough, as long as it is unique.\n\nExamples:\n  workers runs get "
+            "0192f1\n",
     .min_arguments = 1,
     .max_arguments = 1,
     .run = run_get,
@@ -190,7 +198,8 @@ struct follow {
     int64_t last_id;
 };
 
-static enum err_code print_line(void *ctx, int64_t id, int64_t at_ms, const char *level, const char *text, size_t len)
+static enum err_code print_line(void *ctx, int64_t id, int64_t at_ms, const char *level, const char *text,
+                                size_t len)
 {
     struct follow *follow = ctx;
     char time[ISO_UTC_SIZE];

@@ -36,7 +36,8 @@ static int open_all(struct opened *opened)
     if (cli_runtime_open(&opened->project, NULL, NULL, &opened->runtime, &error) != ERR_NONE)
         result = cli_fail_script(&error);
     script_error_free(&error);
-    enum err_code code = result == EXIT_DONE ? cli_store_open(&opened->project, false, &opened->store, &err) : ERR_NONE;
+    enum err_code code =
+        result == EXIT_DONE ? cli_store_open(&opened->project, false, &opened->store, &err) : ERR_NONE;
     if (code != ERR_NONE && code != ERR_NOT_FOUND)
         result = cli_fail(&err);
     if (result != EXIT_DONE)
@@ -52,7 +53,8 @@ static const struct capability *find_sync(const struct opened *opened, const cha
     if (sync != NULL)
         err_set(err, ERR_INVALID, "\"%s\" is a %s, not a sync", key, capability_kind_name(sync->kind));
     else
-        err_set(err, ERR_NOT_FOUND, "the worker has no sync \"%s\": workers capabilities list shows them", key);
+        err_set(err, ERR_NOT_FOUND, "the worker has no sync \"%s\": workers capabilities list shows them",
+                key);
     return NULL;
 }
 
@@ -63,11 +65,14 @@ static void add_json_status(struct buf *json, const struct capability *sync, con
     char time[ISO_UTC_SIZE];
     buf_adds(json, json->len > 1 ? ",{\"key\":" : "{\"key\":");
     json_write_text(json, sync->key);
-    buf_addf(json, ",\"status\":\"%s\",\"running\":%s,\"mode\":\"%s\",\"schedule\":", sync_status_name(info->status),
-             info->running ? "true" : "false", sync->mode == SYNC_REPLACE ? "replace" : "incremental");
+    buf_addf(json, ",\"status\":\"%s\",\"running\":%s,\"mode\":\"%s\",\"schedule\":",
+             sync_status_name(info->status), info->running ? "true" : "false",
+             sync->mode == SYNC_REPLACE ? "replace" : "incremental");
     schedule_write(&sync->schedule, json);
-    buf_addf(json, ",\"consecutiveFailureCount\":%lld,\"cycleOpen\":%s,\"cyclePages\":%lld,\"stateBytes\":%zu",
-             (long long)info->failures, info->cycle_open ? "true" : "false", (long long)info->cycle_pages, info->state_size);
+    buf_addf(json,
+             ",\"consecutiveFailureCount\":%lld,\"cycleOpen\":%s,\"cyclePages\":%lld,\"stateBytes\":%zu",
+             (long long)info->failures, info->cycle_open ? "true" : "false", (long long)info->cycle_pages,
+             info->state_size);
     if (info->last_success_ms != 0)
         buf_addf(json, ",\"lastSuccessAt\":\"%s\"", iso_format_utc(info->last_success_ms, time));
     if (info->last_run_ms != 0)
@@ -97,8 +102,13 @@ static void add_time(struct table_printer *table, const struct cli_args *args, i
 static int print_status(const struct opened *opened, const struct cli_args *args)
 {
     static const struct table_column columns[] = {
-        {.title = "SYNC"},     {.title = "STATUS"},       {.title = "MODE"}, {.title = "SCHEDULE"},
-        {.title = "LAST RUN"}, {.title = "LAST SUCCESS"}, {.title = "STATE", .align = TABLE_RIGHT},
+        {.title = "SYNC"},
+        {.title = "STATUS"},
+        {.title = "MODE"},
+        {.title = "SCHEDULE"},
+        {.title = "LAST RUN"},
+        {.title = "LAST SUCCESS"},
+        {.title = "STATE", .align = TABLE_RIGHT},
         {.title = "NOTE", .max_width = 80},
     };
     struct table_printer table;
@@ -140,7 +150,8 @@ static int print_status(const struct opened *opened, const struct cli_args *args
         buf_free(&schedule);
         sync_info_free(&info);
     }
-    int result = code == ERR_NONE ? cli_print(cli_format(args), &table, &json, "the worker has no syncs") : cli_fail(&err);
+    int result = code == ERR_NONE ? cli_print(cli_format(args), &table, &json, "the worker has no syncs")
+                                  : cli_fail(&err);
     table_free(&table);
     buf_free(&json);
     return result;
@@ -182,9 +193,11 @@ const struct command cmd_sync_status = {
     .name = "sync status",
     .arguments = "[KEY]",
     .summary = "Show how the syncs of the project stand",
-    .help = "INITIALIZING no success yet, HEALTHY, WARNING 1-2 failures in a row, ERROR 3 or more, HELD a sweep waits for\n"
+    .help = "INITIALIZING no success yet, HEALTHY, WARNING 1-2 failures in a row, ERROR 3 or more, HELD a "
+            "sweep waits for\n"
             "your word, DISABLED paused.\n\n"
-            "Examples:\n  workers sync status\n  workers sync status tasks --no-watch\n  workers sync status --json\n",
+            "Examples:\n  workers sync status\n  workers sync status tasks --no-watch\n  workers sync status "
+            "--json\n",
     .options = status_options,
     .max_arguments = 1,
     .run = run_status,
@@ -280,7 +293,8 @@ static int act(const struct cli_args *args, enum action action)
     enum err_code code = sync != NULL ? ERR_NONE : err.code;
     if (code == ERR_NONE && action == ACTION_STATE_SET && sync->mode == SYNC_REPLACE)
         code = err_set(&err, ERR_INVALID,
-                       "\"%s\" is a replace sync: its cycles start without state, and one that began in the middle would "
+                       "\"%s\" is a replace sync: its cycles start without state, and one that began in the "
+                       "middle would "
                        "delete the rows before it. To make it start over: workers sync state reset %s",
                        key, key);
     if (code == ERR_NONE && opened.store == NULL)
@@ -288,13 +302,22 @@ static int act(const struct cli_args *args, enum action action)
     if (code == ERR_NONE) {
         switch (action) {
         case ACTION_PAUSE:
-        case ACTION_RESUME: code = store_sync_pause(opened.store, key, action == ACTION_PAUSE, &err); break;
-        case ACTION_STATE_GET: code = print_state(opened.store, key, &err); break;
-        case ACTION_STATE_SET: code = set_state(opened.store, key, args->positional[1], &err); break;
-        case ACTION_STATE_RESET: code = store_sync_set_state(opened.store, key, NULL, &err); break;
+        case ACTION_RESUME:
+            code = store_sync_pause(opened.store, key, action == ACTION_PAUSE, &err);
+            break;
+        case ACTION_STATE_GET:
+            code = print_state(opened.store, key, &err);
+            break;
+        case ACTION_STATE_SET:
+            code = set_state(opened.store, key, args->positional[1], &err);
+            break;
+        case ACTION_STATE_RESET:
+            code = store_sync_set_state(opened.store, key, NULL, &err);
+            break;
         }
     }
-    static const char *const said[] = {"paused: workers sync resume lets it run again", "resumed", NULL, "state set",
+    static const char *const said[] = {"paused: workers sync resume lets it run again", "resumed", NULL,
+                                       "state set",
                                        "state forgotten; the rows stay, the next cycle starts afresh"};
     if (code == ERR_NONE && said[action] != NULL)
         cli_note("%s: %s", key, said[action]);
@@ -362,7 +385,8 @@ const struct command cmd_sync_state_set = {
     .name = "sync state set",
     .arguments = "KEY JSON|@FILE|-",
     .summary = "Set the state an incremental sync will get next",
-    .help = "Examples:\n  workers sync state set tasks '{\"cursor\":\"2026-01-01\"}'\n  workers sync state set tasks @state.json\n",
+    .help = "Examples:\n  workers sync state set tasks '{\"cursor\":\"2026-01-01\"}'\n  workers sync state "
+            "set tasks @state.json\n",
     .min_arguments = 2,
     .max_arguments = 2,
     .run = run_state_set,

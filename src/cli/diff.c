@@ -20,7 +20,8 @@ static void on_row(void *ctx, const struct database *database, const char *key, 
     const char *sign = strcmp(what, "add") == 0 ? "+" : strcmp(what, "delete") == 0 ? "-" : "~";
     const char *color = *sign == '+' ? "\033[32m" : *sign == '-' ? "\033[31m" : "\033[33m";
     close_row(diff);
-    buf_addf(&diff->text, "%s%s %s %s%s\n", diff->color ? color : "", sign, database->key, key, diff->color ? "\033[0m" : "");
+    buf_addf(&diff->text, "%s%s %s %s%s\n", diff->color ? color : "", sign, database->key, key,
+             diff->color ? "\033[0m" : "");
     buf_adds(&diff->json, diff->json.len > 0 ? ",{\"change\":" : "{\"change\":");
     json_write_text(&diff->json, what);
     buf_adds(&diff->json, ",\"database\":");
@@ -55,8 +56,8 @@ static void add_json(struct buf *out, const char *text, size_t len)
         buf_adds(out, "null");
 }
 
-static void on_property(void *ctx, const char *property, const char *before, size_t before_len, const char *after,
-                        size_t after_len)
+static void on_property(void *ctx, const char *property, const char *before, size_t before_len,
+                        const char *after, size_t after_len)
 {
     struct diff *diff = ctx;
     if (before == NULL && after == NULL)

@@ -45,11 +45,21 @@ const struct command *const cli_commands[] = {
 static const struct {
     const char *alias, *name;
 } aliases[] = {
-    {"capabilities ls", "capabilities list"}, {"capabilities", "capabilities list"}, {"runs ls", "runs list"},
-    {"runs", "runs list"},                    {"db", "db list"},                     {"db ls", "db list"},
-    {"env", "env list"},                      {"env ls", "env list"},                {"env delete", "env unset"},
-    {"env rm", "env unset"},                  {"sync", "sync status"},               {"--version", "version"},
-    {"-V", "version"},                        {"--help", "help"},                    {"-h", "help"},
+    {"capabilities ls", "capabilities list"},
+    {"capabilities", "capabilities list"},
+    {"runs ls", "runs list"},
+    {"runs", "runs list"},
+    {"db", "db list"},
+    {"db ls", "db list"},
+    {"env", "env list"},
+    {"env ls", "env list"},
+    {"env delete", "env unset"},
+    {"env rm", "env unset"},
+    {"sync", "sync status"},
+    {"--version", "version"},
+    {"-V", "version"},
+    {"--help", "help"},
+    {"-h", "help"},
 };
 
 /* Finds the command of the most words that argv begins with; words is how many. */
@@ -59,7 +69,8 @@ static const struct command *find_command(int argc, char **argv, int *words)
         char name[128] = "";
         for (int i = 0; i < count; i++)
             snprintf(name + strlen(name), sizeof name - strlen(name), "%s%s", i > 0 ? " " : "", argv[i]);
-        /* A group's name alone stands for its list; before another word it is a command that we do not know. */
+        /* A group's name alone stands for its list; before another word it is a command that we do not know.
+         */
         bool alone = argc == count || argv[count][0] == '-';
         for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++) {
             bool group = strchr(aliases[i].alias, ' ') == NULL && strchr(aliases[i].name, ' ') != NULL;
@@ -137,7 +148,8 @@ static int parse(const struct command *command, int argc, char **argv, struct cl
         for (int k = 0; command->options != NULL && command->options[k].name != NULL && found < 0; k++) {
             const struct cli_option *option = &command->options[k];
             if ((strncmp(option->name, word, len) == 0 && option->name[len] == '\0') ||
-                (option->brief != NULL && strncmp(option->brief, word, len) == 0 && option->brief[len] == '\0'))
+                (option->brief != NULL && strncmp(option->brief, word, len) == 0 &&
+                 option->brief[len] == '\0'))
                 found = k;
         }
         if (found < 0)

@@ -59,13 +59,21 @@ static void describe(const struct cycle *cycle, const struct cycle_progress *at,
     buf_addf(line, "  page %lld  %s  ", (long long)(at->resumed_pages + at->pages + 1),
              cli_duration(at->elapsed_ms, elapsed, sizeof elapsed));
     switch (at->activity) {
-    case CYCLE_STARTING: buf_adds(line, "starting"); break;
-    case CYCLE_EXECUTING: buf_adds(line, cycle_waits_for(cycle)); break;
+    case CYCLE_STARTING:
+        buf_adds(line, "starting");
+        break;
+    case CYCLE_EXECUTING:
+        buf_adds(line, cycle_waits_for(cycle));
+        break;
     case CYCLE_WAITING_RATE_LIMIT:
         buf_addf(line, "rate limited, %s left", cli_duration(at->wait_ms, wait, sizeof wait));
         break;
-    case CYCLE_COMMITTING: buf_adds(line, "writing"); break;
-    case CYCLE_ENDED: buf_adds(line, "done"); break;
+    case CYCLE_COMMITTING:
+        buf_adds(line, "writing");
+        break;
+    case CYCLE_ENDED:
+        buf_adds(line, "done");
+        break;
     }
 }
 

@@ -45,7 +45,7 @@ struct session {
     struct run *runs;
     struct cycle **cycles; /* for drawing; NULL where one has ended */
     size_t count;
-    size_t next;    /* first run that was not started */
+    size_t next; /* first run that was not started */
     size_t running;
     size_t at_once; /* how many run side by side */
     bool preview;
@@ -102,7 +102,8 @@ static void store_lines(struct session *session)
     executor_submit(session->runtime->executor, &session->log_job);
 }
 
-static void on_log(void *ctx, const char *key, const char *run_id, const char *level, const char *text, size_t len)
+static void on_log(void *ctx, const char *key, const char *run_id, const char *level, const char *text,
+                   size_t len)
 {
     struct session *session = ctx;
     if (strcmp(level, "trace") != 0) { /* that comes with the error's message */
@@ -177,7 +178,8 @@ static void all_ended(struct session *session)
 {
     store_lines(session);
     if (!session->preview) {
-        session->maintain_job = (struct job){.work = maintain_work, .after = maintain_after, .owner = session};
+        session->maintain_job =
+            (struct job){.work = maintain_work, .after = maintain_after, .owner = session};
         executor_submit(session->runtime->executor, &session->maintain_job);
     }
     uv_close((uv_handle_t *)&session->draw_timer, NULL);
@@ -216,7 +218,9 @@ static void on_done(void *ctx, struct cycle *cycle, const struct cycle_end *end)
         say_error(session, run, &end->error);
     }
     if (end->sweep.held)
-        say(session, "held: sync \"%s\": %s. If it is right, let it through with: workers sync trigger %s --allow-deletes",
+        say(session,
+            "held: sync \"%s\": %s. If it is right, let it through with: workers sync trigger %s "
+            "--allow-deletes",
             run->sync->key, end->sweep.reason, run->sync->key);
     if (end->outcome == RUN_STOPPED && !session->failed)
         say(session, "stopped: sync \"%s\" goes on from page %lld at the next run", run->sync->key,
@@ -284,10 +288,14 @@ static const char *outcome_text(const struct run *run)
     if (run->outcome == RUN_SUCCEEDED && run->sweep.held)
         return "held";
     switch (run->outcome) {
-    case RUN_SUCCEEDED: return "done";
-    case RUN_FAILED: return "failed";
-    case RUN_STOPPED: return "stopped";
-    case RUN_RATE_LIMITED: return "rate limited";
+    case RUN_SUCCEEDED:
+        return "done";
+    case RUN_FAILED:
+        return "failed";
+    case RUN_STOPPED:
+        return "stopped";
+    case RUN_RATE_LIMITED:
+        return "rate limited";
     }
     return "";
 }
@@ -298,10 +306,12 @@ static void add_json_run(struct buf *json, const struct run *run)
     buf_adds(json, json->len > 1 ? ",{\"key\":" : "{\"key\":");
     json_write_text(json, run->sync->key);
     buf_addf(json,
-             ",\"result\":\"%s\",\"added\":%lld,\"changed\":%lld,\"unchanged\":%lld,\"deleted\":%lld,\"stale\":%lld,\"pages\":"
+             ",\"result\":\"%s\",\"added\":%lld,\"changed\":%lld,\"unchanged\":%lld,\"deleted\":%lld,"
+             "\"stale\":%lld,\"pages\":"
              "%lld,\"requests\":%lld,\"durationMs\":%llu",
-             outcome_text(run), (long long)counts->added, (long long)counts->changed, (long long)counts->unchanged,
-             (long long)counts->deleted, (long long)counts->stale, (long long)run->last.pages, (long long)run->last.requests,
+             outcome_text(run), (long long)counts->added, (long long)counts->changed,
+             (long long)counts->unchanged, (long long)counts->deleted, (long long)counts->stale,
+             (long long)run->last.pages, (long long)run->last.requests,
              (unsigned long long)run->last.elapsed_ms);
     if (run->error != NULL) {
         buf_adds(json, ",\"error\":");
@@ -340,8 +350,8 @@ static int print_summary(struct session *session)
     for (size_t i = 0; i < session->count; i++) {
         const struct run *run = &session->runs[i];
         const struct page_counts *counts = &run->last.counts;
-        const int64_t numbers[] = {counts->added,   counts->changed, counts->unchanged,  counts->deleted,
-                                   counts->stale,   run->last.pages, run->last.requests};
+        const int64_t numbers[] = {counts->added, counts->changed, counts->unchanged, counts->deleted,
+                                   counts->stale, run->last.pages, run->last.requests};
         char time[32];
         table_cells(&table, run->sync->key);
         table_cells(&table, outcome_text(run));

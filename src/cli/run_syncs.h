@@ -1,4 +1,5 @@
-/* Running syncs in this process, with progress, Ctrl-C and a summary: what workers run and workers sync trigger share. */
+/* Running syncs in this process, with progress, Ctrl-C and a summary: what workers run and workers sync
+ * trigger share. */
 #ifndef WORKERS_CLI_RUN_SYNCS_H
 #define WORKERS_CLI_RUN_SYNCS_H
 

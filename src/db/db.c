@@ -13,7 +13,8 @@ enum err_code db_run(struct db *db, struct err *err, const char *sql, ...)
     va_list arguments;
     va_start(arguments, sql);
     int index = 1;
-    for (const char *text = va_arg(arguments, const char *); text != NULL; text = va_arg(arguments, const char *))
+    for (const char *text = va_arg(arguments, const char *); text != NULL;
+         text = va_arg(arguments, const char *))
         db->driver->bind_text(stmt, index++, text, strlen(text));
     va_end(arguments);
     enum db_step step = DB_ROW;

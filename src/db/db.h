@@ -1,7 +1,9 @@
-/* The database driver interface: connect, prepare, bind, step, transactions. Each engine is one file behind it.
+/* The database driver interface: connect, prepare, bind, step, transactions. Each engine is one file behind
+ * it.
  *
- * Who owns what: a connection owns its statements until db_finalize or db_close; texts returned by db_column_text belong to
- * the statement until its next step, reset or finalize. A connection is used by one thread at a time.
+ * Who owns what: a connection owns its statements until db_finalize or db_close; texts returned by
+ * db_column_text belong to the statement until its next step, reset or finalize. A connection is used by one
+ * thread at a time.
  *
  * SQL is written once for all engines: placeholders are ?1, ?2, …; json_object(…) makes a JSON object. */
 #ifndef WORKERS_DB_DB_H
@@ -20,17 +22,19 @@ enum db_type { DB_NULL, DB_INTEGER, DB_REAL, DB_TEXT, DB_BLOB };
 
 struct db_options {
     bool read_only;
-    bool create;         /* make the database when there is none */
-    bool durable;        /* a commit survives a power cut; otherwise the last ones may be lost, whole, in order */
+    bool create;  /* make the database when there is none */
+    bool durable; /* a commit survives a power cut; otherwise the last ones may be lost, whole, in order */
     int busy_timeout_ms; /* how long to wait for another connection's transaction */
 };
 
 /* One engine. Every function gets a valid connection or statement; failures are described in err. */
 struct db_driver {
     const char *name;
-    enum err_code (*open)(const char *address, const struct db_options *options, struct db **out, struct err *err);
+    enum err_code (*open)(const char *address, const struct db_options *options, struct db **out,
+                          struct err *err);
     void (*close)(struct db *db);
-    enum err_code (*exec)(struct db *db, const char *sql, struct err *err); /* one or several statements without rows */
+    enum err_code (*exec)(struct db *db, const char *sql,
+                          struct err *err); /* one or several statements without rows */
     enum err_code (*prepare)(struct db *db, const char *sql, struct db_stmt **out, struct err *err);
     void (*finalize)(struct db_stmt *stmt);
     /* Binding counts from 1. Texts and blobs must stay valid until the statement is reset. */
@@ -68,7 +72,8 @@ extern const struct db_driver db_sqlite;
 /* Runs a statement that returns no rows, with text parameters (NULL ends them); for rare statements. */
 enum err_code db_run(struct db *db, struct err *err, const char *sql, ...) MUST_CHECK;
 /* First column of the first row as an integer; absent when there is no row or it is NULL. */
-enum err_code db_integer(struct db *db, const char *sql, int64_t absent, int64_t *out, struct err *err) MUST_CHECK;
+enum err_code db_integer(struct db *db, const char *sql, int64_t absent, int64_t *out,
+                         struct err *err) MUST_CHECK;
 
 /* A name as an SQL identifier, quoted; size must be at least 2 * strlen(name) + 3. Returns out. */
 const char *db_quote(const char *name, char *out, size_t size);

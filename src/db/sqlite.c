@@ -45,11 +45,13 @@ static enum err_code failure(sqlite3 *handle, int result, const char *doing, str
 {
     const char *detail = handle != NULL ? sqlite3_errmsg(handle) : sqlite3_errstr(result);
     switch (result & 0xff) {
-    case SQLITE_NOMEM: return err_nomem(err);
+    case SQLITE_NOMEM:
+        return err_nomem(err);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return err_set(err, ERR_BUSY, "%s: another process is writing to the store; try again", doing);
-    case SQLITE_FULL: return err_set(err, ERR_IO, "%s: the disk is full; free some space and run again", doing);
+    case SQLITE_FULL:
+        return err_set(err, ERR_IO, "%s: the disk is full; free some space and run again", doing);
     case SQLITE_IOERR:
         if ((result & 0xffff) == SQLITE_IOERR_NOMEM)
             return err_nomem(err);
@@ -57,14 +59,21 @@ static enum err_code failure(sqlite3 *handle, int result, const char *doing, str
             return err_set(err, ERR_IO, "%s: the disk is full; free some space and run again", doing);
         return err_set(err, ERR_IO, "%s: the file system failed (%s, code %d)", doing, detail,
                        handle != NULL ? sqlite3_extended_errcode(handle) : result);
-    case SQLITE_CANTOPEN: return err_set(err, ERR_IO, "%s: cannot open the file (%s)", doing, detail);
-    case SQLITE_READONLY: return err_set(err, ERR_IO, "%s: the store is read-only (%s)", doing, detail);
+    case SQLITE_CANTOPEN:
+        return err_set(err, ERR_IO, "%s: cannot open the file (%s)", doing, detail);
+    case SQLITE_READONLY:
+        return err_set(err, ERR_IO, "%s: the store is read-only (%s)", doing, detail);
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: return err_set(err, ERR_CORRUPT, "%s: the file is damaged or no SQLite database (%s)", doing, detail);
-    case SQLITE_CONSTRAINT: return err_set(err, ERR_CONFLICT, "%s: %s", doing, detail);
-    case SQLITE_INTERRUPT: return err_set(err, ERR_CANCELLED, "%s: interrupted", doing);
-    case SQLITE_AUTH: return err_set(err, ERR_DENIED, "%s: %s", doing, detail);
-    default: return err_set(err, ERR_INVALID, "%s: %s", doing, detail);
+    case SQLITE_NOTADB:
+        return err_set(err, ERR_CORRUPT, "%s: the file is damaged or no SQLite database (%s)", doing, detail);
+    case SQLITE_CONSTRAINT:
+        return err_set(err, ERR_CONFLICT, "%s: %s", doing, detail);
+    case SQLITE_INTERRUPT:
+        return err_set(err, ERR_CANCELLED, "%s: interrupted", doing);
+    case SQLITE_AUTH:
+        return err_set(err, ERR_DENIED, "%s: %s", doing, detail);
+    default:
+        return err_set(err, ERR_INVALID, "%s: %s", doing, detail);
     }
 }
 
@@ -161,7 +170,8 @@ static void install_fault_allocator(void)
 }
 #endif
 
-static enum err_code sqlite_open(const char *address, const struct db_options *options, struct db **out, struct err *err)
+static enum err_code sqlite_open(const char *address, const struct db_options *options, struct db **out,
+                                 struct err *err)
 {
     *out = NULL;
 #ifdef WORKERS_FAULT_INJECTION
@@ -292,11 +302,16 @@ static const char *sqlite_column_name(struct db_stmt *stmt, int column)
 static enum db_type sqlite_column_type(struct db_stmt *stmt, int column)
 {
     switch (sqlite3_column_type(stmt_of(stmt), column)) {
-    case SQLITE_INTEGER: return DB_INTEGER;
-    case SQLITE_FLOAT: return DB_REAL;
-    case SQLITE_TEXT: return DB_TEXT;
-    case SQLITE_BLOB: return DB_BLOB;
-    default: return DB_NULL;
+    case SQLITE_INTEGER:
+        return DB_INTEGER;
+    case SQLITE_FLOAT:
+        return DB_REAL;
+    case SQLITE_TEXT:
+        return DB_TEXT;
+    case SQLITE_BLOB:
+        return DB_BLOB;
+    default:
+        return DB_NULL;
     }
 }
 

@@ -91,7 +91,8 @@ static void tool_result(struct call *call, lua_State *co)
         fail(call, "InvalidToolOutputError", call->err.message, NULL);
 }
 
-/* The changes are checked as they would be before they are written; each gets its database's key, as the platform adds it. */
+/* The changes are checked as they would be before they are written; each gets its database's key, as the
+ * platform adds it. */
 static void sync_result(struct call *call, lua_State *co)
 {
     struct page page;
@@ -101,8 +102,8 @@ static void sync_result(struct call *call, lua_State *co)
     enum err_code code =
         page_read_result(co, 1, (size_t)call->runtime->options.config->limits.state_bytes, &read, &call->err);
     if (code == ERR_NONE)
-        code = page_read_changes(co, read.changes_index, 0, read.change_count, worker, call->capability->database, &page,
-                                 &call->err);
+        code = page_read_changes(co, read.changes_index, 0, read.change_count, worker,
+                                 call->capability->database, &page, &call->err);
     if (code == ERR_NONE) {
         buf_adds(&call->value, "{\"changes\":[");
         for (size_t i = 0; i < read.change_count && code == ERR_NONE; i++) {
@@ -115,7 +116,8 @@ static void sync_result(struct call *call, lua_State *co)
                 change.len--; /* the closing brace */
             buf_addf(&call->value, "%s", i > 0 ? "," : "");
             buf_add(&call->value, buf_text(&change), change.len);
-            if (code == ERR_NONE && memmem(buf_text(&change), change.len, "\"targetDatabaseKey\"", 19) == NULL) {
+            if (code == ERR_NONE &&
+                memmem(buf_text(&change), change.len, "\"targetDatabaseKey\"", 19) == NULL) {
                 buf_adds(&call->value, ",\"targetDatabaseKey\":");
                 json_write_text(&call->value, worker->databases[page.changes[i].database].key);
             }
@@ -143,7 +145,9 @@ static void executed(struct task *task, void *ctx, lua_State *co, const struct s
     (void)task;
     call->task = NULL;
     if (error != NULL) {
-        fail(call, error->rate_limited && call->capability->kind == CAPABILITY_SYNC ? "RateLimitError" : execution_error(call),
+        fail(call,
+             error->rate_limited && call->capability->kind == CAPABILITY_SYNC ? "RateLimitError"
+                                                                              : execution_error(call),
              error->message, error->traceback);
         call->end.retry_after = error->retry_after;
         finish_later(call);
@@ -174,9 +178,12 @@ static const char *default_input(enum capability_kind kind)
 {
     switch (kind) {
     case CAPABILITY_TOOL:
-    case CAPABILITY_SYNC: return "{}";
-    case CAPABILITY_WEBHOOK: return "[]";
-    default: return "null";
+    case CAPABILITY_SYNC:
+        return "{}";
+    case CAPABILITY_WEBHOOK:
+        return "[]";
+    default:
+        return "null";
     }
 }
 
@@ -205,7 +212,8 @@ static int push_arguments(lua_State *L)
         if (lua_islightuserdata(L, -1))
             lua_pushnil(L);
         break;
-    case CAPABILITY_TOOL: break;
+    case CAPABILITY_TOOL:
+        break;
     }
     lua_createtable(L, 0, 2);
     lua_pushstring(L, call->capability->key);
@@ -274,8 +282,8 @@ static void begin(void *ctx)
     finish(call);
 }
 
-enum err_code call_start(struct runtime *runtime, const struct capability *capability, const char *input, size_t input_len,
-                         call_done_fn done, void *ctx, struct call **out, struct err *err)
+enum err_code call_start(struct runtime *runtime, const struct capability *capability, const char *input,
+                         size_t input_len, call_done_fn done, void *ctx, struct call **out, struct err *err)
 {
     struct call *call = mem_zalloc(sizeof *call);
     if (call == NULL)

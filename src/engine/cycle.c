@@ -70,8 +70,9 @@ struct cycle {
     int64_t pages;
     enum cycle_activity activity;
     struct cycle_end end;
-    char where[160];     /* file and line of the execute function */
-    struct buf reported; /* undeclared options told of in this run: property pointer and name, NUL after each */
+    char where[160]; /* file and line of the execute function */
+    struct buf
+        reported; /* undeclared options told of in this run: property pointer and name, NUL after each */
     enum err_code job_code;
     struct err job_err;
 };
@@ -154,7 +155,8 @@ static void finish(struct cycle *cycle)
     bool complete = cycle->finished_pages || (cycle->options.one_page && !cycle->stopping);
     cycle->end.outcome = cycle->failed ? RUN_FAILED : complete ? RUN_SUCCEEDED : RUN_STOPPED;
     if (cycle->failed && cycle->end.error.traceback != NULL && cycle->end.error.traceback[0] != '\0')
-        execution_log(&cycle->execution, "trace", cycle->end.error.traceback, strlen(cycle->end.error.traceback));
+        execution_log(&cycle->execution, "trace", cycle->end.error.traceback,
+                      strlen(cycle->end.error.traceback));
     cycle->end_job = (struct job){.work = end_work, .after = end_after, .owner = cycle};
     executor_submit(cycle->runtime->executor, &cycle->end_job);
 }
@@ -176,8 +178,8 @@ static void commit_work(struct job *job, struct store *store)
     if (commit->code == ERR_NONE)
         commit->code = store_page_write(store, &commit->page, cycle->options.diff, &commit->err);
     if (commit->code == ERR_NONE && commit->last)
-        commit->code = store_page_end(store, cycle->sync, &cycle->lease, &commit->end, &commit->counts, &commit->sweep,
-                                      &commit->err);
+        commit->code = store_page_end(store, cycle->sync, &cycle->lease, &commit->end, &commit->counts,
+                                      &commit->sweep, &commit->err);
     if (commit->code != ERR_NONE) {
         cycle->commit_failed = true;
         job->keep = false;
@@ -185,7 +187,8 @@ static void commit_work(struct job *job, struct store *store)
 }
 
 /* Every undeclared option is told of once a run. */
-static bool reported_first_time(struct cycle *cycle, const struct property *property, const char *name, size_t len)
+static bool reported_first_time(struct cycle *cycle, const struct property *property, const char *name,
+                                size_t len)
 {
     char prefix[32];
     int prefix_len = snprintf(prefix, sizeof prefix, "%p ", (const void *)property);
@@ -211,8 +214,8 @@ static void report_options(struct cycle *cycle, const struct commit *commit)
         if (!reported_first_time(cycle, property, option->name, option->len))
             continue;
         buf_init(&line, 4096);
-        buf_addf(&line, "option \"%.*s\" of property \"%s\" in database \"%s\" is not declared; it was added", (int)option->len,
-                 option->name, property->name, database->key);
+        buf_addf(&line, "option \"%.*s\" of property \"%s\" in database \"%s\" is not declared; it was added",
+                 (int)option->len, option->name, property->name, database->key);
         execution_log(&cycle->execution, "warn", buf_text(&line), line.len);
         buf_free(&line);
     }
@@ -273,8 +276,8 @@ static void convert(struct cycle *cycle)
     size_t left = result->read.change_count - result->converted;
     size_t count = left < CHUNK ? left : CHUNK;
     struct err err;
-    enum err_code code = page_read_changes(L, 1, result->converted, count, cycle->runtime->worker, cycle->sync->database,
-                                           &commit->page, &err);
+    enum err_code code = page_read_changes(L, 1, result->converted, count, cycle->runtime->worker,
+                                           cycle->sync->database, &commit->page, &err);
     if (code != ERR_NONE) {
         fail_result(cycle, &err);
         page_reset(&commit->page);
@@ -289,7 +292,8 @@ static void convert(struct cycle *cycle)
     commit->first = result->converted == 0;
     result->converted += count;
     commit->last = result->converted == result->read.change_count;
-    commit->job = (struct job){.work = commit_work, .after = commit_after, .owner = cycle, .keep = !commit->last};
+    commit->job =
+        (struct job){.work = commit_work, .after = commit_after, .owner = cycle, .keep = !commit->last};
     commit->cycle = cycle;
     if (commit->last) {
         commit->end = (struct page_end){.has_more = result->read.has_more,
@@ -326,7 +330,8 @@ static void go_on(struct cycle *cycle)
         convert(cycle);
         return;
     }
-    if (cycle->task != NULL || cycle->commits_busy > 0 || (cycle->wait_until_ms != 0 && !cycle->failed && !cycle->stopping))
+    if (cycle->task != NULL || cycle->commits_busy > 0 ||
+        (cycle->wait_until_ms != 0 && !cycle->failed && !cycle->stopping))
         return;
     if (cycle->failed || cycle->finished_pages || cycle->stopping || cycle->options.one_page)
         finish(cycle);
@@ -344,12 +349,14 @@ static void wait_over(uv_timer_t *timer)
 /* A rate limit is waited out; it is no failure. */
 static void wait_for_rate_limit(struct cycle *cycle, const struct script_error *error)
 {
-    int64_t wait = (int64_t)RATE_LIMIT_FIRST_MS << (cycle->rate_limit_hits < 11 ? cycle->rate_limit_hits : 11);
+    int64_t wait = (int64_t)RATE_LIMIT_FIRST_MS
+                   << (cycle->rate_limit_hits < 11 ? cycle->rate_limit_hits : 11);
     if (wait > BACKOFF_LAST_MS)
         wait = BACKOFF_LAST_MS;
     cycle->rate_limit_hits++;
     if (error->retry_after * 1000 > (double)wait)
-        wait = error->retry_after < 7 * 24 * 3600 ? (int64_t)ceil(error->retry_after * 1000) : (int64_t)7 * 24 * 3600 * 1000;
+        wait = error->retry_after < 7 * 24 * 3600 ? (int64_t)ceil(error->retry_after * 1000)
+                                                  : (int64_t)7 * 24 * 3600 * 1000;
     struct buf line; /* whole: what is cut could not be searched for secrets */
     buf_init(&line, BUF_UNLIMITED);
     buf_addf(&line, "rate limited; trying again in %.1f s: %s", (double)wait / 1000.0, error->message);
@@ -405,11 +412,12 @@ static void executed(struct task *task, void *ctx, lua_State *co, const struct s
     lua_settop(co, 1);
     if (cycle->options.preview)
         show_result(cycle, co);
-    enum err_code code =
-        page_read_result(co, 1, (size_t)cycle->runtime->options.config->limits.state_bytes, &result->read, &err);
+    enum err_code code = page_read_result(co, 1, (size_t)cycle->runtime->options.config->limits.state_bytes,
+                                          &result->read, &err);
     if (code == ERR_NONE && stands_still(cycle, &result->read))
         code = err_set(&err, ERR_SCRIPT,
-                       "cursor did not advance: execute returned hasMore = true with the same nextState it was given (%.200s):"
+                       "cursor did not advance: execute returned hasMore = true with the same nextState it "
+                       "was given (%.200s):"
                        " return where the next page begins, or hasMore = false on the last page",
                        buf_text(&cycle->state));
     if (code == ERR_NONE && !lua_checkstack(L, 32))
@@ -423,7 +431,8 @@ static void executed(struct task *task, void *ctx, lua_State *co, const struct s
     cycle->rate_limit_hits = 0;
     cycle->executed++;
     if (!result->read.has_more && cycle->sync->mode == SYNC_INCREMENTAL && !result->read.has_state) {
-        static const char line[] = "the incremental sync ended without nextState: its next cycle starts afresh";
+        static const char line[] =
+            "the incremental sync ended without nextState: its next cycle starts afresh";
         execution_log(&cycle->execution, "warn", line, sizeof line - 1);
     }
     /* The changes wait on the isolate's own stack until they are converted. */
@@ -472,7 +481,8 @@ static void execute(struct cycle *cycle)
     cycle->activity = CYCLE_EXECUTING;
     enum err_code code = ERR_NONE;
     if (!modules_push_function(cycle->isolate, cycle->sync->key, "execute"))
-        code = script_error_set(&error, ERR_SCRIPT, "the script no longer declares sync \"%s\"", cycle->sync->key);
+        code = script_error_set(&error, ERR_SCRIPT, "the script no longer declares sync \"%s\"",
+                                cycle->sync->key);
     if (code == ERR_NONE) {
         lua_Debug function;
         lua_pushvalue(L, -1);
@@ -531,7 +541,8 @@ static void begin_work(struct job *job, struct store *store)
         struct sync_info info;
         cycle->job_code = store_sync_info(store, cycle->sync->key, &info, &cycle->job_err);
         bool open_replace = cycle->sync->mode == SYNC_REPLACE;
-        if (cycle->job_code == ERR_NONE && !open_replace && info.state != NULL && cycle->options.preview_state == NULL)
+        if (cycle->job_code == ERR_NONE && !open_replace && info.state != NULL &&
+            cycle->options.preview_state == NULL)
             buf_adds(&cycle->state, info.state);
         sync_info_free(&info);
         if (cycle->options.preview_state != NULL)
@@ -580,8 +591,9 @@ static uv_timer_t *new_timer(struct cycle *cycle)
     return timer;
 }
 
-enum err_code cycle_start(struct runtime *runtime, const struct capability *sync, const struct cycle_options *options,
-                          cycle_done_fn done, void *ctx, struct cycle **out, struct err *err)
+enum err_code cycle_start(struct runtime *runtime, const struct capability *sync,
+                          const struct cycle_options *options, cycle_done_fn done, void *ctx,
+                          struct cycle **out, struct err *err)
 {
     struct cycle *cycle = mem_zalloc(sizeof *cycle);
     if (cycle == NULL)

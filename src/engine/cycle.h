@@ -1,7 +1,7 @@
 /* One attempt at a cycle of a sync: execute, commit, again, until hasMore is false.
  *
- * While one page is being committed on the store's thread, execute already works on the next; pages are committed in order,
- * and none after one that failed.
+ * While one page is being committed on the store's thread, execute already works on the next; pages are
+ * committed in order, and none after one that failed.
  *
  * Who owns what: the cycle belongs to whoever starts it; cycle_free after its done callback has run. */
 #ifndef WORKERS_ENGINE_CYCLE_H
@@ -11,7 +11,13 @@
 
 struct cycle;
 
-enum cycle_activity { CYCLE_STARTING, CYCLE_EXECUTING, CYCLE_WAITING_RATE_LIMIT, CYCLE_COMMITTING, CYCLE_ENDED };
+enum cycle_activity {
+    CYCLE_STARTING,
+    CYCLE_EXECUTING,
+    CYCLE_WAITING_RATE_LIMIT,
+    CYCLE_COMMITTING,
+    CYCLE_ENDED
+};
 
 struct cycle_progress {
     enum cycle_activity activity;
@@ -43,8 +49,9 @@ struct cycle_end {
 
 typedef void (*cycle_done_fn)(void *ctx, struct cycle *cycle, const struct cycle_end *end);
 
-enum err_code cycle_start(struct runtime *runtime, const struct capability *sync, const struct cycle_options *options,
-                          cycle_done_fn done, void *ctx, struct cycle **out, struct err *err) MUST_CHECK;
+enum err_code cycle_start(struct runtime *runtime, const struct capability *sync,
+                          const struct cycle_options *options, cycle_done_fn done, void *ctx,
+                          struct cycle **out, struct err *err) MUST_CHECK;
 /* Stops after the page in hand; the next run goes on from there. */
 void cycle_stop(struct cycle *cycle);
 void cycle_free(struct cycle *cycle);
@@ -55,7 +62,8 @@ const struct capability *cycle_sync(const struct cycle *cycle);
 const char *cycle_waits_for(const struct cycle *cycle);
 const char *cycle_run_id(const struct cycle *cycle);
 
-/* Milliseconds to wait before attempt number n (from 1) after a failure: exponential with jitter, from 10 s to 30 min. */
+/* Milliseconds to wait before attempt number n (from 1) after a failure: exponential with jitter, from 10 s
+ * to 30 min. */
 int64_t cycle_backoff_ms(int64_t attempt);
 
 #endif

@@ -49,8 +49,8 @@ void environment_free(struct environment *environment)
     mem_free(environment);
 }
 
-static enum err_code add(struct environment *environment, struct variable **list, const char *name, const char *value,
-                         size_t len)
+static enum err_code add(struct environment *environment, struct variable **list, const char *name,
+                         const char *value, size_t len)
 {
     struct variable *variable = mem_need(sizeof *variable);
     variable->name = mem_need_str(name);
@@ -85,7 +85,8 @@ enum err_code environment_load_file(struct environment *environment, const char 
     return code;
 }
 
-static enum err_code add_secret(void *ctx, const char *name, int64_t created_ms, const char *value, size_t len)
+static enum err_code add_secret(void *ctx, const char *name, int64_t created_ms, const char *value,
+                                size_t len)
 {
     struct environment *environment = ctx;
     (void)created_ms;
@@ -101,7 +102,8 @@ static void read_secrets(struct environment *environment)
     environment->secrets_read = true;
     if (store_open(runtime->store_folder, false, &store, &err) != ERR_NONE)
         return;
-    if (store_secrets_each(store, true, add_secret, environment, &err) != ERR_NONE && runtime->options.log != NULL)
+    if (store_secrets_each(store, true, add_secret, environment, &err) != ERR_NONE &&
+        runtime->options.log != NULL)
         runtime->options.log(runtime->options.log_ctx, NULL, NULL, "error", err.message, strlen(err.message));
     store_close(store);
 }

@@ -1,4 +1,5 @@
-/* One store, one thread of its own. The next job starts as soon as one has ended, without waiting for the loop to hear of it. */
+/* One store, one thread of its own. The next job starts as soon as one has ended, without waiting for the
+ * loop to hear of it. */
 #include "engine/executor.h"
 
 #include "base/mem.h"

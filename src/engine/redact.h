@@ -12,8 +12,8 @@ struct redactor *redactor_new(void);
 void redactor_free(struct redactor *redactor);
 /* Values shorter than 6 bytes are not hidden: they would mangle ordinary text. */
 void redactor_add(struct redactor *redactor, const char *value, size_t len);
-/* Appends text with every known value, or its first half and what follows of it, replaced by [redacted]; the longest match
- * wins. */
+/* Appends text with every known value, or its first half and what follows of it, replaced by [redacted]; the
+ * longest match wins. */
 void redactor_write(const struct redactor *redactor, const char *text, size_t len, struct buf *out);
 bool redactor_has_values(const struct redactor *redactor);
 

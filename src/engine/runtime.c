@@ -95,7 +95,8 @@ static const char *host_env(void *ctx, const char *name)
     return environment_get(execution->runtime->environment, name);
 }
 
-static enum err_code host_pacer_wait(void *ctx, const char *pacer, struct task *task, void **op, struct err *err)
+static enum err_code host_pacer_wait(void *ctx, const char *pacer, struct task *task, void **op,
+                                     struct err *err)
 {
     struct execution *execution = ctx;
     return pacers_wait(execution->runtime->pacers, pacer, task, &execution->waiting_on_pacer, op, err);
@@ -148,7 +149,8 @@ void execution_init(struct execution *execution, struct runtime *runtime, const 
     };
 }
 
-static enum err_code open_isolate(struct execution *execution, struct isolate **out, struct script_error *error)
+static enum err_code open_isolate(struct execution *execution, struct isolate **out,
+                                  struct script_error *error)
 {
     struct runtime *runtime = execution->runtime;
     const struct config *config = runtime->options.config;
@@ -176,8 +178,8 @@ static enum err_code open_isolate(struct execution *execution, struct isolate **
 
 enum err_code execution_open(struct execution *execution, struct isolate **out, struct script_error *error)
 {
-    execution->registration =
-        (struct registration){.worker = execution->runtime->worker, .discover = false, .wanted = execution->key};
+    execution->registration = (struct registration){
+        .worker = execution->runtime->worker, .discover = false, .wanted = execution->key};
     return open_isolate(execution, out, error);
 }
 
@@ -206,7 +208,8 @@ enum err_code runtime_open_store(struct runtime *runtime, bool preview, struct b
 {
     if (strncmp(runtime->options.config->store, "postgres", 8) == 0)
         return err_set(err, ERR_INVALID,
-                       "workers.yaml: store: PostgreSQL is not supported by this version; remove the line to use SQLite");
+                       "workers.yaml: store: PostgreSQL is not supported by this version; remove the line to "
+                       "use SQLite");
     enum err_code code = store_open(runtime->store_folder, true, &runtime->store, err);
     if (code == ERR_NONE)
         code = preview ? store_use_preview(runtime->store, runtime->worker, report, err)

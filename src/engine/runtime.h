@@ -1,7 +1,7 @@
 /* One process's runtime for one worker: event loop, script, store, HTTP client, environment, pacers.
  *
- * Who owns what: the runtime owns everything in it; executions (cycles and calls) belong to whoever starts them and end
- * before the runtime is freed. */
+ * Who owns what: the runtime owns everything in it; executions (cycles and calls) belong to whoever starts
+ * them and end before the runtime is freed. */
 #ifndef WORKERS_ENGINE_RUNTIME_H
 #define WORKERS_ENGINE_RUNTIME_H
 
@@ -20,11 +20,12 @@ struct runtime;
 struct pacers;
 
 /* Told of every log line, already redacted. run_id and key may be NULL. */
-typedef void (*log_sink)(void *ctx, const char *key, const char *run_id, const char *level, const char *text, size_t len);
+typedef void (*log_sink)(void *ctx, const char *key, const char *run_id, const char *level, const char *text,
+                         size_t len);
 
 struct runtime_options {
-    const char *folder; /* the project's folder; the store is in its .workers */
-    const char *script; /* path of the main script */
+    const char *folder;          /* the project's folder; the store is in its .workers */
+    const char *script;          /* path of the main script */
     const struct config *config; /* outlives the runtime */
     log_sink log;
     void *log_ctx;
@@ -46,12 +47,14 @@ struct runtime {
 };
 
 /* Reads the script; runs nothing yet. */
-enum err_code runtime_open(const struct runtime_options *options, struct runtime **out, struct err *err) MUST_CHECK;
+enum err_code runtime_open(const struct runtime_options *options, struct runtime **out,
+                           struct err *err) MUST_CHECK;
 /* Runs the script once to learn what it declares. */
 enum err_code runtime_load(struct runtime *runtime, struct script_error *error) MUST_CHECK;
-/* Opens the store and brings its tables in line; for a preview nothing of that is kept. report gets what was changed, one line
- * each. */
-enum err_code runtime_open_store(struct runtime *runtime, bool preview, struct buf *report, struct err *err) MUST_CHECK;
+/* Opens the store and brings its tables in line; for a preview nothing of that is kept. report gets what was
+ * changed, one line each. */
+enum err_code runtime_open_store(struct runtime *runtime, bool preview, struct buf *report,
+                                 struct err *err) MUST_CHECK;
 /* Opens the store for what needs no tables of the worker's: pacers of a run that writes no rows. */
 enum err_code runtime_share_store(struct runtime *runtime, struct err *err) MUST_CHECK;
 void runtime_free(struct runtime *runtime);
@@ -62,15 +65,16 @@ struct execution {
     const char *key;
     char run_id[STORE_ID_SIZE]; /* empty when the run is not recorded */
     int64_t requests;           /* HTTP requests sent */
-    int waiting_on_pacer;      /* branches that wait for a slot */
-    int waiting_on_http;       /* requests under way */
+    int waiting_on_pacer;       /* branches that wait for a slot */
+    int waiting_on_http;        /* requests under way */
     struct isolate_host host;
     struct registration registration;
 };
 
 void execution_init(struct execution *execution, struct runtime *runtime, const char *key);
 /* Opens an isolate for the execution and loads the script for its capability. */
-enum err_code execution_open(struct execution *execution, struct isolate **out, struct script_error *error) MUST_CHECK;
+enum err_code execution_open(struct execution *execution, struct isolate **out,
+                             struct script_error *error) MUST_CHECK;
 void execution_log(struct execution *execution, const char *level, const char *text, size_t len);
 
 /* The message without secrets; the caller frees it. */
@@ -80,11 +84,12 @@ char *runtime_redacted(struct runtime *runtime, const char *text);
 struct environment;
 struct environment *environment_new(struct runtime *runtime);
 void environment_free(struct environment *environment);
-/* NULL when there is no such variable or the script may not see it. Values from .env and from the sealed secrets are hidden in
- * everything that is written from then on. */
+/* NULL when there is no such variable or the script may not see it. Values from .env and from the sealed
+ * secrets are hidden in everything that is written from then on. */
 const char *environment_get(struct environment *environment, const char *name);
 /* Reads the project's .env file; a missing one is fine. */
-enum err_code environment_load_file(struct environment *environment, const char *path, struct err *err) MUST_CHECK;
+enum err_code environment_load_file(struct environment *environment, const char *path,
+                                    struct err *err) MUST_CHECK;
 
 /* pacers.c */
 struct pacers *pacers_new(struct runtime *runtime);

@@ -52,7 +52,8 @@ int async_sleep(lua_State *L)
                           lua_isnoneornil(L, 1) ? "nothing" : luaL_typename(L, 1));
     double seconds = lua_tonumber(L, 1);
     if (!(seconds >= 0 && seconds <= MAX_SLEEP_SECONDS))
-        return luaL_error(L, "workers.sleep: the seconds must be from 0 to %d, got %f", (int)MAX_SLEEP_SECONDS, seconds);
+        return luaL_error(L, "workers.sleep: the seconds must be from 0 to %d, got %f",
+                          (int)MAX_SLEEP_SECONDS, seconds);
     task_wait_begin(L, "workers.sleep");
     struct sleeper *sleeper = mem_need(sizeof *sleeper);
     sleeper->task = task_current(L);
@@ -185,7 +186,8 @@ static int run_group(lua_State *L, const char *name, size_t concurrency, bool ma
         lua_pushvalue(L, 1);
         lua_pushvalue(L, 4);
         lua_pushvalue(L, 2);
-        code = task_start(group->isolate, L, 4, task_current(L), child_done, group, &group->children[i], &err);
+        code =
+            task_start(group->isolate, L, 4, task_current(L), child_done, group, &group->children[i], &err);
         if (code == ERR_NONE) {
             group->slots++;
             group->child_count++;
@@ -193,7 +195,8 @@ static int run_group(lua_State *L, const char *name, size_t concurrency, bool ma
     }
     if (code != ERR_NONE) {
         group->failed = true;
-        lua_pushstring(L, err.code == ERR_LIMIT ? "not enough memory" : err.message); /* Lua's own words for it */
+        lua_pushstring(L, err.code == ERR_LIMIT ? "not enough memory"
+                                                : err.message); /* Lua's own words for it */
         lua_setfield(L, 4, "error");
         stop_children(group, NULL);
         if (group->child_count == 0)
@@ -211,10 +214,12 @@ int async_all(lua_State *L)
                           lua_isnoneornil(L, 1) ? "nothing" : luaL_typename(L, 1));
     size_t total = lua_rawlen(L, 1);
     if (total > MAX_CONCURRENCY)
-        return luaL_error(L, "workers.all: more than %d functions; use workers.map with a concurrency", MAX_CONCURRENCY);
+        return luaL_error(L, "workers.all: more than %d functions; use workers.map with a concurrency",
+                          MAX_CONCURRENCY);
     for (size_t i = 1; i <= total; i++) {
         if (lua_rawgeti(L, 1, (lua_Integer)i) != LUA_TFUNCTION)
-            return luaL_error(L, "workers.all: element %d must be a function, got %s", (int)i, luaL_typename(L, -1));
+            return luaL_error(L, "workers.all: element %d must be a function, got %s", (int)i,
+                              luaL_typename(L, -1));
         lua_pop(L, 1);
     }
     lua_settop(L, 1);
@@ -227,7 +232,8 @@ int async_map(lua_State *L)
 {
     lua_Integer concurrency = DEFAULT_CONCURRENCY;
     if (!lua_istable(L, 1))
-        return luaL_error(L, "workers.map: expected a list, got %s", lua_isnoneornil(L, 1) ? "nothing" : luaL_typename(L, 1));
+        return luaL_error(L, "workers.map: expected a list, got %s",
+                          lua_isnoneornil(L, 1) ? "nothing" : luaL_typename(L, 1));
     int function = lua_isfunction(L, 2) ? 2 : 3;
     if (function == 3 && lua_istable(L, 2)) {
         for (lua_pushnil(L); lua_next(L, 2) != 0; lua_pop(L, 1)) {
@@ -239,7 +245,8 @@ int async_map(lua_State *L)
     if (concurrency < 1 || concurrency > MAX_CONCURRENCY)
         return luaL_error(L, "workers.map: concurrency must be a whole number from 1 to %d", MAX_CONCURRENCY);
     if (!lua_isfunction(L, function))
-        return luaL_error(L, "workers.map: expected workers.map(list, { concurrency = n }, function(item, index) … end)");
+        return luaL_error(
+            L, "workers.map: expected workers.map(list, { concurrency = n }, function(item, index) … end)");
     lua_pushvalue(L, function);
     lua_replace(L, 2);
     lua_settop(L, 2);

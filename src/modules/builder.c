@@ -1,5 +1,5 @@
-/* workers.builder: values of properties, icons and covers. Each is one userdata that keeps all it was given; its JSON is
- * that of the original SDK. */
+/* workers.builder: values of properties, icons and covers. Each is one userdata that keeps all it was given;
+ * its JSON is that of the original SDK. */
 #include "modules/modules.h"
 
 #include "base/iso8601.h"
@@ -20,7 +20,8 @@ struct part_source {
 };
 
 /* Upvalue 1 of every builder function is the metatable of values. */
-static struct value *push_value(lua_State *L, enum builder builder, const struct part_source *parts, uint32_t count)
+static struct value *push_value(lua_State *L, enum builder builder, const struct part_source *parts,
+                                uint32_t count)
 {
     size_t bytes = 0;
     for (uint32_t i = 0; i < count; i++)
@@ -126,8 +127,9 @@ static struct part_source date_time_argument(lua_State *L, int arg, const char *
     struct part_source part = text_argument(L, arg, function);
     /* iso_is_js_date takes dates alone as well, which are shorter than any date with a time */
     if (part.len < 16 || !iso_is_js_date(part.text, part.len))
-        luaL_error(L, "Builder.%s: \"%s\" is not an ISO 8601 date and time: use a form like 2024-01-15T10:30:00Z", function,
-                   part.text);
+        luaL_error(
+            L, "Builder.%s: \"%s\" is not an ISO 8601 date and time: use a form like 2024-01-15T10:30:00Z",
+            function, part.text);
     return part;
 }
 
@@ -154,7 +156,8 @@ static int build_date_range(lua_State *L)
 
 static int build_date_time_range(lua_State *L)
 {
-    struct part_source parts[3] = {date_time_argument(L, 1, "dateTimeRange"), date_time_argument(L, 2, "dateTimeRange"),
+    struct part_source parts[3] = {date_time_argument(L, 1, "dateTimeRange"),
+                                   date_time_argument(L, 2, "dateTimeRange"),
                                    optional_text(L, 3, "dateTimeRange")};
     push_value(L, BUILDER_DATE_TIME_RANGE, parts, 3);
     return 1;
@@ -186,7 +189,8 @@ static int build_list(lua_State *L)
     return 1;
 }
 
-static const char *const place_fields[] = {"lat", "lon", "latitude", "longitude", "name", "address", "googlePlaceId"};
+static const char *const place_fields[] = {"lat",  "lon",     "latitude",     "longitude",
+                                           "name", "address", "googlePlaceId"};
 
 static double coordinate(lua_State *L, const char *name, const char *alias)
 {
@@ -213,7 +217,8 @@ static int build_place(lua_State *L)
             i++;
         int nearest = i == 7 ? text_nearest(name, strlen(name), place_fields, 7) : -1;
         if (i == 7)
-            return luaL_error(L, "Builder.place: unknown field \"%s\"%s%s%s", name, nearest >= 0 ? "; did you mean \"" : "",
+            return luaL_error(L, "Builder.place: unknown field \"%s\"%s%s%s", name,
+                              nearest >= 0 ? "; did you mean \"" : "",
                               nearest >= 0 ? place_fields[nearest] : "", nearest >= 0 ? "\"?" : "");
     }
     double lat = coordinate(L, "lat", "latitude");
@@ -225,7 +230,8 @@ static int build_place(lua_State *L)
         if (lua_getfield(L, 1, place_fields[4 + i]) == LUA_TSTRING)
             parts[i].text = lua_tolstring(L, -1, &parts[i].len);
         else if (!lua_isnil(L, -1))
-            return luaL_error(L, "Builder.place: %s must be a string, got %s", place_fields[4 + i], luaL_typename(L, -1));
+            return luaL_error(L, "Builder.place: %s must be a string, got %s", place_fields[4 + i],
+                              luaL_typename(L, -1));
     }
     struct value *value = push_value(L, BUILDER_PLACE, parts, 3);
     value->number = lat;
@@ -235,7 +241,7 @@ static int build_place(lua_State *L)
 
 static int build_notion_icon(lua_State *L)
 {
-    static const char *const colors[] = {"gray", "lightgray", "brown",  "yellow", "orange",
+    static const char *const colors[] = {"gray",  "lightgray", "brown",  "yellow", "orange",
                                          "green", "blue",      "purple", "pink",   "red"};
     struct part_source parts[2] = {text_argument(L, 1, "notionIcon"), optional_text(L, 2, "notionIcon")};
     if (parts[1].text == NULL)
@@ -246,8 +252,9 @@ static int build_notion_icon(lua_State *L)
     if (i == 10) {
         int nearest = text_nearest(parts[1].text, parts[1].len, colors, 10);
         return luaL_error(L, "Builder.notionIcon: unknown color \"%s\"; %s%s%s", parts[1].text,
-                          nearest >= 0 ? "did you mean \"" : "the colors are gray, lightgray, brown, yellow, orange, green, "
-                                                             "blue, purple, pink, red",
+                          nearest >= 0 ? "did you mean \""
+                                       : "the colors are gray, lightgray, brown, yellow, orange, green, "
+                                         "blue, purple, pink, red",
                           nearest >= 0 ? colors[nearest] : "", nearest >= 0 ? "\"?" : "");
     }
     push_value(L, BUILDER_NOTION_ICON, parts, 2);
@@ -259,7 +266,8 @@ static int build_image_cover(lua_State *L)
     struct part_source part = text_argument(L, 1, "imageCover");
     double position = luaL_optnumber(L, 2, 0.5);
     if (!(position >= 0 && position <= 1))
-        return luaL_error(L, "Builder.imageCover: position must be from 0 (top) to 1 (bottom), got %f", position);
+        return luaL_error(L, "Builder.imageCover: position must be from 0 (top) to 1 (bottom), got %f",
+                          position);
     push_value(L, BUILDER_IMAGE_COVER, &part, 1)->number = position;
     return 1;
 }
@@ -269,7 +277,8 @@ static int build_image_cover(lua_State *L)
 static enum err_code write_json(lua_State *L, int index, struct buf *out, struct err *err)
 {
     const struct value *value = value_at(L, index);
-    return value != NULL ? value_write_json(value, out, err) : err_set(err, ERR_INTERNAL, "not a builder value");
+    return value != NULL ? value_write_json(value, out, err)
+                         : err_set(err, ERR_INTERNAL, "not a builder value");
 }
 
 static const struct json_hook hook = {write_json};
@@ -324,18 +333,30 @@ int luaopen_workers_builder(lua_State *L)
         enum builder builder;
         lua_CFunction function;
     } functions[] = {
-        {BUILDER_TITLE, build_text},         {BUILDER_RICH_TEXT, build_text},
-        {BUILDER_TEXT, build_text},          {BUILDER_URL, build_text},
-        {BUILDER_EMAIL, build_text},         {BUILDER_PHONE, build_text},
-        {BUILDER_SELECT, build_text},        {BUILDER_STATUS, build_text},
-        {BUILDER_LINK, build_link},          {BUILDER_CHECKBOX, build_checkbox},
-        {BUILDER_FILE, build_file},          {BUILDER_NUMBER, build_number},
-        {BUILDER_DATE, build_date},          {BUILDER_DATE_TIME, build_date_time},
-        {BUILDER_DATE_RANGE, build_date_range}, {BUILDER_DATE_TIME_RANGE, build_date_time_range},
-        {BUILDER_MULTI_SELECT, build_list},  {BUILDER_PEOPLE, build_list},
-        {BUILDER_PLACE, build_place},        {BUILDER_RELATION, build_text},
-        {BUILDER_EMOJI_ICON, build_text},    {BUILDER_NOTION_ICON, build_notion_icon},
-        {BUILDER_IMAGE_ICON, build_text},    {BUILDER_IMAGE_COVER, build_image_cover},
+        {BUILDER_TITLE, build_text},
+        {BUILDER_RICH_TEXT, build_text},
+        {BUILDER_TEXT, build_text},
+        {BUILDER_URL, build_text},
+        {BUILDER_EMAIL, build_text},
+        {BUILDER_PHONE, build_text},
+        {BUILDER_SELECT, build_text},
+        {BUILDER_STATUS, build_text},
+        {BUILDER_LINK, build_link},
+        {BUILDER_CHECKBOX, build_checkbox},
+        {BUILDER_FILE, build_file},
+        {BUILDER_NUMBER, build_number},
+        {BUILDER_DATE, build_date},
+        {BUILDER_DATE_TIME, build_date_time},
+        {BUILDER_DATE_RANGE, build_date_range},
+        {BUILDER_DATE_TIME_RANGE, build_date_time_range},
+        {BUILDER_MULTI_SELECT, build_list},
+        {BUILDER_PEOPLE, build_list},
+        {BUILDER_PLACE, build_place},
+        {BUILDER_RELATION, build_text},
+        {BUILDER_EMOJI_ICON, build_text},
+        {BUILDER_NOTION_ICON, build_notion_icon},
+        {BUILDER_IMAGE_ICON, build_text},
+        {BUILDER_IMAGE_COVER, build_image_cover},
     };
     size_t count = sizeof functions / sizeof functions[0];
     lua_createtable(L, 0, (int)count);

@@ -552,7 +552,8 @@ static bool allow_url(void *ctx, bool tls, const char *host, int port, char *rea
     (void)tls;
     const struct call *call = ctx;
     struct err err;
-    if (call->host->net_allowed == NULL || call->host->net_allowed(call->host->ctx, host, port, &err) == ERR_NONE)
+    if (call->host->net_allowed == NULL ||
+        call->host->net_allowed(call->host->ctx, host, port, &err) == ERR_NONE)
         return true;
     snprintf(reason, HTTP_REASON_MAX, "%.*s", HTTP_REASON_MAX - 1, err.message);
     return false;

@@ -12,8 +12,8 @@ extern const struct script_module workers_modules[]; /* ends with a NULL name */
 /* Given to isolate_open as registry. */
 struct registration {
     struct worker *worker;
-    /* true: the script is loaded to learn what it declares; worker is filled. false: worker is known, and only the functions
-     * of the capability wanted are kept. */
+    /* true: the script is loaded to learn what it declares; worker is filled. false: worker is known, and
+     * only the functions of the capability wanted are kept. */
     bool discover;
     const char *wanted; /* key of a capability; NULL keeps all */
 };
@@ -24,8 +24,8 @@ enum err_code modules_load_worker(struct isolate *isolate, struct script_error *
 /* Pushes the capability's function ("execute" or "verify"); false when there is none. */
 bool modules_push_function(struct isolate *isolate, const char *key, const char *name);
 
-/* workers.c: for C functions that wait for a pacer's slot. The key of the pacer handle at index, which holds the string;
- * NULL when it is none. */
+/* workers.c: for C functions that wait for a pacer's slot. The key of the pacer handle at index, which holds
+ * the string; NULL when it is none. */
 const char *modules_pacer_key(lua_State *L, int index);
 /* To be returned after task_wait_begin: k runs when the slot has come, with one value more on the stack. */
 int modules_pacer_wait(lua_State *L, const char *key, lua_KContext ctx, lua_KFunction k);

@@ -48,11 +48,13 @@ static const char *check_arguments(lua_State *L, const char *method)
     }
     if (lua_type(L, 2) != LUA_TSTRING || lua_rawlen(L, 2) == 0)
         luaL_error(L, "worker:%s: the key must be a non-empty string, got %s", method,
-                   lua_isnoneornil(L, 2)            ? "nothing"
+                   lua_isnoneornil(L, 2)           ? "nothing"
                    : lua_type(L, 2) == LUA_TSTRING ? "an empty string"
-                                                    : luaL_typename(L, 2));
+                                                   : luaL_typename(L, 2));
     if (task_current(L) != NULL)
-        luaL_error(L, "worker:%s: declarations belong at the top level of the script, not into a running function", method);
+        luaL_error(
+            L, "worker:%s: declarations belong at the top level of the script, not into a running function",
+            method);
     const char *key = lua_tostring(L, 2);
     if (strlen(key) != lua_rawlen(L, 2))
         luaL_error(L, "worker:%s: the key contains a NUL byte", method);
@@ -71,9 +73,11 @@ static void push_handle(lua_State *L, const char *metatable)
 
 static int refuse_changed_script(lua_State *L, const char *method, const char *key)
 {
-    return luaL_error(L, "worker:%s(\"%s\"): the script declared something else when it was first loaded; declarations must "
-                         "not depend on time, chance or the environment",
-                      method, key);
+    return luaL_error(
+        L,
+        "worker:%s(\"%s\"): the script declared something else when it was first loaded; declarations must "
+        "not depend on time, chance or the environment",
+        method, key);
 }
 
 static int worker_declare_database(lua_State *L)
@@ -294,13 +298,16 @@ static void make_metatable(lua_State *L, const char *name, const luaL_Reg *metho
 /* What worker:synk finds. */
 static int no_method(lua_State *L)
 {
-    static const char *const methods[] = {"database", "pacer", "sync", "tool", "webhook", "automation", "job"};
+    static const char *const methods[] = {"database", "pacer",      "sync", "tool",
+                                          "webhook",  "automation", "job"};
     size_t len = 0;
     const char *name = luaL_tolstring(L, 2, &len);
     int nearest = text_nearest(name, len, methods, sizeof methods / sizeof methods[0]);
     if (nearest >= 0)
         return luaL_error(L, "a worker has no method \"%s\"; did you mean \"%s\"?", name, methods[nearest]);
-    return luaL_error(L, "a worker has no method \"%s\"; it has database, pacer, sync, tool, webhook, automation and job", name);
+    return luaL_error(
+        L, "a worker has no method \"%s\"; it has database, pacer, sync, tool, webhook, automation and job",
+        name);
 }
 
 static void make_worker_metatable(lua_State *L)
@@ -380,9 +387,10 @@ enum err_code modules_load_worker(struct isolate *isolate, struct script_error *
     bool is_worker = lua_toboolean(L, -1);
     lua_pop(L, 1);
     if (!is_worker)
-        return script_error_set(error, ERR_INVALID,
-                                "the script must end with \"return worker\", the object that workers.new() gave; it returned %s",
-                                got);
+        return script_error_set(
+            error, ERR_INVALID,
+            "the script must end with \"return worker\", the object that workers.new() gave; it returned %s",
+            got);
     struct registration *registration = isolate_registry(isolate);
     struct err err;
     if (registration->discover && worker_check(registration->worker, &err) != ERR_NONE)

@@ -7,7 +7,8 @@
 
 #include <lua.h>
 
-/* Cheap (one clock read). Raises, as lua_error does, when the script must stop; so hold no malloc'd memory. */
+/* Cheap (one clock read). Raises, as lua_error does, when the script must stop; so hold no malloc'd memory.
+ */
 void budget_tick(lua_State *L);
 
 #endif

@@ -1,5 +1,5 @@
-/* The coroutine library of scripts. As Lua's own, but a wait of the event loop inside a coroutine passes through every
- * coroutine.resume around it up to the scheduler, so that generators may call http.get. */
+/* The coroutine library of scripts. As Lua's own, but a wait of the event loop inside a coroutine passes
+ * through every coroutine.resume around it up to the scheduler, so that generators may call http.get. */
 #include "script/isolate_priv.h"
 
 static void set_parked(lua_State *co, bool parked)
@@ -226,8 +226,8 @@ static int coroutine_isyieldable(lua_State *L)
 int coroutine_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"create", coroutine_create},   {"resume", coroutine_resume},   {"yield", coroutine_yield},
-        {"wrap", coroutine_wrap},       {"status", coroutine_status},   {"close", coroutine_close},
+        {"create", coroutine_create},   {"resume", coroutine_resume},           {"yield", coroutine_yield},
+        {"wrap", coroutine_wrap},       {"status", coroutine_status},           {"close", coroutine_close},
         {"running", coroutine_running}, {"isyieldable", coroutine_isyieldable}, {NULL, NULL},
     };
     luaL_newlib(L, functions);

@@ -1,7 +1,8 @@
-/* Memory of a Lua state. Lua makes and drops small objects all the time; taking them from lists of their size costs a fraction
- * of malloc, and the whole heap goes at once when the state is closed.
+/* Memory of a Lua state. Lua makes and drops small objects all the time; taking them from lists of their size
+ * costs a fraction of malloc, and the whole heap goes at once when the state is closed.
  *
- * With AddressSanitizer every block comes from the system, so that mistakes in the use of Lua's API are seen. */
+ * With AddressSanitizer every block comes from the system, so that mistakes in the use of Lua's API are seen.
+ */
 #include "script/heap.h"
 
 #include "base/mem.h"

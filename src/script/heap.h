@@ -1,4 +1,5 @@
-/* The memory of one Lua state: small blocks from size classes, large ones from the system, all of it counted against a limit.
+/* The memory of one Lua state: small blocks from size classes, large ones from the system, all of it counted
+ * against a limit.
  *
  * Who owns what: the heap owns every chunk; heap_free gives all of them back, whatever is still allocated. */
 #ifndef WORKERS_SCRIPT_HEAP_H

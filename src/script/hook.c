@@ -1,7 +1,7 @@
 /* The instruction hook: pre-emption, CPU limit, stopping a script that does not want to stop.
  *
- * A stop cannot be swallowed: once a script must stop, the hook fires at every instruction of every coroutine it
- * enters, so each pcall that catches the error is followed by another. */
+ * A stop cannot be swallowed: once a script must stop, the hook fires at every instruction of every coroutine
+ * it enters, so each pcall that catches the error is followed by another. */
 #include "script/isolate_priv.h"
 
 #include "base/clock.h"
@@ -9,10 +9,10 @@
 
 #include <stdio.h>
 
-#define HOOK_INSTRUCTIONS 5000         /* between two looks at the clock; about 50 microseconds */
-#define HOOK_INSTRUCTIONS_LEAST 100    /* where there are big strings or tables */
+#define HOOK_INSTRUCTIONS 5000           /* between two looks at the clock; about 50 microseconds */
+#define HOOK_INSTRUCTIONS_LEAST 100      /* where there are big strings or tables */
 #define HOOK_BIG_SHARE ((size_t)4 << 20) /* bytes of them that double how often it looks */
-#define SLICE_NS ((uint64_t)2000000)   /* a task runs this long before others get their turn */
+#define SLICE_NS ((uint64_t)2000000)     /* a task runs this long before others get their turn */
 
 static void on_count(lua_State *L, lua_Debug *ar);
 
@@ -39,7 +39,8 @@ static void shorten_period(lua_State *L)
 void hook_fit(struct isolate *isolate)
 {
     lua_State *L = isolate->current != NULL ? isolate->current->co : isolate->L;
-    /* lua_sethook may be called at any moment; inside a coroutine of the script it takes effect at its next look. */
+    /* lua_sethook may be called at any moment; inside a coroutine of the script it takes effect at its next
+     * look. */
     if (L != NULL)
         shorten_period(L);
 }
@@ -67,7 +68,8 @@ const struct stop_reason *hook_stop_reason(struct isolate *isolate)
     return NULL;
 }
 
-/* Looks at the clock; sets the budget's stop reason when the limit is reached. Returns the slice's length so far. */
+/* Looks at the clock; sets the budget's stop reason when the limit is reached. Returns the slice's length so
+ * far. */
 static uint64_t check_cpu(struct isolate *isolate)
 {
     struct budget *budget = isolate->budget;
@@ -78,7 +80,8 @@ static uint64_t check_cpu(struct isolate *isolate)
     if (limit_ms != 0 && budget->stop.code == ERR_NONE && budget->cpu_used_ns + slice > limit_ms * 1000000) {
         budget->stop.code = ERR_LIMIT;
         snprintf(budget->stop.message, sizeof budget->stop.message,
-                 "CPU limit of %g s reached: the script computed that long (raise limits.cpu in workers.yaml, or do "
+                 "CPU limit of %g s reached: the script computed that long (raise limits.cpu in "
+                 "workers.yaml, or do "
                  "less in one execute)",
                  (double)limit_ms / 1000.0);
     }

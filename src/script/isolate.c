@@ -160,5 +160,6 @@ enum err_code isolate_call(struct isolate *isolate, int nargs, int nresults, str
     if (status == LUA_ERRMEM)
         script_error_memory(error, isolate); /* Lua does not call the handler then */
     lua_settop(L, base - 1);
-    return error->code != ERR_NONE ? error->code : script_error_set(error, ERR_SCRIPT, "error in error handling");
+    return error->code != ERR_NONE ? error->code
+                                   : script_error_set(error, ERR_SCRIPT, "error in error handling");
 }

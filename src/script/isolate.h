@@ -24,8 +24,8 @@ struct task;
 
 struct isolate_limits {
     size_t memory_bytes; /* of the Lua state; 0 = no limit */
-    uint64_t cpu_ms;     /* of one task and its children, or of loading; waiting does not count; 0 = no limit */
-    uint64_t wall_ms;    /* of one task from its start, waiting included; 0 = no limit */
+    uint64_t cpu_ms;  /* of one task and its children, or of loading; waiting does not count; 0 = no limit */
+    uint64_t wall_ms; /* of one task from its start, waiting included; 0 = no limit */
 };
 
 /* One Lua module written in C; luaopen as in Lua's own require. */
@@ -64,7 +64,8 @@ struct isolate_config {
 };
 
 /* Opens a state with the sandbox in place and nothing loaded. */
-enum err_code isolate_open(const struct isolate_config *config, struct isolate **out, struct err *err) MUST_CHECK;
+enum err_code isolate_open(const struct isolate_config *config, struct isolate **out,
+                           struct err *err) MUST_CHECK;
 /* Ends tasks that still run (their callbacks are not called) and closes the state. NULL is fine. */
 void isolate_close(struct isolate *isolate);
 
@@ -78,7 +79,8 @@ size_t isolate_memory_peak(const struct isolate *isolate); /* bytes */
 
 /* The one helper for protected calls: the function and nargs arguments are on the stack of isolate_state and
  * are replaced by nresults results, or by nothing on failure. The script cannot wait in it. */
-enum err_code isolate_call(struct isolate *isolate, int nargs, int nresults, struct script_error *error) MUST_CHECK;
+enum err_code isolate_call(struct isolate *isolate, int nargs, int nresults,
+                           struct script_error *error) MUST_CHECK;
 
 /* Runs the body of the project's main script; its one result is left on the stack. */
 enum err_code isolate_load_main(struct isolate *isolate, struct script_error *error) MUST_CHECK;

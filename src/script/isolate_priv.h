@@ -24,12 +24,12 @@ struct isolate {
     struct isolate_host host;
     struct heap heap;
     size_t big_bytes; /* in blocks of BIG_BLOCK and more */
-    bool loop_yield;     /* the yield under way goes to the scheduler, not to a coroutine of the script */
-    int no_wait;         /* > 0 while a C function that cannot yield is on some stack below */
+    bool loop_yield;  /* the yield under way goes to the scheduler, not to a coroutine of the script */
+    int no_wait;      /* > 0 while a C function that cannot yield is on some stack below */
     struct budget load_budget;
     struct script_error *call_error; /* where the protected call in hand puts its failure */
-    struct budget *budget;   /* of what runs now, NULL when nothing does */
-    uint64_t slice_start_ns; /* thread CPU time */
+    struct budget *budget;           /* of what runs now, NULL when nothing does */
+    uint64_t slice_start_ns;         /* thread CPU time */
     struct task *current;
     struct task *tasks;
 };
@@ -42,8 +42,9 @@ struct task {
     int nargs;
     bool ready; /* in the scheduler's queue */
     bool waiting;
-    struct stop_reason stop; /* of this task alone (a child of workers.all); the root's budget stops them all */
-    struct budget budget;    /* of the root */
+    struct stop_reason
+        stop;             /* of this task alone (a child of workers.all); the root's budget stops them all */
+    struct budget budget; /* of the root */
     void (*cancel)(void *op);
     void *op;
     lua_KFunction resume;
@@ -61,8 +62,8 @@ void script_error_memory(struct script_error *error, struct isolate *isolate);
 void script_error_capture_safely(struct script_error *error, struct isolate *isolate, lua_State *from);
 
 /* hook.c */
-/* One instruction on a string or table of this size may take long: the more there is of them, the more often the hook
- * looks at the clock. */
+/* One instruction on a string or table of this size may take long: the more there is of them, the more often
+ * the hook looks at the clock. */
 #define BIG_BLOCK ((size_t)1024 * 1024)
 /* To be called when big_bytes has grown. */
 void hook_fit(struct isolate *isolate);
@@ -89,8 +90,8 @@ void task_drop_all(struct isolate *isolate);
 
 /* A thread's extra space holds its isolate; bit 0 says that the thread is parked in a wait of the loop. */
 #define ISOLATE_PARKED ((uintptr_t)1)
-/* Bit 1: the hook has raised a stop in this thread. Lua leaves hooks off in a thread that dies so, thus none of its
- * code may run any more, not even __close. */
+/* Bit 1: the hook has raised a stop in this thread. Lua leaves hooks off in a thread that dies so, thus none
+ * of its code may run any more, not even __close. */
 #define ISOLATE_STOPPED ((uintptr_t)2)
 
 #endif

@@ -48,7 +48,8 @@ static void suggest_module(lua_State *L, const char *name)
 static void find_module(lua_State *L, const char *name)
 {
     struct isolate *isolate = isolate_of(L);
-    for (const struct script_module *module = isolate->config.modules; module != NULL && module->name != NULL; module++) {
+    for (const struct script_module *module = isolate->config.modules; module != NULL && module->name != NULL;
+         module++) {
         if (strcmp(module->name, name) == 0) {
             lua_pushcfunction(L, module->open);
             return;
@@ -63,7 +64,8 @@ static void find_module(lua_State *L, const char *name)
         const struct embedded_file *found = embed_find(lua_files, file);
         if (found != NULL) {
             lua_pushfstring(L, "=[%s]", name);
-            if (load_text(L, found->begin, (size_t)(found->end - found->begin), lua_tostring(L, -1)) != LUA_OK)
+            if (load_text(L, found->begin, (size_t)(found->end - found->begin), lua_tostring(L, -1)) !=
+                LUA_OK)
                 lua_error(L);
             lua_remove(L, -2);
             return;
@@ -71,8 +73,9 @@ static void find_module(lua_State *L, const char *name)
     }
     const struct source *source = NULL;
     struct err err;
-    enum err_code code = isolate->config.sources != NULL ? sources_module(isolate->config.sources, name, &source, &err)
-                                                         : err_set(&err, ERR_NOT_FOUND, "module '%s' not found", name);
+    enum err_code code = isolate->config.sources != NULL
+                             ? sources_module(isolate->config.sources, name, &source, &err)
+                             : err_set(&err, ERR_NOT_FOUND, "module '%s' not found", name);
     if (code == ERR_NOT_FOUND)
         suggest_module(L, name);
     if (code != ERR_NONE)

@@ -11,14 +11,22 @@
 static const char *type_text(enum option_type type)
 {
     switch (type) {
-    case OPTION_STRING: return "a non-empty string";
-    case OPTION_TEXT: return "a string";
-    case OPTION_INTEGER: return "a whole number";
-    case OPTION_NUMBER: return "a number";
-    case OPTION_BOOLEAN: return "true or false";
-    case OPTION_FUNCTION: return "a function";
-    case OPTION_TABLE: return "a table";
-    case OPTION_ANY: return "a value";
+    case OPTION_STRING:
+        return "a non-empty string";
+    case OPTION_TEXT:
+        return "a string";
+    case OPTION_INTEGER:
+        return "a whole number";
+    case OPTION_NUMBER:
+        return "a number";
+    case OPTION_BOOLEAN:
+        return "true or false";
+    case OPTION_FUNCTION:
+        return "a function";
+    case OPTION_TABLE:
+        return "a table";
+    case OPTION_ANY:
+        return "a value";
     }
     return "a value";
 }
@@ -27,17 +35,24 @@ static const char *type_text(enum option_type type)
 static bool fits(lua_State *L, enum option_type type)
 {
     switch (type) {
-    case OPTION_STRING: return lua_type(L, -1) == LUA_TSTRING && lua_rawlen(L, -1) > 0;
-    case OPTION_TEXT: return lua_type(L, -1) == LUA_TSTRING;
+    case OPTION_STRING:
+        return lua_type(L, -1) == LUA_TSTRING && lua_rawlen(L, -1) > 0;
+    case OPTION_TEXT:
+        return lua_type(L, -1) == LUA_TSTRING;
     case OPTION_INTEGER: {
         int integral = 0;
         return lua_type(L, -1) == LUA_TNUMBER && (lua_tointegerx(L, -1, &integral), integral);
     }
-    case OPTION_NUMBER: return lua_type(L, -1) == LUA_TNUMBER;
-    case OPTION_BOOLEAN: return lua_isboolean(L, -1);
-    case OPTION_FUNCTION: return lua_isfunction(L, -1);
-    case OPTION_TABLE: return lua_istable(L, -1);
-    case OPTION_ANY: return true;
+    case OPTION_NUMBER:
+        return lua_type(L, -1) == LUA_TNUMBER;
+    case OPTION_BOOLEAN:
+        return lua_isboolean(L, -1);
+    case OPTION_FUNCTION:
+        return lua_isfunction(L, -1);
+    case OPTION_TABLE:
+        return lua_istable(L, -1);
+    case OPTION_ANY:
+        return true;
     }
     return false;
 }
@@ -92,8 +107,8 @@ void options_check(lua_State *L, int index, const struct option_spec *specs, con
         if (!spec->required)
             continue;
         if (lua_getfield(L, index, spec->name) == LUA_TNIL)
-            luaL_error(L, "%s: option \"%s\" is missing%s%s", what, spec->name, spec->help != NULL ? ": " : "",
-                       spec->help != NULL ? spec->help : "");
+            luaL_error(L, "%s: option \"%s\" is missing%s%s", what, spec->name,
+                       spec->help != NULL ? ": " : "", spec->help != NULL ? spec->help : "");
         lua_pop(L, 1);
     }
 }

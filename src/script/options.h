@@ -1,4 +1,5 @@
-/* Option tables that scripts pass, declared once as data: checking and error texts come from the declaration. */
+/* Option tables that scripts pass, declared once as data: checking and error texts come from the declaration.
+ */
 #ifndef WORKERS_SCRIPT_OPTIONS_H
 #define WORKERS_SCRIPT_OPTIONS_H
 
@@ -6,9 +7,9 @@
 #include <stdbool.h>
 
 enum option_type {
-    OPTION_STRING,   /* a non-empty string */
-    OPTION_TEXT,     /* any string */
-    OPTION_INTEGER,  /* a number with an integral value */
+    OPTION_STRING,  /* a non-empty string */
+    OPTION_TEXT,    /* any string */
+    OPTION_INTEGER, /* a number with an integral value */
     OPTION_NUMBER,
     OPTION_BOOLEAN,
     OPTION_FUNCTION,
@@ -23,8 +24,9 @@ struct option_spec {
     const char *help; /* what to write, for the error about a missing or wrong option */
 };
 
-/* Checks the table at index against specs. what names the call, as in: worker:sync("tasks"). Raises at the caller's
- * line: not a table, an unknown key (with the nearest valid one), a missing required key, a wrong type. */
+/* Checks the table at index against specs. what names the call, as in: worker:sync("tasks"). Raises at the
+ * caller's line: not a table, an unknown key (with the nearest valid one), a missing required key, a wrong
+ * type. */
 void options_check(lua_State *L, int index, const struct option_spec *specs, const char *what);
 
 /* Readers for tables that options_check has passed. Absent options leave the default. */

@@ -63,8 +63,8 @@ static int string_rep(lua_State *L)
     return 1;
 }
 
-/* The functions that only go once over their strings need no bounds of their own: they look at the clock first when there
- * is much to go over. Upvalue 1 is Lua's function, which has no upvalues itself. */
+/* The functions that only go once over their strings need no bounds of their own: they look at the clock
+ * first when there is much to go over. Upvalue 1 is Lua's function, which has no upvalues itself. */
 static int charged(lua_State *L)
 {
     struct meter meter;
@@ -458,7 +458,8 @@ static void charge(lua_State *L, const char *library, const char *const names[])
 void safelib_install(lua_State *L)
 {
     /* Not those that may take little of a long string, as sub does. */
-    static const char *const long_string[] = {"format", "lower", "pack", "packsize", "reverse", "upper", NULL};
+    static const char *const long_string[] = {"format",  "lower", "pack", "packsize",
+                                              "reverse", "upper", NULL};
     static const char *const long_utf8[] = {"len", NULL};
     static const luaL_Reg string_functions[] = {
         {"find", pattern_find},   {"gmatch", pattern_gmatch}, {"gsub", pattern_gsub},

@@ -11,8 +11,8 @@
 #include "script/budget.h"
 
 /* Replaces find, match, gmatch, gsub and rep in `string`, and concat, insert, move, remove, sort and unpack
- * in `table`, and lets the rest of `string` and `utf8` look at the clock before they go over much. Call it once on a fresh
- * state, after luaL_requiref of these libraries. Raises if one is missing.
+ * in `table`, and lets the rest of `string` and `utf8` look at the clock before they go over much. Call it
+ * once on a fresh state, after luaL_requiref of these libraries. Raises if one is missing.
  */
 void safelib_install(lua_State *L);
 

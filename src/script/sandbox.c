@@ -1,5 +1,6 @@
-/* The globals a script sees: Lua's own, less what reaches outside the isolate or cannot be bounded. What is missing has
- * a stub whose error says what to use instead. Must not offer anything that touches files, processes or C code. */
+/* The globals a script sees: Lua's own, less what reaches outside the isolate or cannot be bounded. What is
+ * missing has a stub whose error says what to use instead. Must not offer anything that touches files,
+ * processes or C code. */
 #include "script/isolate_priv.h"
 #include "script/safelib.h"
 
@@ -56,8 +57,9 @@ static const struct blocked {
 static int call_blocked(lua_State *L)
 {
     const struct blocked *blocked = lua_touserdata(L, lua_upvalueindex(1));
-    return luaL_error(L, "%s%s%s is not available in a worker: %s", blocked->table != NULL ? blocked->table : "",
-                      blocked->table != NULL ? "." : "", blocked->name, blocked->instead);
+    return luaL_error(L, "%s%s%s is not available in a worker: %s",
+                      blocked->table != NULL ? blocked->table : "", blocked->table != NULL ? "." : "",
+                      blocked->name, blocked->instead);
 }
 
 static void install_stubs(lua_State *L)
@@ -98,8 +100,9 @@ static int safe_setmetatable(lua_State *L)
     return 1;
 }
 
-/* A message handler runs while the error is being raised; when the hook raises it, with hooks off, so that no limit
- * would hold in it. So what stops a script passes by its handlers. Upvalue 1 is the script's handler. */
+/* A message handler runs while the error is being raised; when the hook raises it, with hooks off, so that no
+ * limit would hold in it. So what stops a script passes by its handlers. Upvalue 1 is the script's handler.
+ */
 static int guarded_handler(lua_State *L)
 {
     if (hook_stop_reason(isolate_of(L)) != NULL)
@@ -150,8 +153,8 @@ static int safe_collectgarbage(lua_State *L)
         lua_pushinteger(L, 0); /* the runtime decides when to collect */
         return 1;
     }
-    return luaL_error(L, "collectgarbage(\"%s\") is not available in a worker: the runtime tunes the collector",
-                      option);
+    return luaL_error(
+        L, "collectgarbage(\"%s\") is not available in a worker: the runtime tunes the collector", option);
 }
 
 /* Joins the arguments as print does, into a string on top of the stack. */

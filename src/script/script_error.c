@@ -59,9 +59,10 @@ void script_error_memory(struct script_error *error, struct isolate *isolate)
         return;
     }
     isolate->heap.refused = false;
-    script_error_set(error, ERR_LIMIT,
-                     "memory limit of %zu MiB reached (raise limits.memory in workers.yaml, or return smaller pages)",
-                     isolate->config.limits.memory_bytes >> 20);
+    script_error_set(
+        error, ERR_LIMIT,
+        "memory limit of %zu MiB reached (raise limits.memory in workers.yaml, or return smaller pages)",
+        isolate->config.limits.memory_bytes >> 20);
 }
 
 /* Copies a string field of the table at index into out, shortened to size. Raw access. */
@@ -112,7 +113,8 @@ void script_error_capture(struct script_error *error, lua_State *from)
         size_t len = 0;
         const char *text = lua_tolstring(from, value, &len);
         if (isolate_of(from)->heap.refused && strstr(text, "not enough memory") != NULL) {
-            script_error_memory(error, isolate_of(from)); /* Lua's own text, passed on by a coroutine or by error() */
+            script_error_memory(
+                error, isolate_of(from)); /* Lua's own text, passed on by a coroutine or by error() */
             return;
         }
         error->message = copy_text(text, len);
@@ -132,7 +134,8 @@ void script_error_capture(struct script_error *error, lua_State *from)
         lua_rawget(from, value);
         size_t len = 0;
         const char *text = lua_type(from, -1) == LUA_TSTRING ? lua_tolstring(from, -1, &len) : NULL;
-        error->message = text != NULL ? copy_text(text, len) : copy_text("(an error table without a message)", 34);
+        error->message =
+            text != NULL ? copy_text(text, len) : copy_text("(an error table without a message)", 34);
         lua_pop(from, 1);
         lua_pushliteral(from, "traceback");
         lua_rawget(from, value);

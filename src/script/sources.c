@@ -33,8 +33,8 @@ static enum err_code read_file(const char *path, const char *shown, char **text,
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat status;
     if (fd < 0 || fstat(fd, &status) != 0) {
-        code = err_set(err, errno == ENOENT || errno == ENOTDIR ? ERR_NOT_FOUND : ERR_IO, "cannot read %s: %s", shown,
-                       strerror(errno));
+        code = err_set(err, errno == ENOENT || errno == ENOTDIR ? ERR_NOT_FOUND : ERR_IO,
+                       "cannot read %s: %s", shown, strerror(errno));
         goto done;
     }
     if (S_ISDIR(status.st_mode)) {
@@ -77,8 +77,8 @@ static void free_file(struct source_file *file)
     mem_free(file);
 }
 
-static enum err_code add_file(struct sources *sources, const char *path, const char *name, char *text, size_t len,
-                              struct source_file **out, struct err *err)
+static enum err_code add_file(struct sources *sources, const char *path, const char *name, char *text,
+                              size_t len, struct source_file **out, struct err *err)
 {
     struct source_file *file = mem_zalloc(sizeof *file);
     if (file == NULL) {
@@ -106,7 +106,8 @@ static const char *shown_name(const struct sources *sources, const char *path)
     return path;
 }
 
-static enum err_code read_into(struct sources *sources, const char *path, struct source_file **out, struct err *err)
+static enum err_code read_into(struct sources *sources, const char *path, struct source_file **out,
+                               struct err *err)
 {
     char *text = NULL;
     size_t len = 0;
@@ -151,7 +152,8 @@ fail:
     return code;
 }
 
-enum err_code sources_from_text(const char *name, const char *text, size_t len, struct sources **out, struct err *err)
+enum err_code sources_from_text(const char *name, const char *text, size_t len, struct sources **out,
+                                struct err *err)
 {
     *out = NULL;
     struct sources *sources = mem_zalloc(sizeof *sources);
@@ -202,10 +204,12 @@ static bool valid_module_name(const char *name)
     return previous != '.';
 }
 
-enum err_code sources_module(struct sources *sources, const char *name, const struct source **out, struct err *err)
+enum err_code sources_module(struct sources *sources, const char *name, const struct source **out,
+                             struct err *err)
 {
     if (!valid_module_name(name) || strlen(name) > 200)
-        return err_set(err, ERR_INVALID, "\"%s\" is not a module name: use letters, digits, _ and - with dots for folders",
+        return err_set(err, ERR_INVALID,
+                       "\"%s\" is not a module name: use letters, digits, _ and - with dots for folders",
                        name);
     char file[256];
     snprintf(file, sizeof file, "%s", name);
@@ -216,7 +220,9 @@ enum err_code sources_module(struct sources *sources, const char *name, const st
         const char *base;
         const char *folder;
     } places[] = {
-        {sources->script_dir, ""}, {sources->root, "/src"}, {sources->root, "/lua_modules"},
+        {sources->script_dir, ""},
+        {sources->root, "/src"},
+        {sources->root, "/lua_modules"},
     };
     struct buf tried;
     buf_init(&tried, 4096);

@@ -111,7 +111,8 @@ static int make_thread(lua_State *L)
     lua_State **co = lua_touserdata(L, 1);
     int *ref = lua_touserdata(L, 2);
     *co = lua_newthread(L);
-    *(uintptr_t *)lua_getextraspace(*co) = (uintptr_t)isolate_of(L); /* a new thread has the main thread's flags */
+    *(uintptr_t *)lua_getextraspace(*co) =
+        (uintptr_t)isolate_of(L); /* a new thread has the main thread's flags */
     *ref = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
 }
@@ -151,8 +152,8 @@ static void release(struct task *task)
     mem_free(task);
 }
 
-enum err_code task_start(struct isolate *isolate, lua_State *from, int nargs, struct task *parent, task_done_fn done,
-                         void *ctx, struct task **out, struct err *err)
+enum err_code task_start(struct isolate *isolate, lua_State *from, int nargs, struct task *parent,
+                         task_done_fn done, void *ctx, struct task **out, struct err *err)
 {
     lua_State *co = NULL;
     int ref = LUA_NOREF;
@@ -255,7 +256,8 @@ static void finish(struct task *task, int status)
     release(task);
 }
 
-/* A root that was stopped while it waited for its children: they were stopped with it and look at it once more. */
+/* A root that was stopped while it waited for its children: they were stopped with it and look at it once
+ * more. */
 static bool has_children(const struct task *root)
 {
     for (const struct task *task = root->isolate->tasks; task != NULL; task = task->next)
@@ -365,9 +367,11 @@ void task_wait_begin(lua_State *L, const char *function)
         luaL_error(L, "%s cannot be used while the script is being loaded: call it from an execute function",
                    function);
     if (isolate->no_wait > 0 || !lua_isyieldable(L))
-        luaL_error(L, "%s cannot be used here: it waits, and this is a callback of sort, gsub, a metamethod or a "
-                      "module being loaded",
-                   function);
+        luaL_error(
+            L,
+            "%s cannot be used here: it waits, and this is a callback of sort, gsub, a metamethod or a "
+            "module being loaded",
+            function);
     budget_tick(L); /* a task that was stopped before it came here must not wait: nobody would cancel it */
 }
 

@@ -1,4 +1,5 @@
-/* Which stored values survive a change of type. Must not lose anything: what does not convert exactly is refused. */
+/* Which stored values survive a change of type. Must not lose anything: what does not convert exactly is
+ * refused. */
 #include "store/convert.h"
 
 #include "base/iso8601.h"
@@ -16,8 +17,10 @@ static bool is_text(enum property_type type)
     case PROPERTY_EMAIL:
     case PROPERTY_PHONE:
     case PROPERTY_SELECT:
-    case PROPERTY_STATUS: return true;
-    default: return false;
+    case PROPERTY_STATUS:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -32,7 +35,8 @@ static bool set_text(struct cell *out, const char *text, size_t len)
     return true;
 }
 
-static bool to_text(struct db_stmt *row, int column, enum property_type from, struct buf *scratch, struct cell *out)
+static bool to_text(struct db_stmt *row, int column, enum property_type from, struct buf *scratch,
+                    struct cell *out)
 {
     const struct db_driver *driver = row->db->driver;
     char digits[NUMBER_TEXT_MAX];
@@ -42,7 +46,8 @@ static bool to_text(struct db_stmt *row, int column, enum property_type from, st
         return set_text(out, text, len);
     }
     if (from == PROPERTY_CHECKBOX)
-        return driver->column_integer(row, column) != 0 ? set_text(out, "true", 4) : set_text(out, "false", 5);
+        return driver->column_integer(row, column) != 0 ? set_text(out, "true", 4)
+                                                        : set_text(out, "false", 5);
     if (from != PROPERTY_NUMBER)
         return false;
     len = driver->column_type(row, column) == DB_INTEGER
@@ -74,8 +79,8 @@ static bool one_item_list(const char *text, size_t len, struct buf *scratch, str
     return !scratch->failed && set_text(out, buf_text(scratch), scratch->len);
 }
 
-bool convert_stored(struct db_stmt *row, int column, enum property_type from, enum property_type to, struct buf *scratch,
-                    struct cell *out)
+bool convert_stored(struct db_stmt *row, int column, enum property_type from, enum property_type to,
+                    struct buf *scratch, struct cell *out)
 {
     const struct db_driver *driver = row->db->driver;
     struct iso_time time;
@@ -99,14 +104,18 @@ bool convert_stored(struct db_stmt *row, int column, enum property_type from, en
         return false;
     const char *text = driver->column_text(row, column, &len);
     switch (to) {
-    case PROPERTY_NUMBER: return to_number(text, len, out);
+    case PROPERTY_NUMBER:
+        return to_number(text, len, out);
     case PROPERTY_CHECKBOX:
         *out = (struct cell){.type = CELL_INTEGER, .integer = len == 4 && memcmp(text, "true", 4) == 0};
         return out->integer == 1 || (len == 5 && memcmp(text, "false", 5) == 0);
-    case PROPERTY_DATE: return iso_parse(text, len, &time, &ignored) == ERR_NONE && set_text(out, text, len);
+    case PROPERTY_DATE:
+        return iso_parse(text, len, &time, &ignored) == ERR_NONE && set_text(out, text, len);
     case PROPERTY_MULTI_SELECT:
     case PROPERTY_PEOPLE:
-    case PROPERTY_RELATION: return one_item_list(text, len, scratch, out);
-    default: return false;
+    case PROPERTY_RELATION:
+        return one_item_list(text, len, scratch, out);
+    default:
+        return false;
     }
 }

@@ -7,15 +7,16 @@
 #include <stdio.h>
 #include <string.h>
 
-enum err_code store_deleted_list(struct store *store, const char *database, int64_t limit, deleted_fn each, void *ctx,
-                                 struct err *err)
+enum err_code store_deleted_list(struct store *store, const char *database, int64_t limit, deleted_fn each,
+                                 void *ctx, struct err *err)
 {
     const struct db_driver *driver = DRIVER(store);
     struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(store, &stmt,
-                                       "SELECT id, database, key, deleted_at, run_id, row FROM _workers_deleted WHERE ?1 IS"
-                                       " NULL OR database = ?1 ORDER BY id DESC LIMIT ?2",
-                                       err);
+    enum err_code code =
+        store_prepare(store, &stmt,
+                      "SELECT id, database, key, deleted_at, run_id, row FROM _workers_deleted WHERE ?1 IS"
+                      " NULL OR database = ?1 ORDER BY id DESC LIMIT ?2",
+                      err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, database);
@@ -41,12 +42,14 @@ enum err_code store_deleted_list(struct store *store, const char *database, int6
 }
 
 /* One value of the row's JSON, bound to the statement. Texts live in the arena until the row is written. */
-static enum err_code bind_json(struct db_stmt *insert, int index, const struct json_scan *scan, struct arena *arena,
-                               struct err *err)
+static enum err_code bind_json(struct db_stmt *insert, int index, const struct json_scan *scan,
+                               struct arena *arena, struct err *err)
 {
     const struct db_driver *driver = insert->db->driver;
     switch (scan->token) {
-    case JSON_NULL: driver->bind_null(insert, index); return ERR_NONE;
+    case JSON_NULL:
+        driver->bind_null(insert, index);
+        return ERR_NONE;
     case JSON_NUMBER:
         if (scan->number.is_integer)
             driver->bind_integer(insert, index, scan->number.integer);
@@ -60,13 +63,14 @@ static enum err_code bind_json(struct db_stmt *insert, int index, const struct j
         driver->bind_text(insert, index, text, json_unescape(scan->string, text));
         return ERR_NONE;
     }
-    default: return err_set(err, ERR_CORRUPT, "a deleted row is damaged");
+    default:
+        return err_set(err, ERR_CORRUPT, "a deleted row is damaged");
     }
 }
 
 /* Writes one kept row back into its table, under a new id. */
-static enum err_code restore_row(struct store *store, struct table *table, const char *json, size_t len, int64_t id,
-                                 bool *restored, struct err *err)
+static enum err_code restore_row(struct store *store, struct table *table, const char *json, size_t len,
+                                 int64_t id, bool *restored, struct err *err)
 {
     char name[1024];
     struct buf sql, values;
@@ -117,7 +121,8 @@ static enum err_code restore_row(struct store *store, struct table *table, const
     return code;
 }
 
-static enum err_code restore_links(struct store *store, struct table *table, const char *key, size_t key_len, struct err *err)
+static enum err_code restore_links(struct store *store, struct table *table, const char *key, size_t key_len,
+                                   struct err *err)
 {
     const struct db_driver *driver = DRIVER(store);
     enum err_code code = ERR_NONE;
@@ -139,23 +144,27 @@ static enum err_code restore_links(struct store *store, struct table *table, con
 }
 
 /* The newest kept copy of each key, so that a row deleted twice comes back as it last was. */
-static const char select_restorable[] =
-    "SELECT id, key, row FROM _workers_deleted AS d WHERE database = ?1 AND (?2 IS NULL OR key = ?2) AND (?3 IS NULL OR run_id ="
-    " ?3) AND id = (SELECT max(id) FROM _workers_deleted AS n WHERE n.database = d.database AND n.key = d.key AND (?3 IS NULL OR"
-    " n.run_id = ?3)) ORDER BY id";
+static const char select_restorable[] = "SELECT id, key, row FROM _workers_deleted AS d WHERE database = ?1 "
+                                        "AND (?2 IS NULL OR key = ?2) AND (?3 IS NULL OR run_id ="
+                                        " ?3) AND id = (SELECT max(id) FROM _workers_deleted AS n WHERE "
+                                        "n.database = d.database AND n.key = d.key AND (?3 IS NULL OR"
+                                        " n.run_id = ?3)) ORDER BY id";
 
-static enum err_code restore_all(struct store *store, struct table *table, const char *key, const char *run_id,
-                                 int64_t *restored, struct err *err)
+static enum err_code restore_all(struct store *store, struct table *table, const char *key,
+                                 const char *run_id, int64_t *restored, struct err *err)
 {
     const struct db_driver *driver = DRIVER(store);
     struct db_stmt *stmt = NULL, *forget = NULL, *next = NULL;
     int64_t next_id = 0;
     enum err_code code = store_prepare(store, &stmt, select_restorable, err);
     if (code == ERR_NONE)
-        code = store_prepare(store, &forget, "DELETE FROM _workers_deleted WHERE database = ?1 AND key = ?2 AND id <= ?3", err);
+        code =
+            store_prepare(store, &forget,
+                          "DELETE FROM _workers_deleted WHERE database = ?1 AND key = ?2 AND id <= ?3", err);
     if (code == ERR_NONE)
-        code = store_prepare(store, &next, "UPDATE _workers_databases SET next_id = next_id + 1 WHERE key = ?1 RETURNING next_id",
-                             err);
+        code = store_prepare(
+            store, &next,
+            "UPDATE _workers_databases SET next_id = next_id + 1 WHERE key = ?1 RETURNING next_id", err);
     if (code == ERR_NONE) {
         bind_str(stmt, 1, table->database->key);
         bind_str(stmt, 2, key);
@@ -167,7 +176,8 @@ static enum err_code restore_all(struct store *store, struct table *table, const
         bool done = false;
         bind_str(next, 1, table->database->key);
         if (driver->step(next, err) != DB_ROW)
-            code = err_set(err, ERR_CORRUPT, "the store has lost its entry for database \"%s\"", table->database->key);
+            code = err_set(err, ERR_CORRUPT, "the store has lost its entry for database \"%s\"",
+                           table->database->key);
         else
             next_id = driver->column_integer(next, 0) - 1;
         driver->reset(next);
@@ -195,13 +205,14 @@ static enum err_code restore_all(struct store *store, struct table *table, const
     return code;
 }
 
-enum err_code store_deleted_restore(struct store *store, const char *database, const char *key, const char *run_id,
-                                    int64_t *restored, struct err *err)
+enum err_code store_deleted_restore(struct store *store, const char *database, const char *key,
+                                    const char *run_id, int64_t *restored, struct err *err)
 {
     *restored = 0;
     size_t index = worker_database(store->worker, database);
     if (index == SIZE_MAX)
-        return err_set(err, ERR_NOT_FOUND, "there is no database \"%s\": workers db list shows them", database);
+        return err_set(err, ERR_NOT_FOUND, "there is no database \"%s\": workers db list shows them",
+                       database);
     enum err_code code = DRIVER(store)->begin(store->db, err);
     if (code != ERR_NONE)
         return code;
@@ -215,7 +226,8 @@ enum err_code store_deleted_restore(struct store *store, const char *database, c
 enum err_code store_deleted_expire(struct store *store, int64_t before_ms, struct err *err)
 {
     struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(store, &stmt, "DELETE FROM _workers_deleted WHERE deleted_at < ?1", err);
+    enum err_code code =
+        store_prepare(store, &stmt, "DELETE FROM _workers_deleted WHERE deleted_at < ?1", err);
     if (code != ERR_NONE)
         return code;
     DRIVER(store)->bind_integer(stmt, 1, before_ms);

@@ -18,22 +18,24 @@ static enum err_code open_logs(struct store *store, struct err *err)
     if (store->logs != NULL)
         return ERR_NONE;
     snprintf(path, sizeof path, "%s/logs.db", store->folder);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600); /* lines may be private: nobody else reads them */
+    int fd =
+        open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600); /* lines may be private: nobody else reads them */
     if (fd >= 0)
         close(fd);
     const struct db_options options = {.create = true, .busy_timeout_ms = 5000};
     enum err_code code = db_sqlite.open(path, &options, &store->logs, err);
     if (code != ERR_NONE)
         return code;
-    code = store->logs->driver->exec(store->logs,
-                                     "CREATE TABLE IF NOT EXISTS _workers_logs(id INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT,"
-                                     " at INTEGER NOT NULL, level TEXT NOT NULL, text TEXT NOT NULL);"
-                                     "CREATE INDEX IF NOT EXISTS _workers_logs_by_run ON _workers_logs(run_id, id);",
-                                     err);
+    code = store->logs->driver->exec(
+        store->logs,
+        "CREATE TABLE IF NOT EXISTS _workers_logs(id INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT,"
+        " at INTEGER NOT NULL, level TEXT NOT NULL, text TEXT NOT NULL);"
+        "CREATE INDEX IF NOT EXISTS _workers_logs_by_run ON _workers_logs(run_id, id);",
+        err);
     if (code == ERR_NONE)
-        code = store->logs->driver->prepare(store->logs,
-                                            "INSERT INTO _workers_logs(run_id, at, level, text) VALUES(?1, ?2, ?3, ?4)",
-                                            &store->log_insert, err);
+        code = store->logs->driver->prepare(
+            store->logs, "INSERT INTO _workers_logs(run_id, at, level, text) VALUES(?1, ?2, ?3, ?4)",
+            &store->log_insert, err);
     if (code != ERR_NONE) {
         store->logs->driver->close(store->logs);
         store->logs = NULL;
@@ -41,8 +43,8 @@ static enum err_code open_logs(struct store *store, struct err *err)
     return code;
 }
 
-enum err_code store_log(struct store *store, const char *run_id, const char *level, const char *text, size_t len,
-                        struct err *err)
+enum err_code store_log(struct store *store, const char *run_id, const char *level, const char *text,
+                        size_t len, struct err *err)
 {
     enum err_code code = open_logs(store, err);
     if (code != ERR_NONE)
@@ -56,14 +58,16 @@ enum err_code store_log(struct store *store, const char *run_id, const char *lev
     return step == DB_DONE ? ERR_NONE : err->code;
 }
 
-enum err_code store_logs_each(struct store *store, const char *run_id, int64_t after_id, log_fn each, void *ctx,
-                              struct err *err)
+enum err_code store_logs_each(struct store *store, const char *run_id, int64_t after_id, log_fn each,
+                              void *ctx, struct err *err)
 {
     struct db_stmt *stmt = NULL;
     enum err_code code = open_logs(store, err);
     if (code == ERR_NONE)
         code = store->logs->driver->prepare(
-            store->logs, "SELECT id, at, level, text FROM _workers_logs WHERE run_id = ?1 AND id > ?2 ORDER BY id", &stmt, err);
+            store->logs,
+            "SELECT id, at, level, text FROM _workers_logs WHERE run_id = ?1 AND id > ?2 ORDER BY id", &stmt,
+            err);
     if (code != ERR_NONE)
         return code;
     const struct db_driver *driver = store->logs->driver;
@@ -98,7 +102,8 @@ enum err_code store_logs_trim(struct store *store, uint64_t max_bytes, struct er
             break;
         char sql[160];
         snprintf(sql, sizeof sql,
-                 "DELETE FROM _workers_logs WHERE id IN (SELECT id FROM _workers_logs ORDER BY id LIMIT %d)", TRIM_LINES);
+                 "DELETE FROM _workers_logs WHERE id IN (SELECT id FROM _workers_logs ORDER BY id LIMIT %d)",
+                 TRIM_LINES);
         code = store->logs->driver->exec(store->logs, sql, err);
         if (code == ERR_NONE && store->logs->driver->changes(store->logs) == 0)
             break;

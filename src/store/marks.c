@@ -19,19 +19,22 @@ static enum err_code prepare(struct store *store, struct err *err)
 {
     if (store->mark_get != NULL)
         return ERR_NONE;
-    enum err_code code = store_prepare(store, &store->mark_get,
-                                       "SELECT bits FROM _workers_marks WHERE sync = ?1 AND database = ?2 AND kind = ?3 AND"
-                                       " chunk = ?4",
-                                       err);
+    enum err_code code =
+        store_prepare(store, &store->mark_get,
+                      "SELECT bits FROM _workers_marks WHERE sync = ?1 AND database = ?2 AND kind = ?3 AND"
+                      " chunk = ?4",
+                      err);
     if (code == ERR_NONE)
-        code = store_prepare(store, &store->mark_set,
-                             "INSERT INTO _workers_marks(sync, database, kind, chunk, bits) VALUES(?1, ?2, ?3, ?4, ?5)"
-                             " ON CONFLICT(sync, database, kind, chunk) DO UPDATE SET bits = excluded.bits",
-                             err);
+        code = store_prepare(
+            store, &store->mark_set,
+            "INSERT INTO _workers_marks(sync, database, kind, chunk, bits) VALUES(?1, ?2, ?3, ?4, ?5)"
+            " ON CONFLICT(sync, database, kind, chunk) DO UPDATE SET bits = excluded.bits",
+            err);
     return code;
 }
 
-static void bind_chunk(struct db_stmt *stmt, const char *sync, const char *database, enum mark kind, int64_t chunk)
+static void bind_chunk(struct db_stmt *stmt, const char *sync, const char *database, enum mark kind,
+                       int64_t chunk)
 {
     bind_str(stmt, 1, sync);
     bind_str(stmt, 2, database);
@@ -40,8 +43,8 @@ static void bind_chunk(struct db_stmt *stmt, const char *sync, const char *datab
 }
 
 /* Sets the bits of ids[0..count), which all lie in the chunk. */
-static enum err_code set_in_chunk(struct store *store, const char *sync, const char *database, enum mark kind, int64_t chunk,
-                                  const int64_t *ids, size_t count, struct err *err)
+static enum err_code set_in_chunk(struct store *store, const char *sync, const char *database, enum mark kind,
+                                  int64_t chunk, const int64_t *ids, size_t count, struct err *err)
 {
     uint8_t bits[CHUNK_BYTES] = {0};
     bind_chunk(store->mark_get, sync, database, kind, chunk);
@@ -69,8 +72,8 @@ static enum err_code set_in_chunk(struct store *store, const char *sync, const c
     return store_step(store, store->mark_set, err);
 }
 
-enum err_code marks_add(struct store *store, const char *sync, const char *database, enum mark kind, int64_t *ids,
-                        size_t count, struct err *err)
+enum err_code marks_add(struct store *store, const char *sync, const char *database, enum mark kind,
+                        int64_t *ids, size_t count, struct err *err)
 {
     enum err_code code = prepare(store, err);
     bool sorted = true;
@@ -87,14 +90,15 @@ enum err_code marks_add(struct store *store, const char *sync, const char *datab
     return code;
 }
 
-enum err_code marks_load(struct store *store, const char *sync, const char *database, enum mark kind, struct mark_set *out,
-                         struct err *err)
+enum err_code marks_load(struct store *store, const char *sync, const char *database, enum mark kind,
+                         struct mark_set *out, struct err *err)
 {
     struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(store, &stmt,
-                                       "SELECT chunk, bits FROM _workers_marks WHERE sync = ?1 AND database = ?2 AND kind = ?3"
-                                       " ORDER BY chunk",
-                                       err);
+    enum err_code code =
+        store_prepare(store, &stmt,
+                      "SELECT chunk, bits FROM _workers_marks WHERE sync = ?1 AND database = ?2 AND kind = ?3"
+                      " ORDER BY chunk",
+                      err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, sync);
@@ -107,7 +111,8 @@ enum err_code marks_load(struct store *store, const char *sync, const char *data
         const char *bits = DRIVER(store)->column_text(stmt, 1, &len);
         int64_t size = (chunk + 1) * CHUNK_BITS;
         if (chunk < 0 || chunk > INT64_MAX / CHUNK_BITS / 2 || bits == NULL || len > CHUNK_BYTES) {
-            code = err_set(err, ERR_CORRUPT, "the marks of sync \"%s\" are damaged: reset it with workers sync state reset %s",
+            code = err_set(err, ERR_CORRUPT,
+                           "the marks of sync \"%s\" are damaged: reset it with workers sync state reset %s",
                            sync, sync);
             break;
         }
@@ -144,7 +149,8 @@ bool marks_has(const struct mark_set *set, int64_t id)
 enum err_code marks_clear(struct store *store, const char *sync, enum mark kind, struct err *err)
 {
     struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(store, &stmt, "DELETE FROM _workers_marks WHERE sync = ?1 AND kind = ?2", err);
+    enum err_code code =
+        store_prepare(store, &stmt, "DELETE FROM _workers_marks WHERE sync = ?1 AND kind = ?2", err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, sync);
@@ -187,7 +193,8 @@ enum err_code marks_promote(struct store *store, const char *sync, bool keep, st
     if (code != ERR_NONE)
         return code;
     struct db_stmt *stmt = NULL;
-    code = store_prepare(store, &stmt, "UPDATE _workers_marks SET kind = ?2 WHERE sync = ?1 AND kind = ?3", err);
+    code =
+        store_prepare(store, &stmt, "UPDATE _workers_marks SET kind = ?2 WHERE sync = ?1 AND kind = ?3", err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, sync);

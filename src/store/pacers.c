@@ -12,17 +12,19 @@ static enum err_code prepare(struct store *store, struct err *err)
         return ERR_NONE;
     enum err_code code = ERR_NONE;
     if (store->pacer_get == NULL)
-        code = store_prepare(store, &store->pacer_get, "SELECT last_slot_at FROM _workers_pacers WHERE key = ?1", err);
+        code = store_prepare(store, &store->pacer_get,
+                             "SELECT last_slot_at FROM _workers_pacers WHERE key = ?1", err);
     if (code == ERR_NONE)
-        code = store_prepare(store, &store->pacer_set,
-                             "INSERT INTO _workers_pacers(key, last_slot_at) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET"
-                             " last_slot_at = excluded.last_slot_at",
-                             err);
+        code = store_prepare(
+            store, &store->pacer_set,
+            "INSERT INTO _workers_pacers(key, last_slot_at) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET"
+            " last_slot_at = excluded.last_slot_at",
+            err);
     return code;
 }
 
-static enum err_code reserve(struct store *store, const char *key, int64_t pace, int64_t now, int64_t horizon, int64_t want,
-                             int64_t *first, int64_t *granted, struct err *err)
+static enum err_code reserve(struct store *store, const char *key, int64_t pace, int64_t now, int64_t horizon,
+                             int64_t want, int64_t *first, int64_t *granted, struct err *err)
 {
     const struct db_driver *driver = DRIVER(store);
     int64_t last = 0;
@@ -48,8 +50,9 @@ static enum err_code reserve(struct store *store, const char *key, int64_t pace,
     return store_step(store, store->pacer_set, err);
 }
 
-enum err_code store_pacer_reserve(struct store *store, const char *key, double pace_ms, int64_t now_ms, int64_t horizon_ms,
-                                  int64_t want, int64_t *first_ms, int64_t *granted, struct err *err)
+enum err_code store_pacer_reserve(struct store *store, const char *key, double pace_ms, int64_t now_ms,
+                                  int64_t horizon_ms, int64_t want, int64_t *first_ms, int64_t *granted,
+                                  struct err *err)
 {
     int64_t pace = (int64_t)ceil(pace_ms);
     if (pace < 1)

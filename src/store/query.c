@@ -15,7 +15,8 @@ enum err_code store_query(const char *folder, const char *sql, const struct quer
     struct db_stmt *stmt = NULL;
     snprintf(path, sizeof path, "%s/worker.db", folder);
     if (stat(path, &status) != 0)
-        return err_set(err, ERR_NOT_FOUND, "there is no store yet at %s: run a sync first, as in: workers run", path);
+        return err_set(err, ERR_NOT_FOUND,
+                       "there is no store yet at %s: run a sync first, as in: workers run", path);
     const struct db_options options = {.read_only = true, .busy_timeout_ms = 5000};
     enum err_code code = db_sqlite.open(path, &options, &db, err);
     if (code == ERR_NONE)
@@ -66,7 +67,8 @@ static void add_literal(struct buf *sql, const char *text)
 enum err_code store_list_sql(struct store *store, struct buf *out, struct err *err)
 {
     struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(store, &stmt, "SELECT key, title, table_name FROM _workers_databases ORDER BY key", err);
+    enum err_code code = store_prepare(
+        store, &stmt, "SELECT key, title, table_name FROM _workers_databases ORDER BY key", err);
     if (code != ERR_NONE)
         return code;
     enum db_step step;
@@ -80,16 +82,19 @@ enum err_code store_list_sql(struct store *store, struct buf *out, struct err *e
         buf_adds(out, " AS title, ");
         const char *table = DRIVER(store)->column_text(stmt, 2, &len);
         add_literal(out, table);
-        buf_addf(out, " AS \"table\", (SELECT count(*) FROM %s) AS rows", db_quote(table, quoted, sizeof quoted));
+        buf_addf(out, " AS \"table\", (SELECT count(*) FROM %s) AS rows",
+                 db_quote(table, quoted, sizeof quoted));
     }
     DRIVER(store)->finalize(stmt);
     return step == DB_FAILED ? err->code : buf_status(out, "the query", err);
 }
 
-enum err_code store_table_name(struct store *store, const char *database, char *out, size_t size, struct err *err)
+enum err_code store_table_name(struct store *store, const char *database, char *out, size_t size,
+                               struct err *err)
 {
     struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(store, &stmt, "SELECT table_name FROM _workers_databases WHERE key = ?1", err);
+    enum err_code code =
+        store_prepare(store, &stmt, "SELECT table_name FROM _workers_databases WHERE key = ?1", err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, database);
@@ -98,7 +103,8 @@ enum err_code store_table_name(struct store *store, const char *database, char *
     if (step == DB_ROW)
         snprintf(out, size, "%s", DRIVER(store)->column_text(stmt, 0, &len));
     else if (step == DB_DONE)
-        code = err_set(err, ERR_NOT_FOUND, "there is no database \"%s\": workers db list shows them", database);
+        code =
+            err_set(err, ERR_NOT_FOUND, "there is no database \"%s\": workers db list shows them", database);
     else
         code = err->code;
     DRIVER(store)->finalize(stmt);

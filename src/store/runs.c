@@ -7,10 +7,12 @@
 
 #include <string.h>
 
-#define RUN_COLUMNS                                                                                                   \
-    "id, kind, key, exit_code, started_at, ended_at, pages, requests, added, changed, unchanged, deleted, stale, error"
+#define RUN_COLUMNS                                                                                          \
+    "id, kind, key, exit_code, started_at, ended_at, pages, requests, added, changed, unchanged, deleted, "  \
+    "stale, error"
 
-static enum err_code each_run(struct store *store, struct db_stmt *stmt, run_fn each, void *ctx, struct err *err)
+static enum err_code each_run(struct store *store, struct db_stmt *stmt, run_fn each, void *ctx,
+                              struct err *err)
 {
     const struct db_driver *driver = DRIVER(store);
     enum err_code code = ERR_NONE;
@@ -44,12 +46,13 @@ static enum err_code each_run(struct store *store, struct db_stmt *stmt, run_fn 
     return code;
 }
 
-enum err_code store_runs_list(struct store *store, const char *key, bool failed_only, int64_t limit, run_fn each, void *ctx,
-                              struct err *err)
+enum err_code store_runs_list(struct store *store, const char *key, bool failed_only, int64_t limit,
+                              run_fn each, void *ctx, struct err *err)
 {
     struct db_stmt *stmt = NULL;
     enum err_code code = store_prepare(store, &stmt,
-                                       "SELECT " RUN_COLUMNS " FROM _workers_runs WHERE (?1 IS NULL OR key = ?1) AND (?2 = 0 OR"
+                                       "SELECT " RUN_COLUMNS
+                                       " FROM _workers_runs WHERE (?1 IS NULL OR key = ?1) AND (?2 = 0 OR"
                                        " coalesce(exit_code, 0) <> 0) ORDER BY id DESC LIMIT ?3",
                                        err);
     if (code != ERR_NONE)
@@ -64,8 +67,8 @@ enum err_code store_run_get(struct store *store, const char *id, run_fn each, vo
 {
     struct db_stmt *stmt = NULL;
     int64_t matches = 0;
-    enum err_code code =
-        store_prepare(store, &stmt, "SELECT count(*) FROM _workers_runs WHERE substr(id, 1, length(?1)) = ?1", err);
+    enum err_code code = store_prepare(
+        store, &stmt, "SELECT count(*) FROM _workers_runs WHERE substr(id, 1, length(?1)) = ?1", err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, id);
@@ -78,21 +81,24 @@ enum err_code store_run_get(struct store *store, const char *id, run_fn each, vo
     if (matches == 0 || *id == '\0')
         return err_set(err, ERR_NOT_FOUND, "there is no run \"%s\": workers runs list shows them", id);
     if (matches > 1)
-        return err_set(err, ERR_INVALID, "%lld runs begin with \"%s\": give more of the id", (long long)matches, id);
-    code = store_prepare(store, &stmt, "SELECT " RUN_COLUMNS " FROM _workers_runs WHERE substr(id, 1, length(?1)) = ?1", err);
+        return err_set(err, ERR_INVALID, "%lld runs begin with \"%s\": give more of the id",
+                       (long long)matches, id);
+    code = store_prepare(
+        store, &stmt, "SELECT " RUN_COLUMNS " FROM _workers_runs WHERE substr(id, 1, length(?1)) = ?1", err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, id);
     return each_run(store, stmt, each, ctx, err);
 }
 
-enum err_code store_run_begin(struct store *store, const char *kind, const char *key, char run_id[STORE_ID_SIZE],
-                              struct err *err)
+enum err_code store_run_begin(struct store *store, const char *kind, const char *key,
+                              char run_id[STORE_ID_SIZE], struct err *err)
 {
     struct db_stmt *stmt = NULL;
     enum err_code code = id_uuid7(run_id, err);
     if (code == ERR_NONE)
-        code = store_prepare(store, &stmt, "INSERT INTO _workers_runs(id, kind, key, started_at) VALUES(?1, ?2, ?3, ?4)", err);
+        code = store_prepare(
+            store, &stmt, "INSERT INTO _workers_runs(id, kind, key, started_at) VALUES(?1, ?2, ?3, ?4)", err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, run_id);
@@ -104,11 +110,13 @@ enum err_code store_run_begin(struct store *store, const char *kind, const char 
     return code;
 }
 
-enum err_code store_run_end(struct store *store, const char *run_id, int exit_code, const char *error, struct err *err)
+enum err_code store_run_end(struct store *store, const char *run_id, int exit_code, const char *error,
+                            struct err *err)
 {
     struct db_stmt *stmt = NULL;
     enum err_code code = store_prepare(
-        store, &stmt, "UPDATE _workers_runs SET exit_code = ?2, ended_at = ?3, error = ?4 WHERE id = ?1", err);
+        store, &stmt, "UPDATE _workers_runs SET exit_code = ?2, ended_at = ?3, error = ?4 WHERE id = ?1",
+        err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, run_id);
@@ -123,8 +131,8 @@ enum err_code store_run_end(struct store *store, const char *run_id, int exit_co
 enum err_code store_runs_expire(struct store *store, int64_t before_ms, struct err *err)
 {
     struct db_stmt *stmt = NULL;
-    enum err_code code =
-        store_prepare(store, &stmt, "DELETE FROM _workers_runs WHERE started_at < ?1 AND exit_code IS NOT NULL", err);
+    enum err_code code = store_prepare(
+        store, &stmt, "DELETE FROM _workers_runs WHERE started_at < ?1 AND exit_code IS NOT NULL", err);
     if (code != ERR_NONE)
         return code;
     DRIVER(store)->bind_integer(stmt, 1, before_ms);

@@ -21,12 +21,14 @@ static enum err_code read_key(const char *path, uint8_t key[KEY_BYTES], struct e
     struct stat status;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return err_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot read %s: %s", path, strerror(errno));
+        return err_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot read %s: %s", path,
+                       strerror(errno));
     enum err_code code = ERR_NONE;
     if (fstat(fd, &status) != 0 || (status.st_mode & 077) != 0)
         code = err_set(err, ERR_DENIED, "%s can be read by others: chmod 600 %s", path, path);
     else if (read(fd, key, KEY_BYTES) != KEY_BYTES)
-        code = err_set(err, ERR_CORRUPT, "%s is not a key of %d bytes; the secrets it sealed cannot be read without it", path,
+        code = err_set(err, ERR_CORRUPT,
+                       "%s is not a key of %d bytes; the secrets it sealed cannot be read without it", path,
                        KEY_BYTES);
     close(fd);
     return code;
@@ -60,11 +62,13 @@ static enum err_code load_key(struct store *store, bool create, uint8_t key[KEY_
     if (code == ERR_NOT_FOUND && create)
         code = make_key(path, key, err);
     else if (code == ERR_NOT_FOUND)
-        err_set(err, code, "%s is missing; the secrets it sealed cannot be read without it: set them again", path);
+        err_set(err, code, "%s is missing; the secrets it sealed cannot be read without it: set them again",
+                path);
     return code;
 }
 
-enum err_code store_secret_set(struct store *store, const char *name, const char *value, size_t len, struct err *err)
+enum err_code store_secret_set(struct store *store, const char *name, const char *value, size_t len,
+                               struct err *err)
 {
     uint8_t key[KEY_BYTES];
     struct db_stmt *stmt = NULL;
@@ -78,10 +82,11 @@ enum err_code store_secret_set(struct store *store, const char *name, const char
         code = crypto_seal(key, name, strlen(name), value, len, sealed, err);
     crypto_wipe(key, sizeof key);
     if (code == ERR_NONE)
-        code = store_prepare(store, &stmt,
-                             "INSERT INTO _workers_secrets(name, sealed, created_at) VALUES(?1, ?2, ?3) ON CONFLICT(name) DO"
-                             " UPDATE SET sealed = excluded.sealed, created_at = excluded.created_at",
-                             err);
+        code = store_prepare(
+            store, &stmt,
+            "INSERT INTO _workers_secrets(name, sealed, created_at) VALUES(?1, ?2, ?3) ON CONFLICT(name) DO"
+            " UPDATE SET sealed = excluded.sealed, created_at = excluded.created_at",
+            err);
     if (code == ERR_NONE) {
         bind_str(stmt, 1, name);
         DRIVER(store)->bind_blob(stmt, 2, sealed, len + CRYPTO_SEAL_OVERHEAD);
@@ -106,8 +111,8 @@ enum err_code store_secret_unset(struct store *store, const char *name, bool *ex
     return code;
 }
 
-static enum err_code open_one(const uint8_t key[KEY_BYTES], struct db_stmt *stmt, const char *name, char **value, size_t *len,
-                              struct err *err)
+static enum err_code open_one(const uint8_t key[KEY_BYTES], struct db_stmt *stmt, const char *name,
+                              char **value, size_t *len, struct err *err)
 {
     size_t sealed_len = 0;
     const char *sealed = stmt->db->driver->column_text(stmt, 1, &sealed_len);
@@ -117,7 +122,8 @@ static enum err_code open_one(const uint8_t key[KEY_BYTES], struct db_stmt *stmt
     *value = mem_zalloc(*len + 1);
     if (*value == NULL)
         return err_nomem(err);
-    enum err_code code = crypto_open(key, name, strlen(name), sealed, sealed_len, (unsigned char *)*value, err);
+    enum err_code code =
+        crypto_open(key, name, strlen(name), sealed, sealed_len, (unsigned char *)*value, err);
     if (code == ERR_CORRUPT)
         err_set(err, code, "the secret %s was sealed with another key or is damaged: set it again", name);
     return code;
@@ -128,7 +134,8 @@ enum err_code store_secrets_each(struct store *store, bool reveal, secret_fn eac
     uint8_t key[KEY_BYTES];
     bool have_key = false;
     struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(store, &stmt, "SELECT name, sealed, created_at FROM _workers_secrets ORDER BY name", err);
+    enum err_code code = store_prepare(
+        store, &stmt, "SELECT name, sealed, created_at FROM _workers_secrets ORDER BY name", err);
     if (code != ERR_NONE)
         return code;
     enum db_step step = DB_DONE;

@@ -21,26 +21,40 @@ static const char runtime_schema[] =
     "CREATE TABLE IF NOT EXISTS _workers_databases(key TEXT PRIMARY KEY, table_name TEXT NOT NULL UNIQUE,"
     " title TEXT NOT NULL, definition TEXT NOT NULL, next_id INTEGER NOT NULL DEFAULT 1,"
     " created_at INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS _workers_columns(database TEXT NOT NULL, property TEXT NOT NULL, column_name TEXT NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS _workers_columns(database TEXT NOT NULL, property TEXT NOT NULL, column_name "
+    "TEXT NOT NULL,"
     " type TEXT NOT NULL, declared INTEGER NOT NULL, position INTEGER NOT NULL,"
     " PRIMARY KEY(database, property)) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS _workers_options(database TEXT NOT NULL, property TEXT NOT NULL, name TEXT NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS _workers_options(database TEXT NOT NULL, property TEXT NOT NULL, name TEXT "
+    "NOT NULL,"
     " declared INTEGER NOT NULL, PRIMARY KEY(database, property, name)) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS _workers_syncs(key TEXT PRIMARY KEY, state TEXT, cycle_id TEXT, cycle_open INTEGER NOT NULL"
-    " DEFAULT 0, cycle_mode TEXT, cycle_pages INTEGER NOT NULL DEFAULT 0, cycle_started_at INTEGER, paused INTEGER NOT NULL"
-    " DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, last_error TEXT, held TEXT, last_success_at INTEGER, last_run_at INTEGER,"
-    " last_run_id TEXT, lease_token INTEGER NOT NULL DEFAULT 0, lease_owner TEXT, lease_expires_at INTEGER) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS _workers_marks(sync TEXT NOT NULL, database TEXT NOT NULL, kind INTEGER NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS _workers_syncs(key TEXT PRIMARY KEY, state TEXT, cycle_id TEXT, cycle_open "
+    "INTEGER NOT NULL"
+    " DEFAULT 0, cycle_mode TEXT, cycle_pages INTEGER NOT NULL DEFAULT 0, cycle_started_at INTEGER, paused "
+    "INTEGER NOT NULL"
+    " DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, last_error TEXT, held TEXT, last_success_at INTEGER, "
+    "last_run_at INTEGER,"
+    " last_run_id TEXT, lease_token INTEGER NOT NULL DEFAULT 0, lease_owner TEXT, lease_expires_at INTEGER) "
+    "WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS _workers_marks(sync TEXT NOT NULL, database TEXT NOT NULL, kind INTEGER NOT "
+    "NULL,"
     " chunk INTEGER NOT NULL, bits BLOB NOT NULL, PRIMARY KEY(sync, database, kind, chunk)) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS _workers_deleted(id INTEGER PRIMARY KEY, database TEXT NOT NULL, key TEXT NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS _workers_deleted(id INTEGER PRIMARY KEY, database TEXT NOT NULL, key TEXT "
+    "NOT NULL,"
     " deleted_at INTEGER NOT NULL, run_id TEXT, reason TEXT NOT NULL, row TEXT NOT NULL);"
     "CREATE INDEX IF NOT EXISTS _workers_deleted_by_key ON _workers_deleted(database, key);"
-    "CREATE TABLE IF NOT EXISTS _workers_runs(id TEXT PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, cycle_id TEXT,"
-    " exit_code INTEGER, started_at INTEGER NOT NULL, ended_at INTEGER, pages INTEGER NOT NULL DEFAULT 0, requests INTEGER"
-    " NOT NULL DEFAULT 0, added INTEGER NOT NULL DEFAULT 0, changed INTEGER NOT NULL DEFAULT 0, unchanged INTEGER NOT NULL"
-    " DEFAULT 0, deleted INTEGER NOT NULL DEFAULT 0, stale INTEGER NOT NULL DEFAULT 0, error TEXT) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS _workers_pacers(key TEXT PRIMARY KEY, last_slot_at INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS _workers_secrets(name TEXT PRIMARY KEY, sealed BLOB NOT NULL, created_at INTEGER NOT NULL)"
+    "CREATE TABLE IF NOT EXISTS _workers_runs(id TEXT PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, "
+    "cycle_id TEXT,"
+    " exit_code INTEGER, started_at INTEGER NOT NULL, ended_at INTEGER, pages INTEGER NOT NULL DEFAULT 0, "
+    "requests INTEGER"
+    " NOT NULL DEFAULT 0, added INTEGER NOT NULL DEFAULT 0, changed INTEGER NOT NULL DEFAULT 0, unchanged "
+    "INTEGER NOT NULL"
+    " DEFAULT 0, deleted INTEGER NOT NULL DEFAULT 0, stale INTEGER NOT NULL DEFAULT 0, error TEXT) WITHOUT "
+    "ROWID;"
+    "CREATE TABLE IF NOT EXISTS _workers_pacers(key TEXT PRIMARY KEY, last_slot_at INTEGER NOT NULL) WITHOUT "
+    "ROWID;"
+    "CREATE TABLE IF NOT EXISTS _workers_secrets(name TEXT PRIMARY KEY, sealed BLOB NOT NULL, created_at "
+    "INTEGER NOT NULL)"
     " WITHOUT ROWID;";
 
 enum err_code store_prepare(struct store *store, struct db_stmt **stmt, const char *sql, struct err *err)
@@ -66,10 +80,18 @@ void bind_cell(struct db_stmt *stmt, int index, const struct cell *cell)
 {
     const struct db_driver *driver = stmt->db->driver;
     switch (cell->type) {
-    case CELL_NULL: driver->bind_null(stmt, index); break;
-    case CELL_INTEGER: driver->bind_integer(stmt, index, cell->integer); break;
-    case CELL_REAL: driver->bind_real(stmt, index, cell->real); break;
-    case CELL_TEXT: driver->bind_text(stmt, index, cell->text, cell->len); break;
+    case CELL_NULL:
+        driver->bind_null(stmt, index);
+        break;
+    case CELL_INTEGER:
+        driver->bind_integer(stmt, index, cell->integer);
+        break;
+    case CELL_REAL:
+        driver->bind_real(stmt, index, cell->real);
+        break;
+    case CELL_TEXT:
+        driver->bind_text(stmt, index, cell->text, cell->len);
+        break;
     }
 }
 
@@ -93,13 +115,14 @@ static enum err_code make_runtime_tables(struct store *store, struct err *err)
     int64_t version = 0;
     struct err ignored;
     /* A store that already has its tables is not written to: opening must work while somebody else writes. */
-    if (db_integer(store->db, "SELECT value FROM _workers_meta WHERE name = 'schema_version'", 0, &version, &ignored) ==
-        ERR_NONE) {
+    if (db_integer(store->db, "SELECT value FROM _workers_meta WHERE name = 'schema_version'", 0, &version,
+                   &ignored) == ERR_NONE) {
         if (version == SCHEMA_VERSION)
             return ERR_NONE;
         if (version > SCHEMA_VERSION)
             return err_set(err, ERR_CONFLICT,
-                           "the store was written by a newer version of workers (format %lld, this one knows %d): use that "
+                           "the store was written by a newer version of workers (format %lld, this one knows "
+                           "%d): use that "
                            "version",
                            (long long)version, SCHEMA_VERSION);
     }
@@ -110,8 +133,9 @@ static enum err_code make_runtime_tables(struct store *store, struct err *err)
     if (code == ERR_NONE) {
         char version_text[16];
         snprintf(version_text, sizeof version_text, "%d", SCHEMA_VERSION);
-        code = db_run(store->db, err, "INSERT INTO _workers_meta(name, value) VALUES('schema_version', ?1)"
-                                      " ON CONFLICT(name) DO UPDATE SET value = excluded.value",
+        code = db_run(store->db, err,
+                      "INSERT INTO _workers_meta(name, value) VALUES('schema_version', ?1)"
+                      " ON CONFLICT(name) DO UPDATE SET value = excluded.value",
                       version_text, NULL);
     }
     if (code == ERR_NONE)
@@ -128,7 +152,8 @@ enum err_code store_open(const char *folder, bool create, struct store **out, st
         return err_set(err, ERR_INVALID, "the path of the store is too long: %s", folder);
     struct stat status;
     if (!create && stat(path, &status) != 0)
-        return err_set(err, ERR_NOT_FOUND, "there is no store yet at %s: run a sync first, as in: workers run", path);
+        return err_set(err, ERR_NOT_FOUND,
+                       "there is no store yet at %s: run a sync first, as in: workers run", path);
     if (create && mkdir(folder, 0700) != 0 && errno != EEXIST)
         return err_set(err, ERR_IO, "cannot make the folder %s: %s", folder, strerror(errno));
     if (create) { /* rows may be private: nobody else reads them */
@@ -165,7 +190,7 @@ void store_close(struct store *store)
     if (store == NULL)
         return;
     tables_release(store);
-    struct db_stmt *stmts[] = {store->pacer_get, store->pacer_set,    store->mark_get,    store->mark_set,
+    struct db_stmt *stmts[] = {store->pacer_get,  store->pacer_set,   store->mark_get,     store->mark_set,
                                store->log_insert, store->fence,       store->other_cycles, store->next_id_set,
                                store->page_state, store->cycle_state, store->page_counts};
     for (size_t i = 0; i < sizeof stmts / sizeof stmts[0]; i++)
@@ -186,7 +211,8 @@ enum err_code store_use(struct store *store, const struct worker *worker, struct
     return code == ERR_NONE ? tables_prepare(store, worker, err) : code;
 }
 
-enum err_code store_use_preview(struct store *store, const struct worker *worker, struct buf *report, struct err *err)
+enum err_code store_use_preview(struct store *store, const struct worker *worker, struct buf *report,
+                                struct err *err)
 {
     tables_release(store);
     enum err_code code = DRIVER(store)->begin(store->db, err);

@@ -1,7 +1,7 @@
 /* The store: rows, state, runs, secrets of one worker, in one database, so that one transaction covers them.
  *
- * Who owns what: the store owns its connection and statements. It is used by one thread at a time; whoever runs it on
- * another thread must take turns. The struct worker given to store_use must outlive the store. */
+ * Who owns what: the store owns its connection and statements. It is used by one thread at a time; whoever
+ * runs it on another thread must take turns. The struct worker given to store_use must outlive the store. */
 #ifndef WORKERS_STORE_STORE_H
 #define WORKERS_STORE_STORE_H
 
@@ -19,21 +19,31 @@ struct store;
 
 /* ---- opening (store.c) ---- */
 
-/* folder is the project's .workers folder; it is made when create is set. ERR_NOT_FOUND when there is no store and create is
- * not set. */
+/* folder is the project's .workers folder; it is made when create is set. ERR_NOT_FOUND when there is no
+ * store and create is not set. */
 enum err_code store_open(const char *folder, bool create, struct store **out, struct err *err) MUST_CHECK;
 void store_close(struct store *store);
 
-/* Brings the tables in line with what the worker declares, in one transaction, and prepares for writing it. report gets one
- * line for every change made. ERR_CONFLICT when a change cannot be made without losing data: the message is the plan. */
-enum err_code store_use(struct store *store, const struct worker *worker, struct buf *report, struct err *err) MUST_CHECK;
-/* The same for previews: the tables are brought in line inside each page's transaction, which is rolled back. */
+/* Brings the tables in line with what the worker declares, in one transaction, and prepares for writing it.
+ * report gets one line for every change made. ERR_CONFLICT when a change cannot be made without losing data:
+ * the message is the plan. */
+enum err_code store_use(struct store *store, const struct worker *worker, struct buf *report,
+                        struct err *err) MUST_CHECK;
+/* The same for previews: the tables are brought in line inside each page's transaction, which is rolled back.
+ */
 enum err_code store_use_preview(struct store *store, const struct worker *worker, struct buf *report,
                                 struct err *err) MUST_CHECK;
 
 /* ---- syncs: lease, cycle, state (syncs.c) ---- */
 
-enum sync_status { STATUS_INITIALIZING, STATUS_HEALTHY, STATUS_WARNING, STATUS_ERROR, STATUS_HELD, STATUS_DISABLED };
+enum sync_status {
+    STATUS_INITIALIZING,
+    STATUS_HEALTHY,
+    STATUS_WARNING,
+    STATUS_ERROR,
+    STATUS_HELD,
+    STATUS_DISABLED
+};
 const char *sync_status_name(enum sync_status status);
 
 /* A sync as the store knows it. Texts are owned; sync_info_free. Times are Unix milliseconds, 0 = never. */
@@ -55,10 +65,13 @@ struct sync_info {
 };
 void sync_info_free(struct sync_info *info);
 /* An unknown key gives a fresh sync that never ran. */
-enum err_code store_sync_info(struct store *store, const char *key, struct sync_info *out, struct err *err) MUST_CHECK;
+enum err_code store_sync_info(struct store *store, const char *key, struct sync_info *out,
+                              struct err *err) MUST_CHECK;
 enum err_code store_sync_pause(struct store *store, const char *key, bool paused, struct err *err) MUST_CHECK;
-/* Sets the state (JSON text), or forgets state and open cycle when it is NULL. ERR_BUSY while the sync runs. */
-enum err_code store_sync_set_state(struct store *store, const char *key, const char *state, struct err *err) MUST_CHECK;
+/* Sets the state (JSON text), or forgets state and open cycle when it is NULL. ERR_BUSY while the sync runs.
+ */
+enum err_code store_sync_set_state(struct store *store, const char *key, const char *state,
+                                   struct err *err) MUST_CHECK;
 
 /* The right to run one sync, and the cycle in hand. */
 struct sync_lease {
@@ -73,18 +86,19 @@ struct sync_lease {
 
 #define LEASE_MS 30000
 
-/* Takes the lease of the sync (ERR_BUSY when somebody alive holds it), opens a cycle or resumes the open one, and records a
- * run. A lease whose process on this machine is gone is taken over at once. */
+/* Takes the lease of the sync (ERR_BUSY when somebody alive holds it), opens a cycle or resumes the open one,
+ * and records a run. A lease whose process on this machine is gone is taken over at once. */
 enum err_code store_sync_begin(struct store *store, const struct capability *sync, struct sync_lease *out,
                                struct err *err) MUST_CHECK;
 /* Keeps the lease alive. ERR_CONFLICT when it was lost. */
-enum err_code store_sync_renew(struct store *store, const struct sync_lease *lease, struct err *err) MUST_CHECK;
+enum err_code store_sync_renew(struct store *store, const struct sync_lease *lease,
+                               struct err *err) MUST_CHECK;
 
 enum run_outcome { RUN_SUCCEEDED, RUN_FAILED, RUN_STOPPED, RUN_RATE_LIMITED };
-/* Ends the attempt: writes the outcome into run and sync, and gives the lease back. A cycle that did not reach its end stays
- * open. error is NULL on success. */
-enum err_code store_sync_end(struct store *store, struct sync_lease *lease, enum run_outcome outcome, const char *error,
-                             struct err *err) MUST_CHECK;
+/* Ends the attempt: writes the outcome into run and sync, and gives the lease back. A cycle that did not
+ * reach its end stays open. error is NULL on success. */
+enum err_code store_sync_end(struct store *store, struct sync_lease *lease, enum run_outcome outcome,
+                             const char *error, struct err *err) MUST_CHECK;
 void sync_lease_free(struct sync_lease *lease);
 
 /* ---- pages (write.c, sweep.c) ---- */
@@ -93,11 +107,13 @@ struct page_counts {
     int64_t added, changed, unchanged, deleted, stale;
 };
 
-/* Told about every difference that a page makes, when asked for. property is NULL for whole rows; texts are NULL for NULL. */
+/* Told about every difference that a page makes, when asked for. property is NULL for whole rows; texts are
+ * NULL for NULL. */
 struct diff_sink {
-    void (*row)(void *ctx, const struct database *database, const char *key, const char *what); /* "add", "change", "delete" */
-    void (*property)(void *ctx, const char *property, const char *before, size_t before_len, const char *after,
-                     size_t after_len);
+    void (*row)(void *ctx, const struct database *database, const char *key,
+                const char *what); /* "add", "change", "delete" */
+    void (*property)(void *ctx, const char *property, const char *before, size_t before_len,
+                     const char *after, size_t after_len);
     void *ctx;
 };
 
@@ -109,8 +125,10 @@ struct sweep_outcome {
     char reason[256];   /* why it was held */
 };
 
-/* A page's transaction: begin, any number of chunks, then end or abort. With preview set nothing is kept: end rolls back. */
-enum err_code store_page_begin(struct store *store, const struct sync_lease *lease, bool preview, struct err *err) MUST_CHECK;
+/* A page's transaction: begin, any number of chunks, then end or abort. With preview set nothing is kept: end
+ * rolls back. */
+enum err_code store_page_begin(struct store *store, const struct sync_lease *lease, bool preview,
+                               struct err *err) MUST_CHECK;
 enum err_code store_page_write(struct store *store, const struct page *page, const struct diff_sink *diff,
                                struct err *err) MUST_CHECK;
 
@@ -118,15 +136,15 @@ struct page_end {
     const char *next_state; /* JSON text, NULL for none */
     size_t next_state_len;
     bool has_more;
-    bool allow_deletes; /* lets a sweep through that the guard would hold */
-    int64_t requests;   /* HTTP requests since the last page */
+    bool allow_deletes;           /* lets a sweep through that the guard would hold */
+    int64_t requests;             /* HTTP requests since the last page */
     const struct diff_sink *diff; /* told of what the sweep deletes; NULL for nobody */
 };
-/* State, counters, seen rows and, at the end of a replace cycle, the sweep, all in the page's transaction, which is then
- * committed. counts are those of this page. On failure the transaction is rolled back. */
+/* State, counters, seen rows and, at the end of a replace cycle, the sweep, all in the page's transaction,
+ * which is then committed. counts are those of this page. On failure the transaction is rolled back. */
 enum err_code store_page_end(struct store *store, const struct capability *sync, struct sync_lease *lease,
-                             const struct page_end *end, struct page_counts *counts, struct sweep_outcome *sweep,
-                             struct err *err) MUST_CHECK;
+                             const struct page_end *end, struct page_counts *counts,
+                             struct sweep_outcome *sweep, struct err *err) MUST_CHECK;
 void store_page_abort(struct store *store);
 
 /* ---- deleted rows (deleted.c) ---- */
@@ -138,12 +156,12 @@ struct deleted_row {
 };
 typedef enum err_code (*deleted_fn)(void *ctx, const struct deleted_row *row);
 /* Newest first; database NULL for all. */
-enum err_code store_deleted_list(struct store *store, const char *database, int64_t limit, deleted_fn each, void *ctx,
-                                 struct err *err) MUST_CHECK;
-/* Puts rows of a database back: one key, or every row deleted by a run, or all (both NULL). A row that exists again is left
- * as it is. restored is how many came back. */
-enum err_code store_deleted_restore(struct store *store, const char *database, const char *key, const char *run_id,
-                                    int64_t *restored, struct err *err) MUST_CHECK;
+enum err_code store_deleted_list(struct store *store, const char *database, int64_t limit, deleted_fn each,
+                                 void *ctx, struct err *err) MUST_CHECK;
+/* Puts rows of a database back: one key, or every row deleted by a run, or all (both NULL). A row that exists
+ * again is left as it is. restored is how many came back. */
+enum err_code store_deleted_restore(struct store *store, const char *database, const char *key,
+                                    const char *run_id, int64_t *restored, struct err *err) MUST_CHECK;
 /* Forgets what was deleted before the time. */
 enum err_code store_deleted_expire(struct store *store, int64_t before_ms, struct err *err) MUST_CHECK;
 
@@ -158,40 +176,46 @@ struct run_record {
 };
 typedef enum err_code (*run_fn)(void *ctx, const struct run_record *run);
 /* Newest first. key NULL for all. */
-enum err_code store_runs_list(struct store *store, const char *key, bool failed_only, int64_t limit, run_fn each,
-                              void *ctx, struct err *err) MUST_CHECK;
+enum err_code store_runs_list(struct store *store, const char *key, bool failed_only, int64_t limit,
+                              run_fn each, void *ctx, struct err *err) MUST_CHECK;
 /* By id or by a prefix of it that is unique. */
-enum err_code store_run_get(struct store *store, const char *id, run_fn each, void *ctx, struct err *err) MUST_CHECK;
+enum err_code store_run_get(struct store *store, const char *id, run_fn each, void *ctx,
+                            struct err *err) MUST_CHECK;
 /* Records a run of something that is no sync. */
-enum err_code store_run_begin(struct store *store, const char *kind, const char *key, char run_id[STORE_ID_SIZE],
-                              struct err *err) MUST_CHECK;
+enum err_code store_run_begin(struct store *store, const char *kind, const char *key,
+                              char run_id[STORE_ID_SIZE], struct err *err) MUST_CHECK;
 enum err_code store_run_end(struct store *store, const char *run_id, int exit_code, const char *error,
                             struct err *err) MUST_CHECK;
 enum err_code store_runs_expire(struct store *store, int64_t before_ms, struct err *err) MUST_CHECK;
 
 /* ---- pacers (pacers.c) ---- */
 
-/* Reserves up to want slots of the pacer, pace_ms apart, none later than horizon_ms from now but the first. first_ms is the
- * time of the first; the number reserved, at least 1, is in granted. */
-enum err_code store_pacer_reserve(struct store *store, const char *key, double pace_ms, int64_t now_ms, int64_t horizon_ms,
-                                  int64_t want, int64_t *first_ms, int64_t *granted, struct err *err) MUST_CHECK;
+/* Reserves up to want slots of the pacer, pace_ms apart, none later than horizon_ms from now but the first.
+ * first_ms is the time of the first; the number reserved, at least 1, is in granted. */
+enum err_code store_pacer_reserve(struct store *store, const char *key, double pace_ms, int64_t now_ms,
+                                  int64_t horizon_ms, int64_t want, int64_t *first_ms, int64_t *granted,
+                                  struct err *err) MUST_CHECK;
 
 /* ---- secrets (secrets.c) ---- */
 
-typedef enum err_code (*secret_fn)(void *ctx, const char *name, int64_t created_ms, const char *value, size_t len);
+typedef enum err_code (*secret_fn)(void *ctx, const char *name, int64_t created_ms, const char *value,
+                                   size_t len);
 enum err_code store_secret_set(struct store *store, const char *name, const char *value, size_t len,
                                struct err *err) MUST_CHECK;
-enum err_code store_secret_unset(struct store *store, const char *name, bool *existed, struct err *err) MUST_CHECK;
+enum err_code store_secret_unset(struct store *store, const char *name, bool *existed,
+                                 struct err *err) MUST_CHECK;
 /* By name. value is NULL unless reveal is set. */
-enum err_code store_secrets_each(struct store *store, bool reveal, secret_fn each, void *ctx, struct err *err) MUST_CHECK;
+enum err_code store_secrets_each(struct store *store, bool reveal, secret_fn each, void *ctx,
+                                 struct err *err) MUST_CHECK;
 
 /* ---- logs (logs.c): a file of their own beside the store ---- */
 
-enum err_code store_log(struct store *store, const char *run_id, const char *level, const char *text, size_t len,
-                        struct err *err) MUST_CHECK;
-typedef enum err_code (*log_fn)(void *ctx, int64_t id, int64_t at_ms, const char *level, const char *text, size_t len);
-enum err_code store_logs_each(struct store *store, const char *run_id, int64_t after_id, log_fn each, void *ctx,
-                              struct err *err) MUST_CHECK;
+enum err_code store_log(struct store *store, const char *run_id, const char *level, const char *text,
+                        size_t len, struct err *err) MUST_CHECK;
+typedef enum err_code (*log_fn)(void *ctx, int64_t id, int64_t at_ms, const char *level, const char *text,
+                                size_t len);
+enum err_code store_logs_each(struct store *store, const char *run_id, int64_t after_id, log_fn each,
+                              void *ctx, struct err *err) MUST_CHECK;
 /* Deletes the oldest lines until the file is below max_bytes. */
 enum err_code store_logs_trim(struct store *store, uint64_t max_bytes, struct err *err) MUST_CHECK;
 
@@ -210,11 +234,13 @@ struct query_sink {
     void *ctx;
 };
 /* Runs one statement on a connection of its own that cannot write. */
-enum err_code store_query(const char *folder, const char *sql, const struct query_sink *sink, struct err *err) MUST_CHECK;
+enum err_code store_query(const char *folder, const char *sql, const struct query_sink *sink,
+                          struct err *err) MUST_CHECK;
 
 /* A query that lists databases with their tables and row counts; empty when there are none. */
 enum err_code store_list_sql(struct store *store, struct buf *out, struct err *err) MUST_CHECK;
 /* The table of a database, by its key. */
-enum err_code store_table_name(struct store *store, const char *database, char *out, size_t size, struct err *err) MUST_CHECK;
+enum err_code store_table_name(struct store *store, const char *database, char *out, size_t size,
+                               struct err *err) MUST_CHECK;
 
 #endif

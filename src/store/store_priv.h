@@ -6,7 +6,16 @@
 #include "store/store.h"
 
 /* Columns that every table of a database begins with. */
-enum { COLUMN_ID, COLUMN_KEY, COLUMN_ICON, COLUMN_COVER, COLUMN_CONTENT, COLUMN_UPSTREAM, COLUMN_SYNCED, FIXED_COLUMNS };
+enum {
+    COLUMN_ID,
+    COLUMN_KEY,
+    COLUMN_ICON,
+    COLUMN_COVER,
+    COLUMN_CONTENT,
+    COLUMN_UPSTREAM,
+    COLUMN_SYNCED,
+    FIXED_COLUMNS
+};
 
 /* One database as the store writes it. */
 struct table {
@@ -39,7 +48,8 @@ struct store {
     char now[32]; /* ISO time of the page in hand */
     char run_id[STORE_ID_SIZE];
     struct db_stmt *log_insert;
-    struct db_stmt *fence, *other_cycles, *next_id_set, *page_state, *cycle_state, *page_counts; /* of every page */
+    struct db_stmt *fence, *other_cycles, *next_id_set, *page_state, *cycle_state,
+        *page_counts; /* of every page */
     struct db_stmt *pacer_get, *pacer_set;
     struct db_stmt *mark_get, *mark_set;
 };
@@ -52,25 +62,27 @@ enum mark {
 };
 
 /* tables.c */
-enum err_code tables_migrate(struct store *store, const struct worker *worker, struct buf *report, struct err *err) MUST_CHECK;
+enum err_code tables_migrate(struct store *store, const struct worker *worker, struct buf *report,
+                             struct err *err) MUST_CHECK;
 /* The same inside a transaction of the caller's. */
 enum err_code tables_migrate_within(struct store *store, const struct worker *worker, struct buf *report,
                                     struct err *err) MUST_CHECK;
 enum err_code tables_prepare(struct store *store, const struct worker *worker, struct err *err) MUST_CHECK;
 void tables_release(struct store *store);
 /* The name of the link table of a two-way relation, quoted. */
-const char *tables_link_name(const struct database *database, const struct property *property, char *out, size_t size);
+const char *tables_link_name(const struct database *database, const struct property *property, char *out,
+                             size_t size);
 
 /* marks.c: ids need not be sorted. */
-enum err_code marks_add(struct store *store, const char *sync, const char *database, enum mark kind, int64_t *ids,
-                        size_t count, struct err *err) MUST_CHECK;
+enum err_code marks_add(struct store *store, const char *sync, const char *database, enum mark kind,
+                        int64_t *ids, size_t count, struct err *err) MUST_CHECK;
 /* A set read into memory. */
 struct mark_set {
     uint8_t *bits; /* NULL when empty */
     int64_t size;  /* ids below this may be set */
 };
-enum err_code marks_load(struct store *store, const char *sync, const char *database, enum mark kind, struct mark_set *out,
-                         struct err *err) MUST_CHECK;
+enum err_code marks_load(struct store *store, const char *sync, const char *database, enum mark kind,
+                         struct mark_set *out, struct err *err) MUST_CHECK;
 void marks_free(struct mark_set *set);
 bool marks_has(const struct mark_set *set, int64_t id);
 enum err_code marks_clear(struct store *store, const char *sync, enum mark kind, struct err *err) MUST_CHECK;
@@ -78,10 +90,11 @@ enum err_code marks_clear(struct store *store, const char *sync, enum mark kind,
 enum err_code marks_promote(struct store *store, const char *sync, bool keep, struct err *err) MUST_CHECK;
 
 /* write.c */
-enum err_code write_links(struct store *store, struct table *table, size_t property, const char *key, size_t key_len,
-                          const char *json, size_t len, struct err *err) MUST_CHECK;
-enum err_code write_delete_row(struct store *store, struct table *table, int64_t id, const char *key, size_t key_len,
-                               const char *run_id, const char *reason, struct err *err) MUST_CHECK;
+enum err_code write_links(struct store *store, struct table *table, size_t property, const char *key,
+                          size_t key_len, const char *json, size_t len, struct err *err) MUST_CHECK;
+enum err_code write_delete_row(struct store *store, struct table *table, int64_t id, const char *key,
+                               size_t key_len, const char *run_id, const char *reason,
+                               struct err *err) MUST_CHECK;
 
 /* sweep.c */
 enum err_code sweep_run(struct store *store, const struct capability *sync, const struct sync_lease *lease,
@@ -89,9 +102,11 @@ enum err_code sweep_run(struct store *store, const struct capability *sync, cons
 
 /* Shorthands. */
 #define DRIVER(store) ((store)->db->driver)
-enum err_code store_prepare(struct store *store, struct db_stmt **stmt, const char *sql, struct err *err) MUST_CHECK;
+enum err_code store_prepare(struct store *store, struct db_stmt **stmt, const char *sql,
+                            struct err *err) MUST_CHECK;
 /* Prepares *stmt unless it is; it lives until store_close. */
-enum err_code store_prepare_once(struct store *store, struct db_stmt **stmt, const char *sql, struct err *err) MUST_CHECK;
+enum err_code store_prepare_once(struct store *store, struct db_stmt **stmt, const char *sql,
+                                 struct err *err) MUST_CHECK;
 /* Steps a statement that returns no row, and resets it. */
 enum err_code store_step(struct store *store, struct db_stmt *stmt, struct err *err) MUST_CHECK;
 void bind_cell(struct db_stmt *stmt, int index, const struct cell *cell);

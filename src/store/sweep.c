@@ -1,4 +1,5 @@
-/* The end of a replace cycle: rows that no page of it returned are deleted, unless the guard holds the sweep. */
+/* The end of a replace cycle: rows that no page of it returned are deleted, unless the guard holds the sweep.
+ */
 #include "store/store_priv.h"
 
 #include "base/mem.h"
@@ -27,8 +28,10 @@ static bool any_set(const struct mark_set *set)
     return false;
 }
 
-/* Another declared replace sync that fills the database: by declaration, or because it has brought rows to it. */
-static enum err_code load_others(struct store *store, struct sweep *sweep, const char *own, size_t database, struct err *err)
+/* Another declared replace sync that fills the database: by declaration, or because it has brought rows to
+ * it. */
+static enum err_code load_others(struct store *store, struct sweep *sweep, const char *own, size_t database,
+                                 struct err *err)
 {
     const struct worker *worker = store->worker;
     const char *key = worker->databases[database].key;
@@ -81,7 +84,8 @@ static enum err_code find_candidates(struct store *store, struct sweep *sweep, s
     char name[1024];
     char sql[1200];
     struct db_stmt *stmt = NULL;
-    snprintf(sql, sizeof sql, "SELECT _id FROM %s", db_quote(sweep->table->database->table, name, sizeof name));
+    snprintf(sql, sizeof sql, "SELECT _id FROM %s",
+             db_quote(sweep->table->database->table, name, sizeof name));
     enum err_code code = store_prepare(store, &stmt, sql, err);
     if (code != ERR_NONE)
         return code;
@@ -101,8 +105,8 @@ static enum err_code find_candidates(struct store *store, struct sweep *sweep, s
     return code;
 }
 
-static enum err_code prepare_sweep(struct store *store, struct sweep *sweep, const struct capability *sync, size_t database,
-                                   struct err *err)
+static enum err_code prepare_sweep(struct store *store, struct sweep *sweep, const struct capability *sync,
+                                   size_t database, struct err *err)
 {
     const char *key = store->worker->databases[database].key;
     sweep->table = &store->tables[database];
@@ -142,11 +146,13 @@ static bool goes_too_far(const struct sweep *sweep, const struct capability *syn
     if (sweep->count == 0 || sync->sweep_max_delete_ratio >= 1)
         return false;
     if (!sweep->saw_any) {
-        snprintf(out->reason, sizeof out->reason, "the cycle returned no rows of \"%s\", which has %lld; nothing was deleted",
-                 title, (long long)sweep->rows);
+        snprintf(out->reason, sizeof out->reason,
+                 "the cycle returned no rows of \"%s\", which has %lld; nothing was deleted", title,
+                 (long long)sweep->rows);
         return true;
     }
-    if (sweep->rows >= sync->sweep_min_rows && (double)sweep->count > sync->sweep_max_delete_ratio * (double)sweep->rows) {
+    if (sweep->rows >= sync->sweep_min_rows &&
+        (double)sweep->count > sync->sweep_max_delete_ratio * (double)sweep->rows) {
         snprintf(out->reason, sizeof out->reason,
                  "the cycle would delete %lld of %lld rows of \"%s\", more than %.0f %%; nothing was deleted",
                  (long long)sweep->count, (long long)sweep->rows, title, sync->sweep_max_delete_ratio * 100);
@@ -155,8 +161,9 @@ static bool goes_too_far(const struct sweep *sweep, const struct capability *syn
     return false;
 }
 
-static enum err_code delete_candidates(struct store *store, const struct sweep *sweep, const struct sync_lease *lease,
-                                       const struct diff_sink *diff, struct err *err)
+static enum err_code delete_candidates(struct store *store, const struct sweep *sweep,
+                                       const struct sync_lease *lease, const struct diff_sink *diff,
+                                       struct err *err)
 {
     char name[1024];
     char sql[1200];
@@ -183,8 +190,8 @@ static enum err_code delete_candidates(struct store *store, const struct sweep *
         if (code == ERR_NONE && step == DB_ROW && diff != NULL)
             diff->row(diff->ctx, sweep->table->database, buf_text(&key), "delete");
         if (code == ERR_NONE && step == DB_ROW)
-            code = write_delete_row(store, sweep->table, sweep->candidates[i], buf_text(&key), key.len, lease->run_id,
-                                    "sweep", err);
+            code = write_delete_row(store, sweep->table, sweep->candidates[i], buf_text(&key), key.len,
+                                    lease->run_id, "sweep", err);
     }
     buf_free(&key);
     if (stmt != NULL)

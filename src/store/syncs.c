@@ -19,7 +19,8 @@ const char *sync_status_name(enum sync_status status)
 
 /* ---- who is alive ---- */
 
-/* The start time of a process in clock ticks since boot (field 22 of /proc/PID/stat), 0 when there is no such process. */
+/* The start time of a process in clock ticks since boot (field 22 of /proc/PID/stat), 0 when there is no such
+ * process. */
 static unsigned long long process_start(long pid)
 {
     char path[64], line[1024];
@@ -34,7 +35,8 @@ static unsigned long long process_start(long pid)
     const char *at = strrchr(line, ')');
     for (int field = 2; at != NULL && field < 22; field++)
         at = strchr(at + 1, ' ');
-    if (at != NULL && (strncmp(strrchr(line, ')'), ") Z", 3) == 0 || strncmp(strrchr(line, ')'), ") X", 3) == 0))
+    if (at != NULL &&
+        (strncmp(strrchr(line, ')'), ") Z", 3) == 0 || strncmp(strrchr(line, ')'), ") X", 3) == 0))
         return 0; /* a zombie runs no more */
     return at != NULL ? strtoull(at + 1, NULL, 10) : 0;
 }
@@ -110,11 +112,11 @@ enum err_code store_sync_info(struct store *store, const char *key, struct sync_
 {
     *out = (struct sync_info){.key = mem_need_str(key)};
     struct db_stmt *stmt = NULL;
-    enum err_code code =
-        store_prepare(store, &stmt,
-                      "SELECT paused, failures, state, cycle_open, cycle_pages, last_success_at, last_run_at, last_run_id,"
-                      " last_error, held, lease_owner, lease_expires_at FROM _workers_syncs WHERE key = ?1",
-                      err);
+    enum err_code code = store_prepare(
+        store, &stmt,
+        "SELECT paused, failures, state, cycle_open, cycle_pages, last_success_at, last_run_at, last_run_id,"
+        " last_error, held, lease_owner, lease_expires_at FROM _workers_syncs WHERE key = ?1",
+        err);
     if (code != ERR_NONE)
         return code;
     const struct db_driver *driver = DRIVER(store);
@@ -142,10 +144,11 @@ enum err_code store_sync_info(struct store *store, const char *key, struct sync_
 
 enum err_code store_sync_pause(struct store *store, const char *key, bool paused, struct err *err)
 {
-    return db_run(store->db, err,
-                  "INSERT INTO _workers_syncs(key, paused) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET paused ="
-                  " excluded.paused",
-                  key, paused ? "1" : "0", NULL);
+    return db_run(
+        store->db, err,
+        "INSERT INTO _workers_syncs(key, paused) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET paused ="
+        " excluded.paused",
+        key, paused ? "1" : "0", NULL);
 }
 
 /* ---- leases and cycles ---- */
@@ -161,15 +164,16 @@ struct stored_sync {
     bool cycle_open;
 };
 
-static enum err_code read_stored(struct store *store, const char *key, struct stored_sync *out, struct buf *state,
-                                 struct err *err)
+static enum err_code read_stored(struct store *store, const char *key, struct stored_sync *out,
+                                 struct buf *state, struct err *err)
 {
     struct db_stmt *stmt = NULL;
     *out = (struct stored_sync){0};
-    enum err_code code = store_prepare(store, &stmt,
-                                       "SELECT lease_owner, lease_expires_at, lease_token, cycle_id, cycle_mode, cycle_open,"
-                                       " cycle_pages, state, last_run_id FROM _workers_syncs WHERE key = ?1",
-                                       err);
+    enum err_code code =
+        store_prepare(store, &stmt,
+                      "SELECT lease_owner, lease_expires_at, lease_token, cycle_id, cycle_mode, cycle_open,"
+                      " cycle_pages, state, last_run_id FROM _workers_syncs WHERE key = ?1",
+                      err);
     if (code != ERR_NONE)
         return code;
     const struct db_driver *driver = DRIVER(store);
@@ -210,7 +214,8 @@ static void free_stored(struct stored_sync *stored)
 static enum err_code refuse_busy(const struct stored_sync *stored, const char *key, struct err *err)
 {
     const char *pid = stored->owner != NULL ? strchr(stored->owner, ' ') : NULL;
-    return err_set(err, ERR_BUSY, "sync \"%s\" is already running, in process %.*s: wait for it, or stop that process", key,
+    return err_set(err, ERR_BUSY,
+                   "sync \"%s\" is already running, in process %.*s: wait for it, or stop that process", key,
                    pid != NULL ? (int)strcspn(pid + 1, " ") : 1, pid != NULL ? pid + 1 : "?");
 }
 
@@ -220,27 +225,31 @@ static enum err_code close_abandoned_run(struct store *store, const char *run_id
     char now[24];
     snprintf(now, sizeof now, "%lld", (long long)clock_now_ms());
     return db_run(store->db, err,
-                  "UPDATE _workers_runs SET exit_code = 1, ended_at = ?2, error = 'the process ended before the run did; what"
+                  "UPDATE _workers_runs SET exit_code = 1, ended_at = ?2, error = 'the process ended before "
+                  "the run did; what"
                   " it had committed is kept' WHERE id = ?1 AND exit_code IS NULL",
                   run_id, now, NULL);
 }
 
-static enum err_code write_begin(struct store *store, const struct capability *sync, const struct sync_lease *lease,
-                                 int64_t now, struct err *err)
+static enum err_code write_begin(struct store *store, const struct capability *sync,
+                                 const struct sync_lease *lease, int64_t now, struct err *err)
 {
     char owner[160];
     struct db_stmt *stmt = NULL;
     own_name(owner);
-    enum err_code code =
-        store_prepare(store, &stmt,
-                      "INSERT INTO _workers_syncs(key, cycle_id, cycle_mode, cycle_open, cycle_started_at, last_run_at,"
-                      " last_run_id, lease_token, lease_owner, lease_expires_at, state) VALUES(?1, ?2, ?3, 1, ?4, ?4, ?5, ?6, ?7,"
-                      " ?8, ?9) ON CONFLICT(key) DO UPDATE SET cycle_id = excluded.cycle_id, cycle_mode = excluded.cycle_mode,"
-                      " cycle_open = 1, cycle_pages = CASE WHEN ?10 THEN cycle_pages ELSE 0 END, cycle_started_at = CASE WHEN"
-                      " ?10 THEN cycle_started_at ELSE excluded.cycle_started_at END, last_run_at = excluded.last_run_at,"
-                      " last_run_id = excluded.last_run_id, lease_token = excluded.lease_token, lease_owner ="
-                      " excluded.lease_owner, lease_expires_at = excluded.lease_expires_at, state = excluded.state",
-                      err);
+    enum err_code code = store_prepare(
+        store, &stmt,
+        "INSERT INTO _workers_syncs(key, cycle_id, cycle_mode, cycle_open, cycle_started_at, last_run_at,"
+        " last_run_id, lease_token, lease_owner, lease_expires_at, state) VALUES(?1, ?2, ?3, 1, ?4, ?4, ?5, "
+        "?6, ?7,"
+        " ?8, ?9) ON CONFLICT(key) DO UPDATE SET cycle_id = excluded.cycle_id, cycle_mode = "
+        "excluded.cycle_mode,"
+        " cycle_open = 1, cycle_pages = CASE WHEN ?10 THEN cycle_pages ELSE 0 END, cycle_started_at = CASE "
+        "WHEN"
+        " ?10 THEN cycle_started_at ELSE excluded.cycle_started_at END, last_run_at = excluded.last_run_at,"
+        " last_run_id = excluded.last_run_id, lease_token = excluded.lease_token, lease_owner ="
+        " excluded.lease_owner, lease_expires_at = excluded.lease_expires_at, state = excluded.state",
+        err);
     if (code != ERR_NONE)
         return code;
     const struct db_driver *driver = DRIVER(store);
@@ -261,13 +270,14 @@ static enum err_code write_begin(struct store *store, const struct capability *s
         return code;
     char started[24];
     snprintf(started, sizeof started, "%lld", (long long)now);
-    return db_run(store->db, err,
-                  "INSERT INTO _workers_runs(id, kind, key, cycle_id, started_at) VALUES(?1, 'sync', ?2, ?3, ?4)", lease->run_id,
-                  lease->key, lease->cycle_id, started, NULL);
+    return db_run(
+        store->db, err,
+        "INSERT INTO _workers_runs(id, kind, key, cycle_id, started_at) VALUES(?1, 'sync', ?2, ?3, ?4)",
+        lease->run_id, lease->key, lease->cycle_id, started, NULL);
 }
 
-static enum err_code begin_in_transaction(struct store *store, const struct capability *sync, struct sync_lease *out,
-                                          struct err *err)
+static enum err_code begin_in_transaction(struct store *store, const struct capability *sync,
+                                          struct sync_lease *out, struct err *err)
 {
     struct stored_sync stored;
     enum err_code code = read_stored(store, sync->key, &stored, &out->state, err);
@@ -306,7 +316,8 @@ static enum err_code begin_in_transaction(struct store *store, const struct capa
     return code;
 }
 
-enum err_code store_sync_begin(struct store *store, const struct capability *sync, struct sync_lease *out, struct err *err)
+enum err_code store_sync_begin(struct store *store, const struct capability *sync, struct sync_lease *out,
+                               struct err *err)
 {
     *out = (struct sync_lease){0};
     buf_init(&out->state, BUF_UNLIMITED);
@@ -328,7 +339,8 @@ enum err_code store_sync_renew(struct store *store, const struct sync_lease *lea
 {
     struct db_stmt *stmt = NULL;
     enum err_code code = store_prepare(
-        store, &stmt, "UPDATE _workers_syncs SET lease_expires_at = ?3 WHERE key = ?1 AND lease_token = ?2", err);
+        store, &stmt, "UPDATE _workers_syncs SET lease_expires_at = ?3 WHERE key = ?1 AND lease_token = ?2",
+        err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, lease->key);
@@ -341,16 +353,18 @@ enum err_code store_sync_renew(struct store *store, const struct sync_lease *lea
     return code;
 }
 
-static enum err_code end_in_transaction(struct store *store, const struct sync_lease *lease, enum run_outcome outcome,
-                                        const char *error, struct err *err)
+static enum err_code end_in_transaction(struct store *store, const struct sync_lease *lease,
+                                        enum run_outcome outcome, const char *error, struct err *err)
 {
     static const char *const updates[] = {
         /* The last page has recorded the success. */
         [RUN_SUCCEEDED] = "UPDATE _workers_syncs SET lease_owner = NULL WHERE key = ?1 AND lease_token = ?2",
-        [RUN_FAILED] = "UPDATE _workers_syncs SET lease_owner = NULL, failures = failures + 1, last_error = ?3"
-                       " WHERE key = ?1 AND lease_token = ?2",
+        [RUN_FAILED] =
+            "UPDATE _workers_syncs SET lease_owner = NULL, failures = failures + 1, last_error = ?3"
+            " WHERE key = ?1 AND lease_token = ?2",
         [RUN_STOPPED] = "UPDATE _workers_syncs SET lease_owner = NULL WHERE key = ?1 AND lease_token = ?2",
-        [RUN_RATE_LIMITED] = "UPDATE _workers_syncs SET lease_owner = NULL WHERE key = ?1 AND lease_token = ?2",
+        [RUN_RATE_LIMITED] =
+            "UPDATE _workers_syncs SET lease_owner = NULL WHERE key = ?1 AND lease_token = ?2",
     };
     const struct db_driver *driver = DRIVER(store);
     struct db_stmt *stmt = NULL;
@@ -367,7 +381,8 @@ static enum err_code end_in_transaction(struct store *store, const struct sync_l
     if (code != ERR_NONE)
         return code;
     code = store_prepare(store, &stmt,
-                         "UPDATE _workers_runs SET exit_code = ?2, ended_at = ?3, error = ?4 WHERE id = ?1 AND exit_code IS NULL",
+                         "UPDATE _workers_runs SET exit_code = ?2, ended_at = ?3, error = ?4 WHERE id = ?1 "
+                         "AND exit_code IS NULL",
                          err);
     if (code != ERR_NONE)
         return code;
@@ -380,8 +395,8 @@ static enum err_code end_in_transaction(struct store *store, const struct sync_l
     return code;
 }
 
-enum err_code store_sync_end(struct store *store, struct sync_lease *lease, enum run_outcome outcome, const char *error,
-                             struct err *err)
+enum err_code store_sync_end(struct store *store, struct sync_lease *lease, enum run_outcome outcome,
+                             const char *error, struct err *err)
 {
     enum err_code code = DRIVER(store)->begin(store->db, err);
     if (code != ERR_NONE)
@@ -393,7 +408,8 @@ enum err_code store_sync_end(struct store *store, struct sync_lease *lease, enum
     return code;
 }
 
-static enum err_code set_state_in_transaction(struct store *store, const char *key, const char *state, struct err *err)
+static enum err_code set_state_in_transaction(struct store *store, const char *key, const char *state,
+                                              struct err *err)
 {
     struct stored_sync stored;
     enum err_code code = read_stored(store, key, &stored, NULL, err);
@@ -403,16 +419,18 @@ static enum err_code set_state_in_transaction(struct store *store, const char *k
     if (code != ERR_NONE)
         return code;
     if (state != NULL)
-        return db_run(store->db, err,
-                      "INSERT INTO _workers_syncs(key, state) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET state ="
-                      " excluded.state, cycle_open = 0, cycle_pages = 0",
-                      key, state, NULL);
+        return db_run(
+            store->db, err,
+            "INSERT INTO _workers_syncs(key, state) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET state ="
+            " excluded.state, cycle_open = 0, cycle_pages = 0",
+            key, state, NULL);
     code = marks_clear(store, key, MARK_SEEN, err);
     if (code == ERR_NONE)
         code = marks_clear(store, key, MARK_PROTECTED, err);
     if (code == ERR_NONE)
         code = db_run(store->db, err,
-                      "UPDATE _workers_syncs SET state = NULL, cycle_open = 0, cycle_pages = 0, failures = 0, last_error ="
+                      "UPDATE _workers_syncs SET state = NULL, cycle_open = 0, cycle_pages = 0, failures = "
+                      "0, last_error ="
                       " NULL, held = NULL WHERE key = ?1",
                       key, NULL);
     return code;

@@ -16,9 +16,12 @@
 static const char *column_type(enum property_type type)
 {
     switch (type) {
-    case PROPERTY_NUMBER: return "NUMERIC";
-    case PROPERTY_CHECKBOX: return "BOOLEAN";
-    default: return "TEXT"; /* dates are ISO 8601, lists and objects JSON */
+    case PROPERTY_NUMBER:
+        return "NUMERIC";
+    case PROPERTY_CHECKBOX:
+        return "BOOLEAN";
+    default:
+        return "TEXT"; /* dates are ISO 8601, lists and objects JSON */
     }
 }
 
@@ -28,7 +31,8 @@ static void add_quoted(struct buf *sql, const char *name)
     buf_adds(sql, db_quote(name, quoted, sizeof quoted));
 }
 
-const char *tables_link_name(const struct database *database, const struct property *property, char *out, size_t size)
+const char *tables_link_name(const struct database *database, const struct property *property, char *out,
+                             size_t size)
 {
     char name[NAME_MAX_BYTES / 2];
     snprintf(name, sizeof name, "%s_%s", database->table, property->column);
@@ -77,17 +81,20 @@ static enum err_code run_sql(struct store *store, struct buf *sql, struct err *e
     return code;
 }
 
-static enum err_code register_column(struct store *store, const struct database *database, size_t index, struct err *err)
+static enum err_code register_column(struct store *store, const struct database *database, size_t index,
+                                     struct err *err)
 {
     const struct property *property = &database->properties[index];
     char position[24];
     snprintf(position, sizeof position, "%zu", index);
-    enum err_code code =
-        db_run(store->db, err,
-               "INSERT INTO _workers_columns(database, property, column_name, type, declared, position) VALUES(?1, ?2, ?3, ?4,"
-               " 1, ?5) ON CONFLICT(database, property) DO UPDATE SET column_name = excluded.column_name, type = excluded.type,"
-               " declared = 1, position = excluded.position",
-               database->key, property->name, property->column, property_type_name(property->type), position, NULL);
+    enum err_code code = db_run(store->db, err,
+                                "INSERT INTO _workers_columns(database, property, column_name, type, "
+                                "declared, position) VALUES(?1, ?2, ?3, ?4,"
+                                " 1, ?5) ON CONFLICT(database, property) DO UPDATE SET column_name = "
+                                "excluded.column_name, type = excluded.type,"
+                                " declared = 1, position = excluded.position",
+                                database->key, property->name, property->column,
+                                property_type_name(property->type), position, NULL);
     for (size_t i = 0; i < property->option_count && code == ERR_NONE; i++)
         code = db_run(store->db, err,
                       "INSERT INTO _workers_options(database, property, name, declared) VALUES(?1, ?2, ?3, 1)"
@@ -97,8 +104,9 @@ static enum err_code register_column(struct store *store, const struct database 
 }
 
 /* The link table of a two-way relation, and the view that shows it from the other side. */
-static enum err_code make_links(struct store *store, const struct worker *worker, const struct database *database,
-                                const struct property *property, struct err *err)
+static enum err_code make_links(struct store *store, const struct worker *worker,
+                                const struct database *database, const struct property *property,
+                                struct err *err)
 {
     char link[NAME_MAX_BYTES], index[NAME_MAX_BYTES], view[NAME_MAX_BYTES], name[NAME_MAX_BYTES / 2];
     struct buf column;
@@ -112,21 +120,25 @@ static enum err_code make_links(struct store *store, const struct worker *worker
     const struct database *related = &worker->databases[worker_database(worker, property->related_database)];
     snprintf(name, sizeof name, "%s_%s", related->table, buf_text(&column));
     db_quote(name, view, sizeof view);
-    buf_addf(&sql, "CREATE TABLE IF NOT EXISTS %s(_key TEXT NOT NULL, related_key TEXT NOT NULL, PRIMARY KEY(_key, related_key))"
-                   " WITHOUT ROWID;",
+    buf_addf(&sql,
+             "CREATE TABLE IF NOT EXISTS %s(_key TEXT NOT NULL, related_key TEXT NOT NULL, PRIMARY KEY(_key, "
+             "related_key))"
+             " WITHOUT ROWID;",
              link);
     buf_addf(&sql, "CREATE INDEX IF NOT EXISTS %s ON %s(related_key, _key);", index, link);
     /* A related property that is declared itself has a link table of its own by that name. */
     if (database_property(related, property->related_property, strlen(property->related_property)) == NULL)
-        buf_addf(&sql, "CREATE VIEW IF NOT EXISTS %s AS SELECT related_key AS _key, _key AS related_key FROM %s;", view, link);
+        buf_addf(&sql,
+                 "CREATE VIEW IF NOT EXISTS %s AS SELECT related_key AS _key, _key AS related_key FROM %s;",
+                 view, link);
     enum err_code code = column.failed ? err_nomem(err) : run_sql(store, &sql, err);
     buf_free(&sql);
     buf_free(&column);
     return code;
 }
 
-static enum err_code make_all_links(struct store *store, const struct worker *worker, const struct database *database,
-                                    struct err *err)
+static enum err_code make_all_links(struct store *store, const struct worker *worker,
+                                    const struct database *database, struct err *err)
 {
     enum err_code code = ERR_NONE;
     for (size_t i = 0; i < database->property_count && code == ERR_NONE; i++)
@@ -135,15 +147,16 @@ static enum err_code make_all_links(struct store *store, const struct worker *wo
     return code;
 }
 
-static enum err_code create_table(struct store *store, const struct worker *worker, const struct database *database,
-                                  const char *definition, struct err *err)
+static enum err_code create_table(struct store *store, const struct worker *worker,
+                                  const struct database *database, const char *definition, struct err *err)
 {
     struct buf sql;
     buf_init(&sql, SQL_MAX);
     buf_adds(&sql, "CREATE TABLE ");
     add_quoted(&sql, database->table);
-    buf_adds(&sql, "(_id INTEGER PRIMARY KEY, _key TEXT NOT NULL UNIQUE, _icon TEXT, _cover TEXT, _content TEXT,"
-                   " _upstream_updated_at TEXT, _synced_at TEXT NOT NULL");
+    buf_adds(&sql,
+             "(_id INTEGER PRIMARY KEY, _key TEXT NOT NULL UNIQUE, _icon TEXT, _cover TEXT, _content TEXT,"
+             " _upstream_updated_at TEXT, _synced_at TEXT NOT NULL");
     for (size_t i = 0; i < database->property_count; i++)
         add_column_definition(&sql, &database->properties[i], ", ");
     buf_addc(&sql, ')');
@@ -153,7 +166,8 @@ static enum err_code create_table(struct store *store, const struct worker *work
     snprintf(now, sizeof now, "%lld", (long long)clock_now_ms());
     if (code == ERR_NONE)
         code = db_run(store->db, err,
-                      "INSERT INTO _workers_databases(key, table_name, title, definition, created_at) VALUES(?1, ?2, ?3, ?4, ?5)",
+                      "INSERT INTO _workers_databases(key, table_name, title, definition, created_at) "
+                      "VALUES(?1, ?2, ?3, ?4, ?5)",
                       database->key, database->table, database->initial_title, definition, now, NULL);
     for (size_t i = 0; i < database->property_count && code == ERR_NONE; i++)
         code = register_column(store, database, i, err);
@@ -175,7 +189,8 @@ static enum err_code known_property(struct store *store, const char *database, c
     struct db_stmt *stmt = NULL;
     *out = (struct known_column){0};
     enum err_code code = store_prepare(
-        store, &stmt, "SELECT column_name, type FROM _workers_columns WHERE database = ?1 AND property = ?2", err);
+        store, &stmt, "SELECT column_name, type FROM _workers_columns WHERE database = ?1 AND property = ?2",
+        err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, database);
@@ -191,10 +206,12 @@ static enum err_code known_property(struct store *store, const char *database, c
     return step == DB_FAILED ? err->code : ERR_NONE;
 }
 
-static enum err_code column_exists(struct store *store, const char *table, const char *column, bool *out, struct err *err)
+static enum err_code column_exists(struct store *store, const char *table, const char *column, bool *out,
+                                   struct err *err)
 {
     struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(store, &stmt, "SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2", err);
+    enum err_code code =
+        store_prepare(store, &stmt, "SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2", err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, table);
@@ -205,8 +222,8 @@ static enum err_code column_exists(struct store *store, const char *table, const
     return step == DB_FAILED ? err->code : ERR_NONE;
 }
 
-static enum err_code add_column(struct store *store, const struct database *database, const struct property *property,
-                                struct err *err)
+static enum err_code add_column(struct store *store, const struct database *database,
+                                const struct property *property, struct err *err)
 {
     struct buf sql;
     char add[NAME_MAX_BYTES + 64];
@@ -219,9 +236,10 @@ static enum err_code add_column(struct store *store, const struct database *data
     return code;
 }
 
-/* Converts every value of a column to the property's type, or refuses with the first value that does not convert. */
-static enum err_code convert_column(struct store *store, const struct database *database, const struct property *property,
-                                    enum property_type from, struct err *err)
+/* Converts every value of a column to the property's type, or refuses with the first value that does not
+ * convert. */
+static enum err_code convert_column(struct store *store, const struct database *database,
+                                    const struct property *property, enum property_type from, struct err *err)
 {
     char table[NAME_MAX_BYTES], column[NAME_MAX_BYTES];
     struct buf sql, value;
@@ -245,7 +263,8 @@ static enum err_code convert_column(struct store *store, const struct database *
     if (code == ERR_NONE)
         code = add_column(store, database, property, err);
     if (code == ERR_NONE) {
-        buf_addf(&sql, "SELECT _id, _key, _old_value FROM %s WHERE _old_value IS NOT NULL ORDER BY _id", table);
+        buf_addf(&sql, "SELECT _id, _key, _old_value FROM %s WHERE _old_value IS NOT NULL ORDER BY _id",
+                 table);
         code = buf_status(&sql, "a statement", err);
         if (code == ERR_NONE)
             code = store_prepare(store, &read, buf_text(&sql), err);
@@ -269,8 +288,8 @@ static enum err_code convert_column(struct store *store, const struct database *
                 size_t key_len = 0, text_len = 0;
                 const char *key = DRIVER(store)->column_text(read, 1, &key_len);
                 const char *text = DRIVER(store)->column_text(read, 2, &text_len);
-                snprintf(first, sizeof first, "row \"%.*s\" has %.*s", (int)(key_len < 80 ? key_len : 80), key,
-                         (int)(text_len < 80 ? text_len : 80), text);
+                snprintf(first, sizeof first, "row \"%.*s\" has %.*s", (int)(key_len < 80 ? key_len : 80),
+                         key, (int)(text_len < 80 ? text_len : 80), text);
             }
             continue;
         }
@@ -284,10 +303,11 @@ static enum err_code convert_column(struct store *store, const struct database *
         DRIVER(store)->finalize(write);
     if (code == ERR_NONE && refused > 0)
         code = err_set(err, ERR_CONFLICT,
-                       "database \"%s\": property \"%s\" cannot change from %s to %s: %lld of its %lld values do not convert "
+                       "database \"%s\": property \"%s\" cannot change from %s to %s: %lld of its %lld "
+                       "values do not convert "
                        "(%s). Nothing was changed. Give the property another name, or keep its type",
-                       database->key, property->name, property_type_name(from), property_type_name(property->type),
-                       (long long)refused, (long long)rows, first);
+                       database->key, property->name, property_type_name(from),
+                       property_type_name(property->type), (long long)refused, (long long)rows, first);
     if (code == ERR_NONE) {
         buf_addf(&sql, "ALTER TABLE %s DROP COLUMN _old_value", table);
         if (had_end)
@@ -299,8 +319,8 @@ static enum err_code convert_column(struct store *store, const struct database *
     return code;
 }
 
-static enum err_code alter_property(struct store *store, const struct database *database, size_t index, struct buf *report,
-                                    struct err *err)
+static enum err_code alter_property(struct store *store, const struct database *database, size_t index,
+                                    struct buf *report, struct err *err)
 {
     const struct property *property = &database->properties[index];
     struct known_column known;
@@ -313,12 +333,14 @@ static enum err_code alter_property(struct store *store, const struct database *
         code = column_exists(store, database->table, property->column, &taken, err);
         if (code == ERR_NONE && taken)
             return err_set(err, ERR_CONFLICT,
-                           "database \"%s\": property \"%s\" needs column %s, which still holds the values of a property that "
+                           "database \"%s\": property \"%s\" needs column %s, which still holds the values "
+                           "of a property that "
                            "was removed; give the property another name",
                            database->key, property->name, property->column);
         if (code == ERR_NONE)
             code = add_column(store, database, property, err);
-        buf_addf(report, "added %s.%s (%s)\n", database->table, property->column, property_type_name(property->type));
+        buf_addf(report, "added %s.%s (%s)\n", database->table, property->column,
+                 property_type_name(property->type));
     } else if (from != property->type) {
         code = convert_column(store, database, property, from, err);
         buf_addf(report, "changed %s.%s from %s to %s\n", database->table, property->column, known.type,
@@ -328,11 +350,13 @@ static enum err_code alter_property(struct store *store, const struct database *
 }
 
 /* Properties that are gone keep their columns; saying so is all there is to do. */
-static enum err_code note_removed(struct store *store, const struct database *database, struct buf *report, struct err *err)
+static enum err_code note_removed(struct store *store, const struct database *database, struct buf *report,
+                                  struct err *err)
 {
     struct db_stmt *stmt = NULL;
     enum err_code code = store_prepare(
-        store, &stmt, "SELECT property, column_name FROM _workers_columns WHERE database = ?1 AND declared = 1", err);
+        store, &stmt,
+        "SELECT property, column_name FROM _workers_columns WHERE database = ?1 AND declared = 1", err);
     if (code != ERR_NONE)
         return code;
     struct buf gone;
@@ -345,20 +369,22 @@ static enum err_code note_removed(struct store *store, const struct database *da
         if (database_property(database, name, len) != NULL)
             continue;
         const char *column = DRIVER(store)->column_text(stmt, 1, &column_len);
-        buf_addf(report, "%s.%s is no longer declared; the column and its values stay\n", database->table, column);
+        buf_addf(report, "%s.%s is no longer declared; the column and its values stay\n", database->table,
+                 column);
         buf_add(&gone, name, len + 1); /* with its NUL */
     }
     code = step == DB_FAILED ? err->code : buf_status(&gone, "the list of properties", err);
     DRIVER(store)->finalize(stmt);
     for (size_t at = 0; at < gone.len && code == ERR_NONE; at += strlen(gone.data + at) + 1)
-        code = db_run(store->db, err, "UPDATE _workers_columns SET declared = 0 WHERE database = ?1 AND property = ?2",
+        code = db_run(store->db, err,
+                      "UPDATE _workers_columns SET declared = 0 WHERE database = ?1 AND property = ?2",
                       database->key, gone.data + at, NULL);
     buf_free(&gone);
     return code;
 }
 
-static enum err_code migrate_database(struct store *store, const struct worker *worker, const struct database *database,
-                                      struct buf *report, struct err *err)
+static enum err_code migrate_database(struct store *store, const struct worker *worker,
+                                      const struct database *database, struct buf *report, struct err *err)
 {
     struct db_stmt *stmt = NULL;
     struct buf definition;
@@ -392,8 +418,8 @@ static enum err_code migrate_database(struct store *store, const struct worker *
         if (code == ERR_NONE)
             code = make_all_links(store, worker, database, err);
         if (code == ERR_NONE)
-            code = db_run(store->db, err, "UPDATE _workers_databases SET definition = ?2 WHERE key = ?1", database->key,
-                          buf_text(&definition), NULL);
+            code = db_run(store->db, err, "UPDATE _workers_databases SET definition = ?2 WHERE key = ?1",
+                          database->key, buf_text(&definition), NULL);
     }
     buf_free(&definition);
     return code;
@@ -404,8 +430,9 @@ static bool up_to_date(struct store *store, const struct worker *worker)
 {
     struct db_stmt *stmt = NULL;
     struct err ignored;
-    bool same = store_prepare(store, &stmt, "SELECT 1 FROM _workers_databases WHERE key = ?1 AND definition = ?2", &ignored) ==
-                ERR_NONE;
+    bool same =
+        store_prepare(store, &stmt, "SELECT 1 FROM _workers_databases WHERE key = ?1 AND definition = ?2",
+                      &ignored) == ERR_NONE;
     for (size_t i = 0; i < worker->database_count && same; i++) {
         struct buf definition;
         buf_init(&definition, SQL_MAX);
@@ -421,7 +448,8 @@ static bool up_to_date(struct store *store, const struct worker *worker)
     return same;
 }
 
-enum err_code tables_migrate_within(struct store *store, const struct worker *worker, struct buf *report, struct err *err)
+enum err_code tables_migrate_within(struct store *store, const struct worker *worker, struct buf *report,
+                                    struct err *err)
 {
     enum err_code code = ERR_NONE;
     if (up_to_date(store, worker))
@@ -431,7 +459,8 @@ enum err_code tables_migrate_within(struct store *store, const struct worker *wo
     return code;
 }
 
-enum err_code tables_migrate(struct store *store, const struct worker *worker, struct buf *report, struct err *err)
+enum err_code tables_migrate(struct store *store, const struct worker *worker, struct buf *report,
+                             struct err *err)
 {
     if (up_to_date(store, worker))
         return ERR_NONE;
@@ -521,7 +550,8 @@ static enum err_code prepare_links(struct store *store, struct table *table, str
     return code;
 }
 
-static enum err_code prepare_table(struct store *store, struct table *table, const struct database *database, struct err *err)
+static enum err_code prepare_table(struct store *store, struct table *table, const struct database *database,
+                                   struct err *err)
 {
     char name[NAME_MAX_BYTES];
     struct buf sql;

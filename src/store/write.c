@@ -17,7 +17,8 @@ static bool same(struct db_stmt *row, int column, const struct cell *cell)
     const struct db_driver *driver = row->db->driver;
     enum db_type type = driver->column_type(row, column);
     switch (cell->type) {
-    case CELL_NULL: return type == DB_NULL;
+    case CELL_NULL:
+        return type == DB_NULL;
     case CELL_INTEGER:
         return (type == DB_INTEGER && driver->column_integer(row, column) == cell->integer) ||
                (type == DB_REAL && driver->column_real(row, column) == (double)cell->integer);
@@ -52,7 +53,8 @@ static struct cell stored_cell(struct db_stmt *row, int column)
         cell.type = CELL_TEXT;
         cell.text = driver->column_text(row, column, &cell.len);
         break;
-    case DB_NULL: break;
+    case DB_NULL:
+        break;
     }
     return cell;
 }
@@ -75,10 +77,17 @@ static enum err_code touch(struct store *store, size_t database, int64_t id, str
 static const char *cell_text(const struct cell *cell, char digits[NUMBER_TEXT_MAX], size_t *len)
 {
     switch (cell->type) {
-    case CELL_NULL: return NULL;
-    case CELL_INTEGER: *len = number_format_integer(cell->integer, digits); return digits;
-    case CELL_REAL: *len = number_format_js(cell->real, digits); return digits;
-    case CELL_TEXT: *len = cell->len; return cell->text;
+    case CELL_NULL:
+        return NULL;
+    case CELL_INTEGER:
+        *len = number_format_integer(cell->integer, digits);
+        return digits;
+    case CELL_REAL:
+        *len = number_format_js(cell->real, digits);
+        return digits;
+    case CELL_TEXT:
+        *len = cell->len;
+        return cell->text;
     }
     return NULL;
 }
@@ -95,8 +104,8 @@ static void tell_property(const struct diff_sink *diff, const char *name, const 
 
 /* ---- links ---- */
 
-enum err_code write_links(struct store *store, struct table *table, size_t property, const char *key, size_t key_len,
-                          const char *json, size_t len, struct err *err)
+enum err_code write_links(struct store *store, struct table *table, size_t property, const char *key,
+                          size_t key_len, const char *json, size_t len, struct err *err)
 {
     DRIVER(store)->bind_text(table->link_remove[property], 1, key, key_len);
     enum err_code code = store_step(store, table->link_remove[property], err);
@@ -149,7 +158,8 @@ static enum err_code take_id(struct store *store, struct table *table, int64_t *
 {
     if (table->next_id == 0) {
         struct db_stmt *stmt = NULL;
-        enum err_code code = store_prepare(store, &stmt, "SELECT next_id FROM _workers_databases WHERE key = ?1", err);
+        enum err_code code =
+            store_prepare(store, &stmt, "SELECT next_id FROM _workers_databases WHERE key = ?1", err);
         if (code != ERR_NONE)
             return code;
         bind_str(stmt, 1, table->database->key);
@@ -159,14 +169,16 @@ static enum err_code take_id(struct store *store, struct table *table, int64_t *
         if (step == DB_FAILED)
             return err->code;
         if (table->next_id < 1)
-            return err_set(err, ERR_CORRUPT, "the store has lost its entry for database \"%s\"", table->database->key);
+            return err_set(err, ERR_CORRUPT, "the store has lost its entry for database \"%s\"",
+                           table->database->key);
     }
     *id = table->next_id++;
     table->next_id_dirty = true;
     return ERR_NONE;
 }
 
-/* In a row that is being inserted what is not bound is NULL: statements forget their bindings when they are reset. */
+/* In a row that is being inserted what is not bound is NULL: statements forget their bindings when they are
+ * reset. */
 static void bind_new(struct db_stmt *stmt, int index, const struct cell *cell)
 {
     if (cell->type != CELL_NULL)
@@ -220,7 +232,8 @@ static bool differs(struct db_stmt *row, const struct table *table, const struct
         int column = (int)table->first_column[value->property];
         if (!same(row, column, &value->value))
             return true;
-        if (table->database->properties[value->property].type == PROPERTY_DATE && !same(row, column + 1, &value->end))
+        if (table->database->properties[value->property].type == PROPERTY_DATE &&
+            !same(row, column + 1, &value->end))
             return true;
     }
     return false;
@@ -250,8 +263,8 @@ static void tell_differences(const struct diff_sink *diff, struct db_stmt *row, 
 }
 
 /* Writes the whole row: what the change gives, and what the row has. */
-static enum err_code update_row(struct store *store, struct table *table, struct db_stmt *row, const struct change *change,
-                                struct err *err)
+static enum err_code update_row(struct store *store, struct table *table, struct db_stmt *row,
+                                const struct change *change, struct err *err)
 {
     const struct db_driver *driver = DRIVER(store);
     struct db_stmt *stmt = table->update;
@@ -288,7 +301,8 @@ static bool is_stale(struct db_stmt *row, const struct change *change)
     if (change->upstream_updated_at.type == CELL_NULL)
         return false;
     const char *text = row->db->driver->column_text(row, COLUMN_UPSTREAM, &len);
-    return text != NULL && iso_parse(text, len, &time, &ignored) == ERR_NONE && iso_unix_ms(&time) > change->upstream_ms;
+    return text != NULL && iso_parse(text, len, &time, &ignored) == ERR_NONE &&
+           iso_unix_ms(&time) > change->upstream_ms;
 }
 
 static enum err_code write_upsert(struct store *store, struct table *table, const struct change *change,
@@ -314,7 +328,8 @@ static enum err_code write_upsert(struct store *store, struct table *table, cons
         } else {
             store->counts.unchanged++;
             /* A newer upstream time is kept even if nothing else is new. */
-            if (change->upstream_updated_at.type != CELL_NULL && !same(row, COLUMN_UPSTREAM, &change->upstream_updated_at))
+            if (change->upstream_updated_at.type != CELL_NULL &&
+                !same(row, COLUMN_UPSTREAM, &change->upstream_updated_at))
                 code = update_row(store, table, row, change, err);
         }
     }
@@ -325,8 +340,8 @@ static enum err_code write_upsert(struct store *store, struct table *table, cons
 }
 
 /* Keeps a copy of the whole row, as JSON from columns to values. */
-static enum err_code keep_deleted(struct store *store, struct table *table, int64_t id, const char *key, size_t key_len,
-                                  const char *run_id, const char *reason, struct err *err)
+static enum err_code keep_deleted(struct store *store, struct table *table, int64_t id, const char *key,
+                                  size_t key_len, const char *run_id, const char *reason, struct err *err)
 {
     char name[1024];
     struct buf sql, json;
@@ -382,8 +397,8 @@ static enum err_code keep_deleted(struct store *store, struct table *table, int6
     return code;
 }
 
-enum err_code write_delete_row(struct store *store, struct table *table, int64_t id, const char *key, size_t key_len,
-                               const char *run_id, const char *reason, struct err *err)
+enum err_code write_delete_row(struct store *store, struct table *table, int64_t id, const char *key,
+                               size_t key_len, const char *run_id, const char *reason, struct err *err)
 {
     enum err_code code = keep_deleted(store, table, id, key, key_len, run_id, reason, err);
     for (size_t i = 0; code == ERR_NONE && table->has_links && i < table->database->property_count; i++)
@@ -439,8 +454,8 @@ void store_page_abort(struct store *store)
 
 static enum err_code check_fence(struct store *store, const struct sync_lease *lease, struct err *err)
 {
-    enum err_code code =
-        store_prepare_once(store, &store->fence, "SELECT lease_token FROM _workers_syncs WHERE key = ?1", err);
+    enum err_code code = store_prepare_once(store, &store->fence,
+                                            "SELECT lease_token FROM _workers_syncs WHERE key = ?1", err);
     struct db_stmt *stmt = store->fence;
     if (code != ERR_NONE)
         return code;
@@ -449,12 +464,14 @@ static enum err_code check_fence(struct store *store, const struct sync_lease *l
     if (step == DB_FAILED)
         code = err->code;
     else if (step == DB_DONE || DRIVER(store)->column_integer(stmt, 0) != lease->token)
-        code = err_set(err, ERR_CONFLICT, "another process has taken over sync \"%s\"; this one wrote nothing", lease->key);
+        code = err_set(err, ERR_CONFLICT,
+                       "another process has taken over sync \"%s\"; this one wrote nothing", lease->key);
     DRIVER(store)->reset(stmt);
     return code;
 }
 
-enum err_code store_page_begin(struct store *store, const struct sync_lease *lease, bool preview, struct err *err)
+enum err_code store_page_begin(struct store *store, const struct sync_lease *lease, bool preview,
+                               struct err *err)
 {
     enum err_code code = DRIVER(store)->begin(store->db, err);
     if (code != ERR_NONE)
@@ -478,7 +495,8 @@ enum err_code store_page_begin(struct store *store, const struct sync_lease *lea
     return code;
 }
 
-enum err_code store_page_write(struct store *store, const struct page *page, const struct diff_sink *diff, struct err *err)
+enum err_code store_page_write(struct store *store, const struct page *page, const struct diff_sink *diff,
+                               struct err *err)
 {
     enum err_code code = ERR_NONE;
     for (size_t i = 0; i < page->count && code == ERR_NONE; i++) {
@@ -500,9 +518,10 @@ enum err_code store_page_write(struct store *store, const struct page *page, con
     return code;
 }
 
-/* Marks the touched rows as seen by this cycle, and as protected for other cycles that are open on the same databases. */
-static enum err_code write_marks(struct store *store, const struct capability *sync, const struct sync_lease *lease,
-                                 struct err *err)
+/* Marks the touched rows as seen by this cycle, and as protected for other cycles that are open on the same
+ * databases. */
+static enum err_code write_marks(struct store *store, const struct capability *sync,
+                                 const struct sync_lease *lease, struct err *err)
 {
     bool any = false;
     for (size_t i = 0; i < store->worker->database_count; i++)
@@ -510,13 +529,15 @@ static enum err_code write_marks(struct store *store, const struct capability *s
     if (!any)
         return ERR_NONE;
     enum err_code code = ERR_NONE;
-    for (size_t i = 0; i < store->worker->database_count && code == ERR_NONE && sync->mode == SYNC_REPLACE; i++)
+    for (size_t i = 0; i < store->worker->database_count && code == ERR_NONE && sync->mode == SYNC_REPLACE;
+         i++)
         code = marks_add(store, lease->key, store->worker->databases[i].key, MARK_SEEN, store->touched[i].ids,
                          store->touched[i].count, err);
     if (code == ERR_NONE)
-        code = store_prepare_once(store, &store->other_cycles,
-                                  "SELECT key FROM _workers_syncs WHERE cycle_open = 1 AND cycle_mode = 'replace' AND key <> ?1",
-                                  err);
+        code = store_prepare_once(
+            store, &store->other_cycles,
+            "SELECT key FROM _workers_syncs WHERE cycle_open = 1 AND cycle_mode = 'replace' AND key <> ?1",
+            err);
     struct db_stmt *others = store->other_cycles;
     if (code != ERR_NONE)
         return code;
@@ -526,8 +547,8 @@ static enum err_code write_marks(struct store *store, const struct capability *s
         size_t len = 0;
         const char *key = DRIVER(store)->column_text(others, 0, &len);
         for (size_t i = 0; i < store->worker->database_count && code == ERR_NONE; i++)
-            code = marks_add(store, key, store->worker->databases[i].key, MARK_PROTECTED, store->touched[i].ids,
-                             store->touched[i].count, err);
+            code = marks_add(store, key, store->worker->databases[i].key, MARK_PROTECTED,
+                             store->touched[i].ids, store->touched[i].count, err);
     }
     if (code == ERR_NONE && step == DB_FAILED)
         code = err->code;
@@ -541,7 +562,8 @@ static enum err_code write_next_ids(struct store *store, struct err *err)
     for (size_t i = 0; i < store->worker->database_count && code == ERR_NONE; i++) {
         if (!store->tables[i].next_id_dirty)
             continue;
-        code = store_prepare_once(store, &store->next_id_set, "UPDATE _workers_databases SET next_id = ?2 WHERE key = ?1", err);
+        code = store_prepare_once(store, &store->next_id_set,
+                                  "UPDATE _workers_databases SET next_id = ?2 WHERE key = ?1", err);
         struct db_stmt *stmt = store->next_id_set;
         if (code != ERR_NONE)
             return code;
@@ -552,18 +574,22 @@ static enum err_code write_next_ids(struct store *store, struct err *err)
     return code;
 }
 
-static enum err_code write_state(struct store *store, const struct capability *sync, const struct sync_lease *lease,
-                                 const struct page_end *end, const struct sweep_outcome *sweep, struct err *err)
+static enum err_code write_state(struct store *store, const struct capability *sync,
+                                 const struct sync_lease *lease, const struct page_end *end,
+                                 const struct sweep_outcome *sweep, struct err *err)
 {
     struct db_stmt **kept = end->has_more ? &store->page_state : &store->cycle_state;
     int64_t now = clock_now_ms();
     enum err_code code = store_prepare_once(
         store, kept,
         /* The end of the cycle is a success from this commit on, whatever happens to the process. */
-        end->has_more ? "UPDATE _workers_syncs SET state = ?3, cycle_pages = cycle_pages + 1, lease_expires_at = ?4"
-                        " WHERE key = ?1 AND lease_token = ?2"
-                      : "UPDATE _workers_syncs SET state = ?3, cycle_open = 0, cycle_pages = cycle_pages + 1, lease_expires_at = ?4,"
-                        " held = ?5, failures = 0, last_error = NULL, last_success_at = ?6 WHERE key = ?1 AND lease_token = ?2",
+        end->has_more
+            ? "UPDATE _workers_syncs SET state = ?3, cycle_pages = cycle_pages + 1, lease_expires_at = ?4"
+              " WHERE key = ?1 AND lease_token = ?2"
+            : "UPDATE _workers_syncs SET state = ?3, cycle_open = 0, cycle_pages = cycle_pages + 1, "
+              "lease_expires_at = ?4,"
+              " held = ?5, failures = 0, last_error = NULL, last_success_at = ?6 WHERE key = ?1 AND "
+              "lease_token = ?2",
         err);
     struct db_stmt *stmt = *kept;
     if (code != ERR_NONE)
@@ -580,24 +606,26 @@ static enum err_code write_state(struct store *store, const struct capability *s
     }
     code = store_step(store, stmt, err);
     if (code == ERR_NONE && DRIVER(store)->changes(store->db) != 1)
-        code = err_set(err, ERR_CONFLICT, "another process has taken over sync \"%s\"; this one wrote nothing", lease->key);
+        code = err_set(err, ERR_CONFLICT,
+                       "another process has taken over sync \"%s\"; this one wrote nothing", lease->key);
     return code;
 }
 
-static enum err_code write_counts(struct store *store, const struct sync_lease *lease, const struct page_end *end,
-                                  struct err *err)
+static enum err_code write_counts(struct store *store, const struct sync_lease *lease,
+                                  const struct page_end *end, struct err *err)
 {
-    enum err_code code =
-        store_prepare_once(store, &store->page_counts,
-                      "UPDATE _workers_runs SET pages = pages + 1, requests = requests + ?2, added = added + ?3, changed ="
-                      " changed + ?4, unchanged = unchanged + ?5, deleted = deleted + ?6, stale = stale + ?7, exit_code = CASE"
-                      " WHEN ?8 THEN NULL ELSE 0 END, ended_at = CASE WHEN ?8 THEN NULL ELSE ?9 END WHERE id = ?1",
-                      err);
+    enum err_code code = store_prepare_once(
+        store, &store->page_counts,
+        "UPDATE _workers_runs SET pages = pages + 1, requests = requests + ?2, added = added + ?3, changed ="
+        " changed + ?4, unchanged = unchanged + ?5, deleted = deleted + ?6, stale = stale + ?7, exit_code = "
+        "CASE"
+        " WHEN ?8 THEN NULL ELSE 0 END, ended_at = CASE WHEN ?8 THEN NULL ELSE ?9 END WHERE id = ?1",
+        err);
     struct db_stmt *stmt = store->page_counts;
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, lease->run_id);
-    const int64_t numbers[] = {end->requests,         store->counts.added,   store->counts.changed,
+    const int64_t numbers[] = {end->requests,           store->counts.added,   store->counts.changed,
                                store->counts.unchanged, store->counts.deleted, store->counts.stale};
     for (int i = 0; i < 6; i++)
         DRIVER(store)->bind_integer(stmt, i + 2, numbers[i]);
@@ -607,8 +635,8 @@ static enum err_code write_counts(struct store *store, const struct sync_lease *
 }
 
 enum err_code store_page_end(struct store *store, const struct capability *sync, struct sync_lease *lease,
-                             const struct page_end *end, struct page_counts *counts, struct sweep_outcome *sweep,
-                             struct err *err)
+                             const struct page_end *end, struct page_counts *counts,
+                             struct sweep_outcome *sweep, struct err *err)
 {
     *sweep = (struct sweep_outcome){0};
     enum err_code code = write_marks(store, sync, lease, err);

@@ -103,8 +103,10 @@ static enum err_code set_scratch(const struct conversion *c, struct cell *cell)
     return code;
 }
 
-/* The text of a string, or of an integer, which stands for its digits; NULL for anything else. digits holds the latter. */
-static const char *plain_text(const struct conversion *c, int index, size_t *len, char digits[NUMBER_TEXT_MAX])
+/* The text of a string, or of an integer, which stands for its digits; NULL for anything else. digits holds
+ * the latter. */
+static const char *plain_text(const struct conversion *c, int index, size_t *len,
+                              char digits[NUMBER_TEXT_MAX])
 {
     if (lua_type(c->L, index) == LUA_TSTRING)
         return lua_tolstring(c->L, index, len);
@@ -218,7 +220,8 @@ static enum err_code convert_date(const struct conversion *c)
         struct iso_time parsed;
         struct err ignored;
         size_t len = 0;
-        const char *text = lua_type(c->L, c->index) == LUA_TSTRING ? lua_tolstring(c->L, c->index, &len) : NULL;
+        const char *text =
+            lua_type(c->L, c->index) == LUA_TSTRING ? lua_tolstring(c->L, c->index, &len) : NULL;
         if (text == NULL || iso_parse(text, len, &parsed, &ignored) != ERR_NONE)
             return refuse(c);
         return set_text(c, c->cell, text, len);
@@ -227,7 +230,8 @@ static enum err_code convert_date(const struct conversion *c)
     const char *zone = NULL;
     enum err_code code = ERR_NONE;
     switch (c->value->builder) {
-    case BUILDER_DATE: return set_date(c, c->cell, 0, NULL, 0);
+    case BUILDER_DATE:
+        return set_date(c, c->cell, 0, NULL, 0);
     case BUILDER_DATE_TIME:
         zone = value_part(c->value, 1, &zone_len);
         return set_date(c, c->cell, 0, zone, zone_len);
@@ -236,7 +240,8 @@ static enum err_code convert_date(const struct conversion *c)
         zone = value_part(c->value, 2, &zone_len);
         code = set_date(c, c->cell, 0, zone, zone_len);
         return code == ERR_NONE ? set_date(c, c->end, 1, zone, zone_len) : code;
-    default: return refuse(c);
+    default:
+        return refuse(c);
     }
 }
 
@@ -247,14 +252,16 @@ static enum err_code check_option(const struct conversion *c, const char *name, 
         if (property->options[i].len == len && memcmp(property->options[i].name, name, len) == 0)
             return ERR_NONE;
     if (!property->strict)
-        return c->options != NULL ? c->options->undeclared(c->options->ctx, property, name, len, c->err) : ERR_NONE;
+        return c->options != NULL ? c->options->undeclared(c->options->ctx, property, name, len, c->err)
+                                  : ERR_NONE;
     const char *names[64];
     size_t count = 0;
     for (; count < property->option_count && count < 64; count++)
         names[count] = property->options[count].name;
     int nearest = text_nearest(name, len, names, count);
-    return err_set(c->err, ERR_INVALID, "\"%.*s\" is not one of its options, and the property is strict%s%s%s", (int)len,
-                   name, nearest >= 0 ? "; did you mean \"" : "", nearest >= 0 ? names[nearest] : "",
+    return err_set(c->err, ERR_INVALID,
+                   "\"%.*s\" is not one of its options, and the property is strict%s%s%s", (int)len, name,
+                   nearest >= 0 ? "; did you mean \"" : "", nearest >= 0 ? names[nearest] : "",
                    nearest >= 0 ? "\"?" : "");
 }
 
@@ -287,7 +294,8 @@ static enum err_code option_item(const struct conversion *c, const char *text, s
     return code == ERR_NONE ? write_item(c, text, len) : code;
 }
 
-/* A list: the parts of a builder value, a sequence of strings (or of builder values of one part), or one string. */
+/* A list: the parts of a builder value, a sequence of strings (or of builder values of one part), or one
+ * string. */
 static enum err_code convert_list(const struct conversion *c, enum builder whole, enum builder element)
 {
     char digits[NUMBER_TEXT_MAX];
@@ -312,13 +320,15 @@ static enum err_code convert_list(const struct conversion *c, enum builder whole
             lua_pop(c->L, 1);
         }
         if (entries != count)
-            return err_set(c->err, ERR_INVALID, "expected %s, got a table that is no list", expected[c->property->type]);
+            return err_set(c->err, ERR_INVALID, "expected %s, got a table that is no list",
+                           expected[c->property->type]);
         for (size_t i = 1; i <= count && code == ERR_NONE; i++) {
             lua_rawgeti(c->L, c->index, (lua_Integer)i);
             int item = lua_gettop(c->L);
             const struct value *value = value_at(c->L, item);
             const char *text = value == NULL ? plain_text(c, item, &len, digits) : NULL;
-            if (value != NULL && (value->builder == element || value->builder == whole) && value->part_count == 1)
+            if (value != NULL && (value->builder == element || value->builder == whole) &&
+                value->part_count == 1)
                 text = value_part(value, 0, &len);
             if (text == NULL)
                 code = refuse_at(c, item);
@@ -378,16 +388,19 @@ static int raw_field(const struct conversion *c, const char *name)
 
 static enum err_code convert_plain_place(const struct conversion *c)
 {
-    static const char *const known[] = {"lat", "lon", "latitude", "longitude", "name", "address", "googlePlaceId"};
+    static const char *const known[] = {"lat",  "lon",     "latitude",     "longitude",
+                                        "name", "address", "googlePlaceId"};
     enum err_code code = ERR_NONE;
     for (lua_pushnil(c->L); lua_next(c->L, c->index) != 0; lua_pop(c->L, 1)) {
         bool found = false;
         for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-            found = found || (lua_type(c->L, -2) == LUA_TSTRING && strcmp(lua_tostring(c->L, -2), known[i]) == 0);
+            found =
+                found || (lua_type(c->L, -2) == LUA_TSTRING && strcmp(lua_tostring(c->L, -2), known[i]) == 0);
         if (!found) {
             lua_pop(c->L, 2);
-            return err_set(c->err, ERR_INVALID,
-                           "a place has lat, lon and may have name, address and googlePlaceId; got another field");
+            return err_set(
+                c->err, ERR_INVALID,
+                "a place has lat, lon and may have name, address and googlePlaceId; got another field");
         }
     }
     static const char *const numbers[2][2] = {{"lat", "latitude"}, {"lon", "longitude"}};
@@ -430,33 +443,45 @@ static enum err_code convert_place(const struct conversion *c)
     return code == ERR_NONE ? set_scratch(c, c->cell) : code;
 }
 
-enum err_code value_to_cells(lua_State *L, int index, const struct property *property, const struct option_sink *options,
-                             struct arena *arena, struct buf *scratch, struct cell *cell, struct cell *end,
-                             struct err *err)
+enum err_code value_to_cells(lua_State *L, int index, const struct property *property,
+                             const struct option_sink *options, struct arena *arena, struct buf *scratch,
+                             struct cell *cell, struct cell *end, struct err *err)
 {
     *cell = *end = (struct cell){.type = CELL_NULL};
     if (lua_type(L, index) == LUA_TLIGHTUSERDATA && lua_touserdata(L, index) == NULL)
         return ERR_NONE; /* workers.null clears */
     if (!lua_checkstack(L, 6))
         return err_nomem(err);
-    struct conversion c = {L, lua_absindex(L, index), value_at(L, index), property, options, arena, scratch, cell, end, err};
+    struct conversion c = {
+        L, lua_absindex(L, index), value_at(L, index), property, options, arena, scratch, cell, end, err};
     switch (property->type) {
     case PROPERTY_TITLE:
     case PROPERTY_TEXT:
     case PROPERTY_URL:
     case PROPERTY_EMAIL:
-    case PROPERTY_PHONE: return convert_text(&c);
-    case PROPERTY_CHECKBOX: return convert_checkbox(&c);
-    case PROPERTY_FILE: return convert_file(&c);
-    case PROPERTY_NUMBER: return convert_number(&c);
-    case PROPERTY_DATE: return convert_date(&c);
+    case PROPERTY_PHONE:
+        return convert_text(&c);
+    case PROPERTY_CHECKBOX:
+        return convert_checkbox(&c);
+    case PROPERTY_FILE:
+        return convert_file(&c);
+    case PROPERTY_NUMBER:
+        return convert_number(&c);
+    case PROPERTY_DATE:
+        return convert_date(&c);
     case PROPERTY_SELECT:
-    case PROPERTY_STATUS: return convert_select(&c);
-    case PROPERTY_MULTI_SELECT: return convert_list(&c, BUILDER_MULTI_SELECT, BUILDER_SELECT);
-    case PROPERTY_PEOPLE: return convert_list(&c, BUILDER_PEOPLE, BUILDER_PEOPLE);
-    case PROPERTY_PLACE: return convert_place(&c);
-    case PROPERTY_RELATION: return convert_list(&c, BUILDER_RELATION, BUILDER_RELATION);
-    case PROPERTY_TYPE_COUNT: break;
+    case PROPERTY_STATUS:
+        return convert_select(&c);
+    case PROPERTY_MULTI_SELECT:
+        return convert_list(&c, BUILDER_MULTI_SELECT, BUILDER_SELECT);
+    case PROPERTY_PEOPLE:
+        return convert_list(&c, BUILDER_PEOPLE, BUILDER_PEOPLE);
+    case PROPERTY_PLACE:
+        return convert_place(&c);
+    case PROPERTY_RELATION:
+        return convert_list(&c, BUILDER_RELATION, BUILDER_RELATION);
+    case PROPERTY_TYPE_COUNT:
+        break;
     }
     return err_set(err, ERR_INTERNAL, "unknown property type");
 }

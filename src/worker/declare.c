@@ -53,8 +53,10 @@ void declare_check_key(lua_State *L, const struct worker *worker, const char *ke
             luaL_error(L, "worker:%s: the key must not contain control characters", method);
     if (worker_database(worker, key) != SIZE_MAX || worker_pacer(worker, key) != NULL ||
         worker_capability(worker, key) != NULL)
-        luaL_error(L, "worker:%s(\"%s\"): something with this key is already registered; keys are unique in a worker",
-                   method, key);
+        luaL_error(
+            L,
+            "worker:%s(\"%s\"): something with this key is already registered; keys are unique in a worker",
+            method, key);
 }
 
 /* ---- databases ---- */
@@ -148,16 +150,18 @@ static void read_relation(lua_State *L, struct worker *worker, struct property *
 }
 
 /* The Schema value is on top of the stack. */
-static lua_Integer read_property(lua_State *L, struct worker *worker, const char *where, struct property *property)
+static lua_Integer read_property(lua_State *L, struct worker *worker, const char *where,
+                                 struct property *property)
 {
     const char *name = property->name;
     if (!lua_istable(L, -1) || !lua_getmetatable(L, -1))
-        return luaL_error(L, "%s: property \"%s\" must be a Schema value, as in Schema.richText(); got %s", where, name,
-                          luaL_typename(L, -1));
+        return luaL_error(L, "%s: property \"%s\" must be a Schema value, as in Schema.richText(); got %s",
+                          where, name, luaL_typename(L, -1));
     lua_pushliteral(L, "__name");
     lua_rawget(L, -2);
     if (lua_type(L, -1) != LUA_TSTRING || strcmp(lua_tostring(L, -1), "workers.schema") != 0)
-        return luaL_error(L, "%s: property \"%s\" must be a Schema value, as in Schema.richText()", where, name);
+        return luaL_error(L, "%s: property \"%s\" must be a Schema value, as in Schema.richText()", where,
+                          name);
     lua_pop(L, 1);
     lua_pushliteral(L, "order");
     lua_rawget(L, -2);
@@ -171,18 +175,29 @@ static lua_Integer read_property(lua_State *L, struct worker *worker, const char
     const char *type = options_string(L, -1, "type", "");
     property->type = property_type_of(type);
     switch (property->type) {
-    case PROPERTY_TYPE_COUNT: luaL_error(L, "%s: property \"%s\" has an unknown type \"%s\"", where, name, type); break;
-    case PROPERTY_NUMBER: property->format = keep(L, worker, options_string(L, -1, "format", NULL)); break;
-    case PROPERTY_DATE: property->format = keep(L, worker, options_string(L, -1, "date_format", NULL)); break;
+    case PROPERTY_TYPE_COUNT:
+        luaL_error(L, "%s: property \"%s\" has an unknown type \"%s\"", where, name, type);
+        break;
+    case PROPERTY_NUMBER:
+        property->format = keep(L, worker, options_string(L, -1, "format", NULL));
+        break;
+    case PROPERTY_DATE:
+        property->format = keep(L, worker, options_string(L, -1, "date_format", NULL));
+        break;
     case PROPERTY_SELECT:
     case PROPERTY_MULTI_SELECT:
         lua_getfield(L, -1, "options");
         read_options(L, worker, property, 0);
         lua_pop(L, 1);
         break;
-    case PROPERTY_STATUS: read_groups(L, worker, property); break;
-    case PROPERTY_RELATION: read_relation(L, worker, property); break;
-    default: break;
+    case PROPERTY_STATUS:
+        read_groups(L, worker, property);
+        break;
+    case PROPERTY_RELATION:
+        read_relation(L, worker, property);
+        break;
+    default:
+        break;
     }
     return order;
 }
@@ -193,8 +208,9 @@ static const char *column_name(lua_State *L, struct worker *worker, const char *
     struct buf column;
     buf_init(&column, 4 * KEY_MAX + 64);
     text_snake_case(name, len, &column);
-    const char *kept = buf_status(&column, name, NULL) == ERR_NONE ? arena_strndup(&worker->arena, buf_text(&column), column.len)
-                                                                   : NULL;
+    const char *kept = buf_status(&column, name, NULL) == ERR_NONE
+                           ? arena_strndup(&worker->arena, buf_text(&column), column.len)
+                           : NULL;
     bool failed = column.failed;
     buf_free(&column);
     if (failed)
@@ -210,11 +226,14 @@ static void check_columns(lua_State *L, const struct database *database, const c
         for (size_t k = 0; k < database->property_count; k++) {
             const struct property *b = &database->properties[k];
             if (i != k && strcmp(a->column, b->column) == 0)
-                luaL_error(L, "%s: properties \"%s\" and \"%s\" would both be stored in column %s: rename one", where,
-                           b->name, a->name, a->column);
+                luaL_error(L,
+                           "%s: properties \"%s\" and \"%s\" would both be stored in column %s: rename one",
+                           where, b->name, a->name, a->column);
             if (i != k && a->type == PROPERTY_DATE && strncmp(b->column, a->column, len) == 0 &&
                 strcmp(b->column + len, "_end") == 0)
-                luaL_error(L, "%s: property \"%s\" would be stored in column %s, where the end of \"%s\" goes: rename one",
+                luaL_error(L,
+                           "%s: property \"%s\" would be stored in column %s, where the end of \"%s\" goes: "
+                           "rename one",
                            where, b->name, b->column, a->name);
         }
     }
@@ -264,7 +283,8 @@ static void read_primary_key(lua_State *L, struct database *database, const char
             names[i] = database->properties[i].name;
         int nearest = text_nearest(name, strlen(name), names, database->property_count);
         luaL_error(L, "%s: primaryKeyProperty \"%s\" is not in schema.properties%s%s%s", where, name,
-                   nearest >= 0 ? "; did you mean \"" : "", nearest >= 0 ? names[nearest] : "", nearest >= 0 ? "\"?" : "");
+                   nearest >= 0 ? "; did you mean \"" : "", nearest >= 0 ? names[nearest] : "",
+                   nearest >= 0 ? "\"?" : "");
         return;
     }
     switch (primary->type) {
@@ -274,10 +294,13 @@ static void read_primary_key(lua_State *L, struct database *database, const char
     case PROPERTY_EMAIL:
     case PROPERTY_PHONE:
     case PROPERTY_NUMBER:
-    case PROPERTY_SELECT: break;
+    case PROPERTY_SELECT:
+        break;
     default:
-        luaL_error(L, "%s: primaryKeyProperty \"%s\" is of type %s; a key needs title, richText, url, email, phoneNumber, "
-                      "number or select",
+        luaL_error(L,
+                   "%s: primaryKeyProperty \"%s\" is of type %s; a key needs title, richText, url, email, "
+                   "phoneNumber, "
+                   "number or select",
                    where, name, property_type_name(primary->type));
     }
     database->primary_key = (size_t)(primary - database->properties);
@@ -299,7 +322,9 @@ void declare_database(lua_State *L, struct worker *worker, const char *key, int 
     database.initial_title = keep(L, worker, options_string(L, index, "initialTitle", ""));
     database.table = column_name(L, worker, key, strlen(key));
     if (strncmp(database.table, "sqlite", 6) == 0)
-        luaL_error(L, "%s: tables whose names begin with sqlite belong to the database engine: choose another key", where);
+        luaL_error(
+            L, "%s: tables whose names begin with sqlite belong to the database engine: choose another key",
+            where);
 
     lua_getfield(L, index, "schema");
     const char *schema_where = lua_pushfstring(L, "%s: schema", where);
@@ -315,9 +340,11 @@ void declare_database(lua_State *L, struct worker *worker, const char *key, int 
         struct err err = {0};
         buf_init(&icon, 16 * 1024);
         enum err_code code = value_is_icon(L, -1) ? json_encode(L, -1, NULL, &icon, &err)
-                                                  : err_set(&err, ERR_INVALID, "expected an icon from Builder.emojiIcon, "
-                                                                               "notionIcon or imageIcon");
-        database.icon_json = code == ERR_NONE ? arena_strndup(&worker->arena, buf_text(&icon), icon.len) : NULL;
+                                                  : err_set(&err, ERR_INVALID,
+                                                            "expected an icon from Builder.emojiIcon, "
+                                                            "notionIcon or imageIcon");
+        database.icon_json =
+            code == ERR_NONE ? arena_strndup(&worker->arena, buf_text(&icon), icon.len) : NULL;
         buf_free(&icon);
         if (code != ERR_NONE)
             luaL_error(L, "%s: databaseIcon: %s", where, err.message);
@@ -355,7 +382,9 @@ void declare_pacer(lua_State *L, struct worker *worker, const char *key, int ind
     pacer.interval_ms = options_number(L, index, "intervalMs", 0);
     if (!(pacer.allowed_requests > 0) || !(pacer.interval_ms > 0) || !isfinite(pacer.allowed_requests) ||
         !(pacer.interval_ms / pacer.allowed_requests <= 7.0 * 24 * 3600 * 1000))
-        luaL_error(L, "%s: allowedRequests and intervalMs must be greater than 0 and give a request at least every 7 days",
+        luaL_error(L,
+                   "%s: allowedRequests and intervalMs must be greater than 0 and give a request at least "
+                   "every 7 days",
                    where);
     worker->pacers = grow(L, worker, worker->pacers, worker->pacer_count, &worker->pacer_room, sizeof pacer);
     worker->pacers[worker->pacer_count++] = pacer;
@@ -427,7 +456,8 @@ static const struct option_spec *const capability_options[] = {sync_options, too
                                                                automation_options, job_options};
 
 /* Option "schedule" of the table at index. */
-static bool read_schedule(lua_State *L, struct worker *worker, int index, const char *where, struct schedule *out)
+static bool read_schedule(lua_State *L, struct worker *worker, int index, const char *where,
+                          struct schedule *out)
 {
     struct err err;
     enum err_code code = ERR_NONE;
@@ -447,11 +477,13 @@ static bool read_schedule(lua_State *L, struct worker *worker, int index, const 
         out->timezone = keep(L, worker, options_string(L, -1, "timezone", "UTC"));
         code = cron_parse(out->cron_text, &out->cron, &err);
         if (code == ERR_NONE && !schedule_timezone_exists(out->timezone))
-            code = err_set(&err, ERR_INVALID, "unknown time zone \"%s\": use an IANA name such as \"Europe/Berlin\"",
+            code = err_set(&err, ERR_INVALID,
+                           "unknown time zone \"%s\": use an IANA name such as \"Europe/Berlin\"",
                            out->timezone);
     } else {
-        code = err_set(&err, ERR_INVALID, "option \"schedule\" must be a string like \"30m\" or { cron = …, timezone = … }, "
-                                          "got %s",
+        code = err_set(&err, ERR_INVALID,
+                       "option \"schedule\" must be a string like \"30m\" or { cron = …, timezone = … }, "
+                       "got %s",
                        lua_typename(L, type));
     }
     if (code != ERR_NONE)
@@ -460,10 +492,12 @@ static bool read_schedule(lua_State *L, struct worker *worker, int index, const 
     return true;
 }
 
-static void read_sync(lua_State *L, struct worker *worker, int index, const char *where, struct capability *sync)
+static void read_sync(lua_State *L, struct worker *worker, int index, const char *where,
+                      struct capability *sync)
 {
     lua_getfield(L, index, "database");
-    if (luaL_getmetafield(L, -1, "__name") != LUA_TSTRING || strcmp(lua_tostring(L, -1), DATABASE_HANDLE) != 0)
+    if (luaL_getmetafield(L, -1, "__name") != LUA_TSTRING ||
+        strcmp(lua_tostring(L, -1), DATABASE_HANDLE) != 0)
         luaL_error(L, "%s: option \"database\" must be what worker:database returned", where);
     lua_pop(L, 1);
     lua_getfield(L, -1, "key");
@@ -521,7 +555,8 @@ static enum err_code read_tool_schema(lua_State *L, int index, const char *optio
     return code;
 }
 
-static void read_tool(lua_State *L, struct worker *worker, int index, const char *where, struct capability *tool)
+static void read_tool(lua_State *L, struct worker *worker, int index, const char *where,
+                      struct capability *tool)
 {
     (void)worker;
     if (lua_getfield(L, index, "hints") == LUA_TTABLE) {
@@ -546,7 +581,8 @@ static void read_tool(lua_State *L, struct worker *worker, int index, const char
     }
 }
 
-void declare_capability(lua_State *L, struct worker *worker, enum capability_kind kind, const char *key, int index)
+void declare_capability(lua_State *L, struct worker *worker, enum capability_kind kind, const char *key,
+                        int index)
 {
     const char *where = lua_pushfstring(L, "worker:%s(\"%s\")", capability_kind_name(kind), key);
     index = lua_absindex(L, index);
@@ -554,16 +590,21 @@ void declare_capability(lua_State *L, struct worker *worker, enum capability_kin
     struct capability capability = {.kind = kind, .key = keep(L, worker, key), .read_only_hint = -1};
     capability.title = keep(L, worker, options_string(L, index, "title", ""));
     capability.description = keep(L, worker, options_string(L, index, "description", ""));
-    worker->capabilities = grow(L, worker, worker->capabilities, worker->capability_count, &worker->capability_room,
-                                sizeof capability);
+    worker->capabilities = grow(L, worker, worker->capabilities, worker->capability_count,
+                                &worker->capability_room, sizeof capability);
     switch (kind) {
-    case CAPABILITY_SYNC: read_sync(L, worker, index, where, &capability); break;
-    case CAPABILITY_TOOL: read_tool(L, worker, index, where, &capability); break;
+    case CAPABILITY_SYNC:
+        read_sync(L, worker, index, where, &capability);
+        break;
+    case CAPABILITY_TOOL:
+        read_tool(L, worker, index, where, &capability);
+        break;
     case CAPABILITY_WEBHOOK:
         capability.has_verify = lua_getfield(L, index, "verify") == LUA_TFUNCTION;
         lua_pop(L, 1);
         break;
-    case CAPABILITY_AUTOMATION: break;
+    case CAPABILITY_AUTOMATION:
+        break;
     case CAPABILITY_JOB:
         capability.schedule_given = read_schedule(L, worker, index, where, &capability.schedule);
         if (!capability.schedule_given)

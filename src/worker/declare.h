@@ -1,6 +1,6 @@
-/* Reading declarations from a script: the Lua tables passed to worker:database, worker:sync, … become the structs of
- * worker/worker.h. All functions may raise, with messages that name the call and the option; what they have allocated
- * by then belongs to the worker's arena. */
+/* Reading declarations from a script: the Lua tables passed to worker:database, worker:sync, … become the
+ * structs of worker/worker.h. All functions may raise, with messages that name the call and the option; what
+ * they have allocated by then belongs to the worker's arena. */
 #ifndef WORKERS_WORKER_DECLARE_H
 #define WORKERS_WORKER_DECLARE_H
 
@@ -15,7 +15,8 @@ void declare_check_key(lua_State *L, const struct worker *worker, const char *ke
 void declare_database(lua_State *L, struct worker *worker, const char *key, int index);
 void declare_pacer(lua_State *L, struct worker *worker, const char *key, int index);
 /* kind decides which options there are. */
-void declare_capability(lua_State *L, struct worker *worker, enum capability_kind kind, const char *key, int index);
+void declare_capability(lua_State *L, struct worker *worker, enum capability_kind kind, const char *key,
+                        int index);
 
 /* Metatables of what worker:database and worker:pacer return; the handle's key is its field "key". */
 #define DATABASE_HANDLE "workers.database"

@@ -1,5 +1,5 @@
-/* From what execute returned to a page. Must not raise Lua errors: it runs outside any protected call, with raw access and
- * nothing that allocates in Lua. */
+/* From what execute returned to a page. Must not raise Lua errors: it runs outside any protected call, with
+ * raw access and nothing that allocates in Lua. */
 #include "worker/page.h"
 
 #include "base/iso8601.h"
@@ -36,12 +36,13 @@ void page_reset(struct page *page)
     page->new_option_count = page->new_option_room = 0;
 }
 
-static enum err_code refuse_field(const char *where, const char *name, const char *const known[], size_t count,
-                                  struct err *err)
+static enum err_code refuse_field(const char *where, const char *name, const char *const known[],
+                                  size_t count, struct err *err)
 {
     int nearest = text_nearest(name, strlen(name), known, count);
     if (nearest >= 0)
-        return err_set(err, ERR_INVALID, "%s: unknown field \"%s\"; did you mean \"%s\"?", where, name, known[nearest]);
+        return err_set(err, ERR_INVALID, "%s: unknown field \"%s\"; did you mean \"%s\"?", where, name,
+                       known[nearest]);
     struct buf list;
     buf_init(&list, 1024);
     for (size_t i = 0; i < count; i++)
@@ -55,21 +56,24 @@ static enum err_code refuse_field(const char *where, const char *name, const cha
 
 static const char *const result_fields[] = {"changes", "hasMore", "nextState"};
 
-static enum err_code encode_state(lua_State *L, int index, size_t state_max, struct page_result *out, struct err *err)
+static enum err_code encode_state(lua_State *L, int index, size_t state_max, struct page_result *out,
+                                  struct err *err)
 {
     struct json_encode_options options = {.sort_keys = true};
     enum err_code code = json_encode(L, index, &options, &out->next_state, err);
     if (code == ERR_INVALID)
         return err_context(err, "nextState is not JSON");
     if (code == ERR_LIMIT || out->next_state.failed)
-        return err_set(err, ERR_LIMIT,
-                       "nextState is larger than %zu KiB: keep only what the next page needs (raise limits.state in "
-                       "workers.yaml if it must be so)",
-                       state_max / 1024);
+        return err_set(
+            err, ERR_LIMIT,
+            "nextState is larger than %zu KiB: keep only what the next page needs (raise limits.state in "
+            "workers.yaml if it must be so)",
+            state_max / 1024);
     return code;
 }
 
-enum err_code page_read_result(lua_State *L, int index, size_t state_max, struct page_result *out, struct err *err)
+enum err_code page_read_result(lua_State *L, int index, size_t state_max, struct page_result *out,
+                               struct err *err)
 {
     *out = (struct page_result){0};
     buf_init(&out->next_state, state_max);
@@ -77,7 +81,8 @@ enum err_code page_read_result(lua_State *L, int index, size_t state_max, struct
     if (!lua_checkstack(L, 8))
         return err_nomem(err);
     if (!lua_istable(L, index))
-        return err_set(err, ERR_INVALID, "execute must return a table { changes = …, hasMore = … }, it returned %s",
+        return err_set(err, ERR_INVALID,
+                       "execute must return a table { changes = …, hasMore = … }, it returned %s",
                        lua_isnil(L, index) ? "nothing" : lua_typename(L, lua_type(L, index)));
     bool has_changes = false, has_has_more = false;
     enum err_code code = ERR_NONE;
@@ -87,7 +92,8 @@ enum err_code page_read_result(lua_State *L, int index, size_t state_max, struct
     while (code == ERR_NONE && lua_next(L, index) != 0) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
         if (name == NULL) {
-            code = err_set(err, ERR_INVALID, "execute returned a list; it must return { changes = { … }, hasMore = … }");
+            code = err_set(err, ERR_INVALID,
+                           "execute returned a list; it must return { changes = { … }, hasMore = … }");
         } else if (strcmp(name, "changes") == 0) {
             has_changes = true;
             lua_copy(L, -1, changes);
@@ -113,19 +119,23 @@ enum err_code page_read_result(lua_State *L, int index, size_t state_max, struct
     if (code != ERR_NONE)
         return code;
     if (!has_changes)
-        return err_set(err, ERR_INVALID, "execute returned no changes: return changes = {} when there are none");
-    if (!has_has_more)
-        return err_set(err, ERR_INVALID, "execute returned no hasMore: return hasMore = false on the last page");
-    if (out->has_more && !out->has_state)
         return err_set(err, ERR_INVALID,
-                       "execute returned hasMore = true without nextState: return where the next page begins");
+                       "execute returned no changes: return changes = {} when there are none");
+    if (!has_has_more)
+        return err_set(err, ERR_INVALID,
+                       "execute returned no hasMore: return hasMore = false on the last page");
+    if (out->has_more && !out->has_state)
+        return err_set(
+            err, ERR_INVALID,
+            "execute returned hasMore = true without nextState: return where the next page begins");
     out->changes_index = changes;
     out->change_count = lua_rawlen(L, changes);
     if (out->change_count == 0) {
         lua_pushnil(L);
         if (lua_next(L, changes) != 0)
-            return err_set(err, ERR_INVALID, "execute must return changes as a list { {…}, {…} }, got a table with named "
-                                             "fields");
+            return err_set(err, ERR_INVALID,
+                           "execute must return changes as a list { {…}, {…} }, got a table with named "
+                           "fields");
     }
     lua_settop(L, changes);
     return ERR_NONE;
@@ -144,8 +154,9 @@ struct reader {
     const struct database *order_of;
 };
 
-static const char *const change_fields[] = {"type",   "key",  "properties", "targetDatabaseKey", "upstreamUpdatedAt",
-                                            "icon",   "cover", "pageContentMarkdown"};
+static const char *const change_fields[] = {
+    "type", "key",   "properties",         "targetDatabaseKey", "upstreamUpdatedAt",
+    "icon", "cover", "pageContentMarkdown"};
 enum { CHANGE_FIELD_COUNT = 8 };
 
 /* Keeps every undeclared option once a page. */
@@ -174,8 +185,8 @@ static enum err_code note_option(void *ctx, const struct property *property, con
     char *copy = arena_strndup(&page->arena, name, len);
     if (copy == NULL)
         return err_nomem(err);
-    page->new_options[page->new_option_count++] =
-        (struct new_option){.database = reader->change->database, .property = index, .name = copy, .len = len};
+    page->new_options[page->new_option_count++] = (struct new_option){
+        .database = reader->change->database, .property = index, .name = copy, .len = len};
     return ERR_NONE;
 }
 
@@ -187,8 +198,8 @@ static enum err_code unknown_property(struct reader *reader, const char *name)
     for (; count < database->property_count && count < 64; count++)
         names[count] = database->properties[count].name;
     int nearest = text_nearest(name, strlen(name), names, count);
-    return err_set(reader->err, ERR_INVALID, "database \"%s\" has no property \"%s\"%s%s%s", database->key, name,
-                   nearest >= 0 ? "; did you mean \"" : "", nearest >= 0 ? names[nearest] : "",
+    return err_set(reader->err, ERR_INVALID, "database \"%s\" has no property \"%s\"%s%s%s", database->key,
+                   name, nearest >= 0 ? "; did you mean \"" : "", nearest >= 0 ? names[nearest] : "",
                    nearest >= 0 ? "\"?" : "");
 }
 
@@ -230,10 +241,11 @@ static enum err_code check_primary_key(struct reader *reader)
         else if (value->value.type == CELL_REAL)
             number_format_js(value->value.real, shown);
         shown[sizeof shown - 1] = '\0';
-        return err_set(reader->err, ERR_INVALID,
-                       "property \"%s\" is the primary key and must equal the row's key, but it is \"%s\": leave it out "
-                       "(it is filled from key) or set key to the same value",
-                       primary->name, shown);
+        return err_set(
+            reader->err, ERR_INVALID,
+            "property \"%s\" is the primary key and must equal the row's key, but it is \"%s\": leave it out "
+            "(it is filled from key) or set key to the same value",
+            primary->name, shown);
     }
     struct property_value *value = &change->values[change->value_count];
     *value = (struct property_value){.property = (uint32_t)reader->database->primary_key};
@@ -241,22 +253,25 @@ static enum err_code check_primary_key(struct reader *reader)
     if (primary->type == PROPERTY_NUMBER) {
         struct number number;
         if (number_parse(change->key, change->key_len, &number) != NUMBER_OK)
-            return err_set(reader->err, ERR_INVALID, "the primary key \"%s\" is a number property, but the key is no number",
+            return err_set(reader->err, ERR_INVALID,
+                           "the primary key \"%s\" is a number property, but the key is no number",
                            primary->name);
         value->value = number.is_integer ? (struct cell){.type = CELL_INTEGER, .integer = number.integer}
                                          : (struct cell){.type = CELL_REAL, .real = number.real};
         if (!cell_equals_key(&value->value, change))
-            return err_set(reader->err, ERR_INVALID,
-                           "the primary key \"%s\" is a number property, and the key is not that number's usual form",
-                           primary->name);
+            return err_set(
+                reader->err, ERR_INVALID,
+                "the primary key \"%s\" is a number property, and the key is not that number's usual form",
+                primary->name);
     }
     change->value_count++;
     return ERR_NONE;
 }
 
-/* Tables made by the same line of a script are traversed in the same order: the property that stood here in the row before is
- * the first guess. */
-static const struct property *find_property(struct reader *reader, size_t position, const char *name, size_t len)
+/* Tables made by the same line of a script are traversed in the same order: the property that stood here in
+ * the row before is the first guess. */
+static const struct property *find_property(struct reader *reader, size_t position, const char *name,
+                                            size_t len)
 {
     const struct database *database = reader->database;
     if (position < ORDER_MAX && reader->order_of == database) {
@@ -302,8 +317,8 @@ static enum err_code read_properties(struct reader *reader, int index)
         }
         struct property_value *value = &change->values[change->value_count++];
         value->property = (uint32_t)(property - database->properties);
-        enum err_code code = value_to_cells(L, -1, property, &options, &page->arena, &page->scratch, &value->value,
-                                            &value->end, reader->err);
+        enum err_code code = value_to_cells(L, -1, property, &options, &page->arena, &page->scratch,
+                                            &value->value, &value->end, reader->err);
         if (code != ERR_NONE) {
             lua_pop(L, 2);
             return err_context(reader->err, "property \"%s\"", property->name);
@@ -313,7 +328,8 @@ static enum err_code read_properties(struct reader *reader, int index)
     return check_primary_key(reader);
 }
 
-static enum err_code read_json_cell(struct reader *reader, int index, struct optional_cell *out, bool right, const char *what)
+static enum err_code read_json_cell(struct reader *reader, int index, struct optional_cell *out, bool right,
+                                    const char *what)
 {
     lua_State *L = reader->L;
     out->given = true;
@@ -349,7 +365,8 @@ static enum err_code read_content(struct reader *reader, int index)
                        lua_typename(L, lua_type(L, index)));
     const char *text = lua_tolstring(L, index, &content->cell.len);
     if (!text_is_utf8(text, content->cell.len, &bad))
-        return err_set(reader->err, ERR_INVALID, "pageContentMarkdown is not valid UTF-8 (byte %zu)", bad + 1);
+        return err_set(reader->err, ERR_INVALID, "pageContentMarkdown is not valid UTF-8 (byte %zu)",
+                       bad + 1);
     content->cell.type = CELL_TEXT;
     content->cell.text = arena_strndup(&reader->page->arena, text, content->cell.len);
     return content->cell.text != NULL ? ERR_NONE : err_nomem(reader->err);
@@ -366,8 +383,9 @@ static enum err_code read_upstream(struct reader *reader, int index)
         return ERR_NONE;
     const char *text = lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &len) : NULL;
     if (text == NULL || iso_parse(text, len, &time, &ignored) != ERR_NONE)
-        return err_set(reader->err, ERR_INVALID, "upstreamUpdatedAt must be an ISO 8601 time like \"2026-03-19T12:00:00Z\", "
-                                                 "got %s%s%s",
+        return err_set(reader->err, ERR_INVALID,
+                       "upstreamUpdatedAt must be an ISO 8601 time like \"2026-03-19T12:00:00Z\", "
+                       "got %s%s%s",
                        text != NULL ? "\"" : "a ", text != NULL ? text : lua_typename(L, lua_type(L, index)),
                        text != NULL ? "\"" : "");
     change->upstream_ms = iso_unix_ms(&time);
@@ -388,12 +406,14 @@ static enum err_code read_key(struct reader *reader, int index)
         len = number_format_integer(lua_tointeger(L, index), digits);
         text = digits;
     } else {
-        return err_set(reader->err, ERR_INVALID, "key must be a string, got %s", lua_typename(L, lua_type(L, index)));
+        return err_set(reader->err, ERR_INVALID, "key must be a string, got %s",
+                       lua_typename(L, lua_type(L, index)));
     }
     if (len == 0)
         return err_set(reader->err, ERR_INVALID, "key is an empty string; every row needs a key of its own");
     if (len > KEY_MAX_BYTES || memchr(text, '\0', len) != NULL || !text_is_utf8(text, len, NULL))
-        return err_set(reader->err, ERR_INVALID, "key must be UTF-8 text of at most %d bytes without NUL", KEY_MAX_BYTES);
+        return err_set(reader->err, ERR_INVALID, "key must be UTF-8 text of at most %d bytes without NUL",
+                       KEY_MAX_BYTES);
     reader->change->key = arena_strndup(&reader->page->arena, text, len);
     reader->change->key_len = len;
     return reader->change->key != NULL ? ERR_NONE : err_nomem(reader->err);
@@ -401,7 +421,8 @@ static enum err_code read_key(struct reader *reader, int index)
 
 enum { SEEN_TYPE = 1, SEEN_KEY = 2, SEEN_PROPERTIES = 4, SEEN_UPSERT_ONLY = 8 };
 
-/* One field of a change; its value is on top of the stack. properties keeps the stack position of that table. */
+/* One field of a change; its value is on top of the stack. properties keeps the stack position of that table.
+ */
 static enum err_code read_field(struct reader *reader, const char *name, int *properties, unsigned *seen)
 {
     lua_State *L = reader->L;
@@ -415,20 +436,24 @@ static enum err_code read_field(struct reader *reader, const char *name, int *pr
         change->is_delete = strcmp(type, "delete") == 0;
         if (change->is_delete || strcmp(type, "upsert") == 0)
             return ERR_NONE;
-        return err_set(reader->err, ERR_INVALID, "type must be \"upsert\" or \"delete\"%s%s%s", *type != '\0' ? ", got \"" : "",
-                       type, *type != '\0' ? "\"" : "");
+        return err_set(reader->err, ERR_INVALID, "type must be \"upsert\" or \"delete\"%s%s%s",
+                       *type != '\0' ? ", got \"" : "", type, *type != '\0' ? "\"" : "");
     }
     if (strcmp(name, "properties") == 0) {
         *seen |= SEEN_PROPERTIES | SEEN_UPSERT_ONLY;
         lua_copy(L, value, *properties);
         if (lua_istable(L, value))
             return ERR_NONE;
-        return err_set(reader->err, ERR_INVALID, "properties must be a table, got %s", lua_typename(L, lua_type(L, value)));
+        return err_set(reader->err, ERR_INVALID, "properties must be a table, got %s",
+                       lua_typename(L, lua_type(L, value)));
     }
     if (strcmp(name, "targetDatabaseKey") == 0) {
-        size_t target = lua_type(L, value) == LUA_TSTRING ? worker_database(reader->worker, lua_tostring(L, value)) : SIZE_MAX;
+        size_t target = lua_type(L, value) == LUA_TSTRING
+                            ? worker_database(reader->worker, lua_tostring(L, value))
+                            : SIZE_MAX;
         if (target == SIZE_MAX)
-            return err_set(reader->err, ERR_INVALID, "targetDatabaseKey must be the key of a declared database%s%s",
+            return err_set(reader->err, ERR_INVALID,
+                           "targetDatabaseKey must be the key of a declared database%s%s",
                            lua_type(L, value) == LUA_TSTRING ? ", got " : "",
                            lua_type(L, value) == LUA_TSTRING ? lua_tostring(L, value) : "");
         change->database = (uint32_t)target;
@@ -447,8 +472,9 @@ static enum err_code read_field(struct reader *reader, const char *name, int *pr
         return read_content(reader, value);
     if (database_property(&reader->worker->databases[change->database], name, strlen(name)) != NULL)
         return err_set(reader->err, ERR_INVALID,
-                       "the change: unknown field \"%s\": it is a property, so it goes into properties = { [\"%s\"] = … }", name,
-                       name);
+                       "the change: unknown field \"%s\": it is a property, so it goes into properties = { "
+                       "[\"%s\"] = … }",
+                       name, name);
     return refuse_field("the change", name, change_fields, CHANGE_FIELD_COUNT, reader->err);
 }
 
@@ -458,7 +484,8 @@ static enum err_code read_change(struct reader *reader)
     int table = lua_gettop(L);
     unsigned seen = 0;
     if (!lua_istable(L, table))
-        return err_set(reader->err, ERR_INVALID, "a change must be a table { type = …, key = …, properties = … }, got %s",
+        return err_set(reader->err, ERR_INVALID,
+                       "a change must be a table { type = …, key = …, properties = … }, got %s",
                        lua_typename(L, lua_type(L, table)));
     lua_pushnil(L);
     int properties = lua_gettop(L);
@@ -485,21 +512,25 @@ static enum err_code read_change(struct reader *reader)
         return code;
     reader->database = &reader->worker->databases[reader->change->database];
     if ((seen & SEEN_KEY) == 0)
-        return err_set(reader->err, ERR_INVALID, "key is missing: give key = a string that names this row and no other");
+        return err_set(reader->err, ERR_INVALID,
+                       "key is missing: give key = a string that names this row and no other");
     if ((seen & SEEN_TYPE) == 0)
-        return err_set(reader->err, ERR_INVALID, "type is missing: write type = \"upsert\" or type = \"delete\"");
+        return err_set(reader->err, ERR_INVALID,
+                       "type is missing: write type = \"upsert\" or type = \"delete\"");
     if (reader->change->is_delete) {
         if ((seen & SEEN_UPSERT_ONLY) != 0)
             return err_set(reader->err, ERR_INVALID, "a delete has only type, key and targetDatabaseKey");
         return ERR_NONE;
     }
     if ((seen & SEEN_PROPERTIES) == 0)
-        return err_set(reader->err, ERR_INVALID, "properties is missing: give properties = { [\"Property name\"] = value }");
+        return err_set(reader->err, ERR_INVALID,
+                       "properties is missing: give properties = { [\"Property name\"] = value }");
     return read_properties(reader, properties);
 }
 
-enum err_code page_read_changes(lua_State *L, int index, size_t first, size_t count, const struct worker *worker,
-                                size_t database, struct page *page, struct err *err)
+enum err_code page_read_changes(lua_State *L, int index, size_t first, size_t count,
+                                const struct worker *worker, size_t database, struct page *page,
+                                struct err *err)
 {
     index = lua_absindex(L, index);
     if (!lua_checkstack(L, 24))

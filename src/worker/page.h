@@ -1,7 +1,7 @@
 /* One page of a sync: the changes that one execute call returned, converted and checked.
  *
- * Who owns what: the page owns everything reachable from it, in its arena; page_reset ends it. It holds nothing of Lua, so
- * another thread may write it while the script runs on. */
+ * Who owns what: the page owns everything reachable from it, in its arena; page_reset ends it. It holds
+ * nothing of Lua, so another thread may write it while the script runs on. */
 #ifndef WORKERS_WORKER_PAGE_H
 #define WORKERS_WORKER_PAGE_H
 
@@ -66,14 +66,16 @@ struct page_result {
     struct buf next_state; /* JSON with sorted keys; the caller frees it */
 };
 
-/* Checks the result of execute at index and pushes its changes table. state_max is the greatest size of the state in
- * bytes. Errors carry the path to the offending value. Never raises. */
+/* Checks the result of execute at index and pushes its changes table. state_max is the greatest size of the
+ * state in bytes. Errors carry the path to the offending value. Never raises. */
 enum err_code page_read_result(lua_State *L, int index, size_t state_max, struct page_result *out,
                                struct err *err) MUST_CHECK;
 
-/* Converts changes first to first+count-1 (counted from 0) of the table at index into page, which must be empty. database
- * is the sync's own. Errors name the row's key, the property, what was expected and what came. Never raises. */
-enum err_code page_read_changes(lua_State *L, int index, size_t first, size_t count, const struct worker *worker,
-                                size_t database, struct page *page, struct err *err) MUST_CHECK;
+/* Converts changes first to first+count-1 (counted from 0) of the table at index into page, which must be
+ * empty. database is the sync's own. Errors name the row's key, the property, what was expected and what
+ * came. Never raises. */
+enum err_code page_read_changes(lua_State *L, int index, size_t first, size_t count,
+                                const struct worker *worker, size_t database, struct page *page,
+                                struct err *err) MUST_CHECK;
 
 #endif

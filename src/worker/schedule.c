@@ -28,12 +28,16 @@ enum err_code schedule_parse(const char *text, struct schedule *out, struct err 
     const char *at = text;
     for (; isdigit((unsigned char)*at); at++)
         value = value < MAX_INTERVAL_MS ? value * 10 + (*at - '0') : value;
-    int64_t unit = *at == 'm' ? MINUTE_MS : *at == 'h' ? 60 * MINUTE_MS : *at == 'd' ? 24 * 60 * MINUTE_MS : 0;
+    int64_t unit = *at == 'm'   ? MINUTE_MS
+                   : *at == 'h' ? 60 * MINUTE_MS
+                   : *at == 'd' ? 24 * 60 * MINUTE_MS
+                                : 0;
     if (at == text || unit == 0 || at[1] != '\0')
-        return err_set(err, ERR_INVALID,
-                       "invalid schedule \"%s\": use \"continuous\", \"manual\", an interval from \"1m\" to \"7d\" "
-                       "such as \"30m\" or \"1h\", or { cron = \"0 9 * * 1-5\", timezone = \"Europe/Berlin\" }",
-                       text);
+        return err_set(
+            err, ERR_INVALID,
+            "invalid schedule \"%s\": use \"continuous\", \"manual\", an interval from \"1m\" to \"7d\" "
+            "such as \"30m\" or \"1h\", or { cron = \"0 9 * * 1-5\", timezone = \"Europe/Berlin\" }",
+            text);
     if (value > MAX_INTERVAL_MS / unit || value * unit < MIN_INTERVAL_MS)
         return err_set(err, ERR_INVALID, "schedule \"%s\" is out of range: intervals go from 1m to 7d", text);
     out->type = SCHEDULE_INTERVAL;
@@ -48,13 +52,13 @@ struct field {
     int words_from;
 };
 
-static const char *const month_names[] = {"jan", "feb", "mar", "apr", "may", "jun",
-                                          "jul", "aug", "sep", "oct", "nov", "dec", NULL};
+static const char *const month_names[] = {"jan", "feb", "mar", "apr", "may", "jun", "jul",
+                                          "aug", "sep", "oct", "nov", "dec", NULL};
 static const char *const day_names[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat", NULL};
 
 static const struct field fields[5] = {
-    {"minute", 0, 59, NULL, 0},           {"hour", 0, 23, NULL, 0},
-    {"day of month", 1, 31, NULL, 0},     {"month", 1, 12, month_names, 1},
+    {"minute", 0, 59, NULL, 0},          {"hour", 0, 23, NULL, 0},
+    {"day of month", 1, 31, NULL, 0},    {"month", 1, 12, month_names, 1},
     {"day of week", 0, 7, day_names, 0}, /* 7 is Sunday as well */
 };
 
@@ -76,7 +80,8 @@ static int cron_value(const char **at, const struct field *field)
     return -1;
 }
 
-static enum err_code cron_field(const char *text, size_t len, const struct field *field, uint64_t *out, struct err *err)
+static enum err_code cron_field(const char *text, size_t len, const struct field *field, uint64_t *out,
+                                struct err *err)
 {
     char copy[128];
     if (len >= sizeof copy)
@@ -107,8 +112,9 @@ static enum err_code cron_field(const char *text, size_t len, const struct field
                 high = field->max;
         }
         if ((*at != ',' && *at != '\0') || low < field->min || high > field->max || low > high || step < 1)
-            return err_set(err, ERR_INVALID, "cron: \"%s\" is not a valid %s field: use * or values from %d to %d, as in "
-                                             "5, 1-5, */15 or 1,3",
+            return err_set(err, ERR_INVALID,
+                           "cron: \"%s\" is not a valid %s field: use * or values from %d to %d, as in "
+                           "5, 1-5, */15 or 1,3",
                            copy, field->name, field->min, field->max);
         for (int value = low; value <= high; value += step)
             *out |= (uint64_t)1 << value;
@@ -125,9 +131,10 @@ enum err_code cron_parse(const char *text, struct cron *out, struct err *err)
         at += strspn(at, " \t");
         size_t len = strcspn(at, " \t");
         if (len == 0)
-            return err_set(err, ERR_INVALID,
-                           "cron: \"%s\" has %d fields; it needs five: minute hour day-of-month month day-of-week", text,
-                           i);
+            return err_set(
+                err, ERR_INVALID,
+                "cron: \"%s\" has %d fields; it needs five: minute hour day-of-month month day-of-week", text,
+                i);
         enum err_code code = cron_field(at, len, &fields[i], &sets[i], err);
         if (code != ERR_NONE)
             return code;
@@ -137,7 +144,8 @@ enum err_code cron_parse(const char *text, struct cron *out, struct err *err)
     at += strspn(at, " \t");
     if (*at != '\0')
         return err_set(err, ERR_INVALID,
-                       "cron: \"%s\" has more than five fields (minute hour day-of-month month day-of-week)", text);
+                       "cron: \"%s\" has more than five fields (minute hour day-of-month month day-of-week)",
+                       text);
     if (sets[4] & (1u << 7))
         sets[4] |= 1;
     *out = (struct cron){.minutes = sets[0],
@@ -164,8 +172,12 @@ bool schedule_timezone_exists(const char *name)
 void schedule_write(const struct schedule *schedule, struct buf *out)
 {
     switch (schedule->type) {
-    case SCHEDULE_CONTINUOUS: buf_adds(out, "{\"type\":\"continuous\"}"); break;
-    case SCHEDULE_MANUAL: buf_adds(out, "{\"type\":\"manual\"}"); break;
+    case SCHEDULE_CONTINUOUS:
+        buf_adds(out, "{\"type\":\"continuous\"}");
+        break;
+    case SCHEDULE_MANUAL:
+        buf_adds(out, "{\"type\":\"manual\"}");
+        break;
     case SCHEDULE_INTERVAL:
         buf_addf(out, "{\"type\":\"interval\",\"intervalMs\":%lld}", (long long)schedule->interval_ms);
         break;
@@ -183,8 +195,12 @@ void schedule_describe(const struct schedule *schedule, struct buf *out)
 {
     int64_t minutes = schedule->interval_ms / MINUTE_MS;
     switch (schedule->type) {
-    case SCHEDULE_CONTINUOUS: buf_adds(out, "continuous"); break;
-    case SCHEDULE_MANUAL: buf_adds(out, "manual"); break;
+    case SCHEDULE_CONTINUOUS:
+        buf_adds(out, "continuous");
+        break;
+    case SCHEDULE_MANUAL:
+        buf_adds(out, "manual");
+        break;
     case SCHEDULE_INTERVAL:
         if (minutes % (24 * 60) == 0)
             buf_addf(out, "every %lldd", (long long)(minutes / (24 * 60)));
@@ -193,6 +209,8 @@ void schedule_describe(const struct schedule *schedule, struct buf *out)
         else
             buf_addf(out, "every %lldm", (long long)minutes);
         break;
-    case SCHEDULE_CRON: buf_addf(out, "cron %s %s", schedule->cron_text, schedule->timezone); break;
+    case SCHEDULE_CRON:
+        buf_addf(out, "cron %s %s", schedule->cron_text, schedule->timezone);
+        break;
     }
 }

@@ -10,9 +10,9 @@
 const char value_magic;
 
 static const char *const builder_names[] = {
-    "title",  "richText",  "text",          "url",         "email",  "phoneNumber", "select",    "status",
-    "link",   "checkbox",  "file",          "number",      "date",   "dateTime",    "dateRange", "dateTimeRange",
-    "multiSelect", "people", "place",       "relation",    "emojiIcon", "notionIcon", "imageIcon", "imageCover",
+    "title",       "richText", "text",  "url",      "email",     "phoneNumber", "select",    "status",
+    "link",        "checkbox", "file",  "number",   "date",      "dateTime",    "dateRange", "dateTimeRange",
+    "multiSelect", "people",   "place", "relation", "emojiIcon", "notionIcon",  "imageIcon", "imageCover",
 };
 
 const char *builder_name(enum builder builder)
@@ -115,7 +115,8 @@ static enum err_code write_place(const struct value *value, struct buf *out, str
 }
 
 /* [[name, [["a", url]]]] */
-static enum err_code write_linked(const struct value *value, uint32_t text, uint32_t url, struct buf *out, struct err *err)
+static enum err_code write_linked(const struct value *value, uint32_t text, uint32_t url, struct buf *out,
+                                  struct err *err)
 {
     buf_adds(out, "[[");
     enum err_code code = write_part(value, text, out, err);
@@ -180,9 +181,13 @@ enum err_code value_write_json(const struct value *value, struct buf *out, struc
         code = write_part(value, 0, out, err);
         buf_adds(out, "]]");
         return code;
-    case BUILDER_LINK: return write_linked(value, 0, 1, out, err);
-    case BUILDER_FILE: return write_linked(value, value_part(value, 1, &len) != NULL ? 1 : 0, 0, out, err);
-    case BUILDER_CHECKBOX: buf_adds(out, value->flag ? "[[\"Yes\"]]" : "[[\"No\"]]"); return ERR_NONE;
+    case BUILDER_LINK:
+        return write_linked(value, 0, 1, out, err);
+    case BUILDER_FILE:
+        return write_linked(value, value_part(value, 1, &len) != NULL ? 1 : 0, 0, out, err);
+    case BUILDER_CHECKBOX:
+        buf_adds(out, value->flag ? "[[\"Yes\"]]" : "[[\"No\"]]");
+        return ERR_NONE;
     case BUILDER_NUMBER:
         if (!value->is_integer && isnan(value->number)) {
             buf_adds(out, "[]");
@@ -198,10 +203,14 @@ enum err_code value_write_json(const struct value *value, struct buf *out, struc
     case BUILDER_DATE:
     case BUILDER_DATE_TIME:
     case BUILDER_DATE_RANGE:
-    case BUILDER_DATE_TIME_RANGE: return write_date(value, out, err);
-    case BUILDER_MULTI_SELECT: return write_multi_select(value, out, err);
-    case BUILDER_PEOPLE: return write_people(value, out, err);
-    case BUILDER_PLACE: return write_place(value, out, err);
+    case BUILDER_DATE_TIME_RANGE:
+        return write_date(value, out, err);
+    case BUILDER_MULTI_SELECT:
+        return write_multi_select(value, out, err);
+    case BUILDER_PEOPLE:
+        return write_people(value, out, err);
+    case BUILDER_PLACE:
+        return write_place(value, out, err);
     case BUILDER_RELATION:
         buf_adds(out, "{\"type\":\"primaryKey\",\"value\":");
         code = write_part(value, 0, out, err);

@@ -1,7 +1,7 @@
 /* Property values: what Builder.* makes, and what a property stores.
  *
- * Who owns what: a struct value is a Lua userdata and belongs to Lua; cells point into the arena or the value that they
- * were made from. */
+ * Who owns what: a struct value is a Lua userdata and belongs to Lua; cells point into the arena or the value
+ * that they were made from. */
 #ifndef WORKERS_WORKER_VALUE_H
 #define WORKERS_WORKER_VALUE_H
 
@@ -80,18 +80,19 @@ struct cell {
     size_t len;
 };
 
-/* Called for every option of a select, multi-select or status that the schema does not declare (not when strict). */
+/* Called for every option of a select, multi-select or status that the schema does not declare (not when
+ * strict). */
 struct option_sink {
     enum err_code (*undeclared)(void *ctx, const struct property *property, const char *name, size_t len,
                                 struct err *err);
     void *ctx;
 };
 
-/* Converts the Lua value at index (a Builder value, or a plain value whose meaning is clear) for the property. end is
- * used by date ranges. Texts are copied into arena. scratch is for building JSON. The error says expected and got.
- * Never raises; uses raw access only. */
-enum err_code value_to_cells(lua_State *L, int index, const struct property *property, const struct option_sink *options,
-                             struct arena *arena, struct buf *scratch, struct cell *cell, struct cell *end,
-                             struct err *err) MUST_CHECK;
+/* Converts the Lua value at index (a Builder value, or a plain value whose meaning is clear) for the
+ * property. end is used by date ranges. Texts are copied into arena. scratch is for building JSON. The error
+ * says expected and got. Never raises; uses raw access only. */
+enum err_code value_to_cells(lua_State *L, int index, const struct property *property,
+                             const struct option_sink *options, struct arena *arena, struct buf *scratch,
+                             struct cell *cell, struct cell *end, struct err *err) MUST_CHECK;
 
 #endif

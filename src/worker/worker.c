@@ -15,8 +15,8 @@
 static const char *const kind_names[] = {"sync", "tool", "webhook", "automation", "job"};
 
 static const char *const type_names[PROPERTY_TYPE_COUNT] = {
-    "title",  "text",         "url",    "email",  "phone_number", "checkbox", "file", "number", "date",
-    "select", "multi_select", "status", "people", "place",        "relation",
+    "title", "text",   "url",          "email",  "phone_number", "checkbox", "file",     "number",
+    "date",  "select", "multi_select", "status", "people",       "place",    "relation",
 };
 
 struct worker *worker_new(void)
@@ -96,10 +96,12 @@ static enum err_code check_relation(const struct worker *worker, const struct da
 {
     size_t related = worker_database(worker, property->related_database);
     if (related == SIZE_MAX)
-        return err_set(err, ERR_INVALID,
-                       "%sdatabase \"%s\": property \"%s\" is a relation to \"%s\", which is not declared: add "
-                       "worker:database(\"%s\", …)",
-                       database->where, database->key, property->name, property->related_database, property->related_database);
+        return err_set(
+            err, ERR_INVALID,
+            "%sdatabase \"%s\": property \"%s\" is a relation to \"%s\", which is not declared: add "
+            "worker:database(\"%s\", …)",
+            database->where, database->key, property->name, property->related_database,
+            property->related_database);
     /* The other side of a two-way relation has a name of its own; a declared property must not carry it. */
     const struct database *other = &worker->databases[related];
     if (property->two_way && other != database &&
@@ -107,15 +109,17 @@ static enum err_code check_relation(const struct worker *worker, const struct da
         const struct property *back =
             database_property(other, property->related_property, strlen(property->related_property));
         if (back->type != PROPERTY_RELATION || strcmp(back->related_database, database->key) != 0)
-            return err_set(err, ERR_INVALID,
-                           "%sdatabase \"%s\": the related property \"%s\" of \"%s\" is already a property of \"%s\" "
-                           "that is no relation back",
-                           database->where, database->key, property->related_property, property->name, other->key);
+            return err_set(
+                err, ERR_INVALID,
+                "%sdatabase \"%s\": the related property \"%s\" of \"%s\" is already a property of \"%s\" "
+                "that is no relation back",
+                database->where, database->key, property->related_property, property->name, other->key);
     }
     return ERR_NONE;
 }
 
-/* The link table of a two-way relation, <table>_<property>, and its view from the other side share the databases' names. */
+/* The link table of a two-way relation, <table>_<property>, and its view from the other side share the
+ * databases' names. */
 static enum err_code check_link_names(const struct worker *worker, const struct database *database,
                                       const struct property *property, struct err *err)
 {
@@ -133,9 +137,11 @@ static enum err_code check_link_names(const struct worker *worker, const struct 
         for (size_t i = 0; i < worker->database_count && code == ERR_NONE; i++)
             if (strcmp(worker->databases[i].table, buf_text(&name)) == 0)
                 code = err_set(err, ERR_INVALID,
-                               "%sdatabase \"%s\": the two-way relation \"%s\" needs the name %s, which is the table of database "
+                               "%sdatabase \"%s\": the two-way relation \"%s\" needs the name %s, which is "
+                               "the table of database "
                                "\"%s\": rename one",
-                               database->where, database->key, property->name, buf_text(&name), worker->databases[i].key);
+                               database->where, database->key, property->name, buf_text(&name),
+                               worker->databases[i].key);
         buf_free(&name);
     }
     return code;
@@ -151,12 +157,15 @@ static enum err_code check_sub_items(const struct database *database, struct err
         database_property(database, database->sub_items_child, strlen(database->sub_items_child));
     const struct property *held = parent != NULL ? parent : child;
     const char *other = parent != NULL ? database->sub_items_child : database->sub_items_parent;
-    if (held == NULL || held->type != PROPERTY_RELATION || strcmp(held->related_database, database->key) != 0 ||
-        !held->two_way || strcmp(held->related_property, other) != 0)
-        return err_set(err, ERR_INVALID,
-                       "%sdatabase \"%s\": subItems needs a two-way relation of the database to itself: [\"%s\"] = "
-                       "Schema.relation(\"%s\", { twoWay = true, relatedPropertyName = \"%s\" })",
-                       database->where, database->key, database->sub_items_parent, database->key, database->sub_items_child);
+    if (held == NULL || held->type != PROPERTY_RELATION ||
+        strcmp(held->related_database, database->key) != 0 || !held->two_way ||
+        strcmp(held->related_property, other) != 0)
+        return err_set(
+            err, ERR_INVALID,
+            "%sdatabase \"%s\": subItems needs a two-way relation of the database to itself: [\"%s\"] = "
+            "Schema.relation(\"%s\", { twoWay = true, relatedPropertyName = \"%s\" })",
+            database->where, database->key, database->sub_items_parent, database->key,
+            database->sub_items_child);
     return ERR_NONE;
 }
 
@@ -166,7 +175,8 @@ enum err_code worker_check(struct worker *worker, struct err *err)
         const struct database *database = &worker->databases[i];
         for (size_t k = 0; k < i; k++)
             if (strcmp(worker->databases[k].table, database->table) == 0)
-                return err_set(err, ERR_INVALID, "%sdatabases \"%s\" and \"%s\" would both be stored in table %s: rename one",
+                return err_set(err, ERR_INVALID,
+                               "%sdatabases \"%s\" and \"%s\" would both be stored in table %s: rename one",
                                database->where, worker->databases[k].key, database->key, database->table);
         for (size_t k = 0; k < database->property_count; k++) {
             if (database->properties[k].type != PROPERTY_RELATION)
@@ -241,7 +251,8 @@ void worker_write_property(const struct property *property, struct buf *out)
         }
         buf_addc(out, '}');
         break;
-    default: break;
+    default:
+        break;
     }
     buf_addc(out, '}');
 }
@@ -319,7 +330,8 @@ static enum err_code write_tool(const struct capability *tool, struct buf *out)
     return code;
 }
 
-static enum err_code write_capability(const struct worker *worker, const struct capability *capability, struct buf *out)
+static enum err_code write_capability(const struct worker *worker, const struct capability *capability,
+                                      struct buf *out)
 {
     enum err_code code = ERR_NONE;
     buf_addf(out, "{\"_tag\":\"%s\",\"key\":", capability_kind_name(capability->kind));

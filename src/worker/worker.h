@@ -1,7 +1,7 @@
 /* What a script declares, outside Lua: databases, pacers, capabilities.
  *
- * Who owns what: a struct worker owns everything reachable from it, in one arena; it lives until worker_free and does not
- * change once the script has been loaded, so any thread may read it. */
+ * Who owns what: a struct worker owns everything reachable from it, in one arena; it lives until worker_free
+ * and does not change once the script has been loaded, so any thread may read it. */
 #ifndef WORKERS_WORKER_WORKER_H
 #define WORKERS_WORKER_WORKER_H
 
@@ -61,7 +61,7 @@ struct property {
 struct database {
     const char *key;
     const char *where; /* "src/main.lua:12: ", for errors found once everything is declared */
-    const char *type; /* "managed" or "attached" */
+    const char *type;  /* "managed" or "attached" */
     const char *table;
     const char *initial_title;
     size_t primary_key; /* index into properties */
@@ -78,7 +78,13 @@ struct pacer {
     double interval_ms;
 };
 
-enum capability_kind { CAPABILITY_SYNC, CAPABILITY_TOOL, CAPABILITY_WEBHOOK, CAPABILITY_AUTOMATION, CAPABILITY_JOB };
+enum capability_kind {
+    CAPABILITY_SYNC,
+    CAPABILITY_TOOL,
+    CAPABILITY_WEBHOOK,
+    CAPABILITY_AUTOMATION,
+    CAPABILITY_JOB
+};
 
 enum sync_mode { SYNC_REPLACE, SYNC_INCREMENTAL };
 
@@ -129,8 +135,8 @@ const char *capability_kind_name(enum capability_kind kind); /* "sync", "tool", 
 const char *property_type_name(enum property_type type);     /* as in the manifest: "title", "text", … */
 enum property_type property_type_of(const char *name);       /* PROPERTY_TYPE_COUNT when there is none */
 
-/* Checks what can only be checked once everything is declared: relations lead to declared databases, table names do
- * not collide. */
+/* Checks what can only be checked once everything is declared: relations lead to declared databases, table
+ * names do not collide. */
 enum err_code worker_check(struct worker *worker, struct err *err) MUST_CHECK;
 
 /* The manifest as JSON: what the original SDK gives for the same declarations, and new keys of ours. */

@@ -1,6 +1,6 @@
-/* A Lua interpreter for the oracle: lua's own libraries, workers.json and workers.builder, the Lua modules under a folder, and a
- * module "schema_peer" that shows the C side of tool schemas. Must stay free of the isolate, so that a
- * difference found here is one of schemas alone.
+/* A Lua interpreter for the oracle: lua's own libraries, workers.json and workers.builder, the Lua modules
+ * under a folder, and a module "schema_peer" that shows the C side of tool schemas. Must stay free of the
+ * isolate, so that a difference found here is one of schemas alone.
  *
  *     oracle_peer LUA_FOLDER SCRIPT [ARGUMENT…] */
 #include "base/err.h"

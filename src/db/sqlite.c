@@ -6,11 +6,14 @@
 #include <errno.h>
 #ifdef WORKERS_FAULT_INJECTION
 #include <malloc.h>
-#include <pthread.h>
 #endif
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+
+#define LOOKASIDE_BYTES 512
+#define LOOKASIDE_SLOTS 512
 
 struct sqlite_db {
     struct db base;
@@ -155,7 +158,7 @@ static void fault_shutdown(void *ignored)
     (void)ignored;
 }
 
-static void install_fault_allocator(void)
+static void configure(void)
 {
     static const sqlite3_mem_methods methods = {
         .xMalloc = fault_malloc,
@@ -168,16 +171,20 @@ static void install_fault_allocator(void)
     };
     sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
 }
+#else
+static void configure(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS,
+                   0); /* nobody asks for the count, and it costs a lock at every allocation */
+}
 #endif
 
 static enum err_code sqlite_open(const char *address, const struct db_options *options, struct db **out,
                                  struct err *err)
 {
     *out = NULL;
-#ifdef WORKERS_FAULT_INJECTION
-    static pthread_once_t installed = PTHREAD_ONCE_INIT;
-    pthread_once(&installed, install_fault_allocator);
-#endif
+    static pthread_once_t configured = PTHREAD_ONCE_INIT;
+    pthread_once(&configured, configure);
     struct sqlite_db *sqlite = mem_zalloc(sizeof *sqlite);
     if (sqlite == NULL)
         return err_nomem(err);
@@ -190,6 +197,8 @@ static enum err_code sqlite_open(const char *address, const struct db_options *o
         sqlite3_extended_result_codes(sqlite->handle, 1);
         sqlite3_busy_timeout(sqlite->handle, options->busy_timeout_ms);
         sqlite3_db_config(sqlite->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+        /* The prepared statements keep the few slots there are by default; rows need some as well. */
+        sqlite3_db_config(sqlite->handle, SQLITE_DBCONFIG_LOOKASIDE, NULL, LOOKASIDE_BYTES, LOOKASIDE_SLOTS);
         sqlite3_db_config(sqlite->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
         char pragmas[256];
         if (options->read_only)

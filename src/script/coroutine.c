@@ -30,7 +30,9 @@ static int step(lua_State *L, lua_State *co, int nargs)
     int results = 0;
     if (blocked)
         isolate->no_wait++;
+    lua_State *outer = hook_enter(co);
     int status = lua_resume(co, L, nargs, &results);
+    hook_leave(outer);
     if (blocked)
         isolate->no_wait--;
     if (status == LUA_YIELD && isolate->loop_yield) {
@@ -103,7 +105,9 @@ int coroutine_reset(struct isolate *isolate, lua_State *co)
     if ((*(uintptr_t *)lua_getextraspace(co) & ISOLATE_STOPPED) != 0)
         return lua_status(co);
     isolate->no_wait++;
+    lua_State *outer = hook_enter(co);
     int status = lua_resetthread(co);
+    hook_leave(outer);
     isolate->no_wait--;
     return status;
 }

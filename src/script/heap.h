@@ -1,7 +1,8 @@
 /* The memory of one Lua state: small blocks from size classes, large ones from the system, all of it counted
  * against a limit.
  *
- * Who owns what: the heap owns every chunk; heap_free gives all of them back, whatever is still allocated. */
+ * Who owns what: the heap owns the chunks that small blocks lie in, and gives them back when it is freed;
+ * blocks belong to whoever took them, and all of them are to be given back before that, as lua_close does. */
 #ifndef WORKERS_SCRIPT_HEAP_H
 #define WORKERS_SCRIPT_HEAP_H
 

@@ -7,42 +7,83 @@
 #include "base/clock.h"
 #include "script/budget.h"
 
+#include <signal.h>
 #include <stdio.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
-#define HOOK_INSTRUCTIONS 5000           /* between two looks at the clock; about 50 microseconds */
-#define HOOK_INSTRUCTIONS_LEAST 100      /* where there are big strings or tables */
-#define HOOK_BIG_SHARE ((size_t)4 << 20) /* bytes of them that double how often it looks */
-#define SLICE_NS ((uint64_t)2000000)     /* a task runs this long before others get their turn */
+#define TICK_NS 2000000              /* CPU time of the script's thread between two looks at the clock */
+#define SLICE_NS ((uint64_t)2000000) /* a task runs this long before others get their turn */
+#define HOOK_INSTRUCTIONS 5000       /* between two looks where there is no timer; about 50 microseconds */
+
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
 
 static void on_count(lua_State *L, lua_Debug *ar);
 
-static int fitting_period(const struct isolate *isolate)
+/* A hook that is always there costs a tenth of the speed of Lua, so it is set only when it is time to look: a
+ * timer that runs on the script thread's CPU time sends a signal, and its handler sets the hook on whatever
+ * runs. lua_sethook is made for being called so. There is one thread that runs scripts, thus one timer and
+ * one thread of Lua that runs. */
+static lua_State *volatile running;
+static enum { TIMER_UNTRIED, TIMER_RUNS, TIMER_REFUSED } timer_state;
+
+static void on_tick(int number)
 {
-    size_t period = HOOK_INSTRUCTIONS / (1 + isolate->big_bytes / HOOK_BIG_SHARE);
-    return period > HOOK_INSTRUCTIONS_LEAST ? (int)period : HOOK_INSTRUCTIONS_LEAST;
+    (void)number;
+    lua_State *L = running;
+    if (L != NULL)
+        lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+}
+
+static void start_timer(void)
+{
+    struct sigaction action = {.sa_handler = on_tick, .sa_flags = SA_RESTART};
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGVTALRM};
+    struct itimerspec every = {{0, TICK_NS}, {0, TICK_NS}};
+    timer_t timer;
+    event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
+    sigemptyset(&action.sa_mask);
+    timer_state = TIMER_REFUSED;
+    if (sigaction(SIGVTALRM, &action, NULL) == 0 &&
+        timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) == 0 &&
+        timer_settime(timer, 0, &every, NULL) == 0)
+        timer_state = TIMER_RUNS;
+}
+
+/* As it is while nothing is due: no hook, or without a timer one that comes round often. */
+static void rest(lua_State *L)
+{
+    if (timer_state == TIMER_RUNS) {
+        if (lua_gethookmask(L) != 0)
+            lua_sethook(L, NULL, 0, 0);
+    } else if (lua_gethookcount(L) != HOOK_INSTRUCTIONS) {
+        lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+    }
 }
 
 void hook_install(lua_State *L)
 {
-    int period = fitting_period(isolate_of(L));
-    if (lua_gethookcount(L) != period)
-        lua_sethook(L, on_count, LUA_MASKCOUNT, period);
+    if (timer_state == TIMER_UNTRIED)
+        start_timer();
+    rest(L);
 }
 
-/* Between two looks the period is only ever shortened: lua_sethook starts the count anew. */
-static void shorten_period(lua_State *L)
+lua_State *hook_enter(lua_State *L)
 {
-    if (lua_gethookcount(L) > fitting_period(isolate_of(L)))
-        hook_install(L);
+    lua_State *outer = running;
+    running = L;
+    return outer;
 }
 
-void hook_fit(struct isolate *isolate)
+void hook_leave(lua_State *outer)
 {
-    lua_State *L = isolate->current != NULL ? isolate->current->co : isolate->L;
-    /* lua_sethook may be called at any moment; inside a coroutine of the script it takes effect at its next
-     * look. */
-    if (L != NULL)
-        shorten_period(L);
+    running = outer;
+    /* What must stop is stopped in every thread on the way out, whatever they catch. */
+    if (outer != NULL && hook_stop_reason(isolate_of(outer)) != NULL)
+        hook_arm_stop(outer);
 }
 
 void hook_slice_begin(struct isolate *isolate, struct budget *budget)
@@ -81,8 +122,7 @@ static uint64_t check_cpu(struct isolate *isolate)
         budget->stop.code = ERR_LIMIT;
         snprintf(budget->stop.message, sizeof budget->stop.message,
                  "CPU limit of %g s reached: the script computed that long (raise limits.cpu in "
-                 "workers.yaml, or do "
-                 "less in one execute)",
+                 "workers.yaml, or do less in one execute)",
                  (double)limit_ms / 1000.0);
     }
     return slice;
@@ -113,7 +153,7 @@ static void on_count(lua_State *L, lua_Debug *ar)
         raise_stop(L, stop);
         return;
     }
-    hook_install(L);
+    rest(L);
     if (slice > SLICE_NS && isolate->current != NULL && isolate->no_wait == 0 && lua_isyieldable(L)) {
         isolate->loop_yield = true;
         lua_yield(L, 0);
@@ -127,5 +167,4 @@ void budget_tick(lua_State *L)
     const struct stop_reason *stop = hook_stop_reason(isolate);
     if (stop != NULL)
         raise_stop(L, stop);
-    shorten_period(L);
 }

@@ -7,24 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static size_t big(size_t size)
-{
-    return size >= BIG_BLOCK ? size : 0;
-}
-
 static void *allocate(void *ud, void *block, size_t old_size, size_t new_size)
 {
     struct isolate *isolate = ud;
-    if (block == NULL)
-        old_size = 0; /* Lua passes the kind of object here, not a size */
-    void *moved = heap_realloc(&isolate->heap, block, old_size, new_size);
-    if ((moved != NULL || new_size == 0) && (old_size >= BIG_BLOCK || new_size >= BIG_BLOCK)) {
-        size_t before = isolate->big_bytes;
-        isolate->big_bytes = before - big(old_size) + big(new_size);
-        if (isolate->big_bytes > before)
-            hook_fit(isolate);
-    }
-    return moved;
+    /* Without a block Lua passes the kind of object as old_size. */
+    return heap_realloc(&isolate->heap, block, block != NULL ? old_size : 0, new_size);
 }
 
 /* Reached only when an error escapes every protected call, which is a mistake of ours. */
@@ -144,7 +131,9 @@ enum err_code isolate_call(struct isolate *isolate, int nargs, int nresults, str
         hook_slice_begin(isolate, &isolate->load_budget);
     }
     isolate->no_wait++;
+    lua_State *outer = hook_enter(L);
     int status = lua_pcall(L, nargs, nresults, base);
+    hook_leave(outer);
     isolate->no_wait--;
     const struct stop_reason *stop = hook_stop_reason(isolate);
     if (outer_budget == NULL)

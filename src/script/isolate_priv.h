@@ -23,9 +23,8 @@ struct isolate {
     struct isolate_config config;
     struct isolate_host host;
     struct heap heap;
-    size_t big_bytes; /* in blocks of BIG_BLOCK and more */
-    bool loop_yield;  /* the yield under way goes to the scheduler, not to a coroutine of the script */
-    int no_wait;      /* > 0 while a C function that cannot yield is on some stack below */
+    bool loop_yield; /* the yield under way goes to the scheduler, not to a coroutine of the script */
+    int no_wait;     /* > 0 while a C function that cannot yield is on some stack below */
     struct budget load_budget;
     struct script_error *call_error; /* where the protected call in hand puts its failure */
     struct budget *budget;           /* of what runs now, NULL when nothing does */
@@ -62,12 +61,11 @@ void script_error_memory(struct script_error *error, struct isolate *isolate);
 void script_error_capture_safely(struct script_error *error, struct isolate *isolate, lua_State *from);
 
 /* hook.c */
-/* One instruction on a string or table of this size may take long: the more there is of them, the more often
- * the hook looks at the clock. */
-#define BIG_BLOCK ((size_t)1024 * 1024)
-/* To be called when big_bytes has grown. */
-void hook_fit(struct isolate *isolate);
+/* Before a thread of Lua runs: what an earlier stop has left on it goes. */
 void hook_install(lua_State *L);
+/* Around every call that lets a thread of Lua run; the hook is set on the innermost. */
+lua_State *hook_enter(lua_State *L);
+void hook_leave(lua_State *outer);
 /* The hook of this thread fires at every instruction from now on. */
 void hook_arm_stop(lua_State *L);
 /* What the task must stop for, NULL if nothing. */

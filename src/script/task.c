@@ -283,7 +283,9 @@ static void run(struct task *task)
     else
         hook_install(task->co);
     hook_slice_begin(isolate, &task->root->budget);
+    lua_State *outer = hook_enter(task->co);
     int status = lua_resume(task->co, NULL, nargs, &results);
+    hook_leave(outer);
     hook_slice_end(isolate);
     isolate->current = NULL;
     if (status == LUA_YIELD && isolate->loop_yield) {

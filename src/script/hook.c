@@ -26,30 +26,41 @@ static void on_count(lua_State *L, lua_Debug *ar);
 /* A hook that is always there costs a tenth of the speed of Lua, so it is set only when it is time to look: a
  * timer that runs on the script thread's CPU time sends a signal, and its handler sets the hook on whatever
  * runs. lua_sethook is made for being called so. There is one thread that runs scripts, thus one timer and
- * one thread of Lua that runs. */
+ * one thread of Lua that runs.
+ *
+ * The timer fires once and is started again when the hook has been seen to: lua_sethook visits every active
+ * call, and a deep stack must not keep the script from ever getting on. */
 static lua_State *volatile running;
+static volatile sig_atomic_t due; /* the timer has fired, and no hook has come of it yet */
 static enum { TIMER_UNTRIED, TIMER_RUNS, TIMER_REFUSED } timer_state;
+static timer_t timer;
 
 static void on_tick(int number)
 {
     (void)number;
     lua_State *L = running;
+    due = 1;
     if (L != NULL)
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
 }
 
 static void start_timer(void)
 {
+    const struct itimerspec once = {.it_value = {0, TICK_NS}};
+    due = 0;
+    if (timer_state == TIMER_RUNS)
+        timer_settime(timer, 0, &once, NULL);
+}
+
+static void make_timer(void)
+{
     struct sigaction action = {.sa_handler = on_tick, .sa_flags = SA_RESTART};
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGVTALRM};
-    struct itimerspec every = {{0, TICK_NS}, {0, TICK_NS}};
-    timer_t timer;
     event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
     sigemptyset(&action.sa_mask);
     timer_state = TIMER_REFUSED;
     if (sigaction(SIGVTALRM, &action, NULL) == 0 &&
-        timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) == 0 &&
-        timer_settime(timer, 0, &every, NULL) == 0)
+        timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) == 0)
         timer_state = TIMER_RUNS;
 }
 
@@ -67,7 +78,7 @@ static void rest(lua_State *L)
 void hook_install(lua_State *L)
 {
     if (timer_state == TIMER_UNTRIED)
-        start_timer();
+        make_timer();
     rest(L);
 }
 
@@ -75,14 +86,17 @@ lua_State *hook_enter(lua_State *L)
 {
     lua_State *outer = running;
     running = L;
+    if (due)
+        lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
     return outer;
 }
 
 void hook_leave(lua_State *outer)
 {
     running = outer;
-    /* What must stop is stopped in every thread on the way out, whatever they catch. */
-    if (outer != NULL && hook_stop_reason(isolate_of(outer)) != NULL)
+    /* What is due is still due when the thread it came to has ended. And what must stop is stopped in every
+     * thread on the way out, whatever they catch. */
+    if (outer != NULL && (due || hook_stop_reason(isolate_of(outer)) != NULL))
         hook_arm_stop(outer);
 }
 
@@ -90,6 +104,7 @@ void hook_slice_begin(struct isolate *isolate, struct budget *budget)
 {
     isolate->budget = budget;
     isolate->slice_start_ns = clock_thread_cpu_ns();
+    start_timer();
 }
 
 void hook_slice_end(struct isolate *isolate)
@@ -154,6 +169,7 @@ static void on_count(lua_State *L, lua_Debug *ar)
         return;
     }
     rest(L);
+    start_timer();
     if (slice > SLICE_NS && isolate->current != NULL && isolate->no_wait == 0 && lua_isyieldable(L)) {
         isolate->loop_yield = true;
         lua_yield(L, 0);

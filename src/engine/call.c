@@ -311,12 +311,6 @@ enum err_code call_start(struct runtime *runtime, const struct capability *capab
     return ERR_NONE;
 }
 
-void call_stop(struct call *call)
-{
-    if (call->task != NULL)
-        task_stop(call->task, ERR_CANCELLED, "stopped");
-}
-
 void call_free(struct call *call)
 {
     if (call == NULL)
@@ -327,9 +321,4 @@ void call_free(struct call *call)
     mem_free(call->message);
     mem_free(call->traceback);
     mem_free(call);
-}
-
-struct execution *call_execution(struct call *call)
-{
-    return &call->execution;
 }

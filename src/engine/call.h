@@ -26,8 +26,6 @@ typedef void (*call_done_fn)(void *ctx, struct call *call, const struct call_end
 enum err_code call_start(struct runtime *runtime, const struct capability *capability, const char *input,
                          size_t input_len, call_done_fn done, void *ctx, struct call **out,
                          struct err *err) MUST_CHECK;
-void call_stop(struct call *call);
 void call_free(struct call *call);
-struct execution *call_execution(struct call *call);
 
 #endif

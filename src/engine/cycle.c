@@ -672,11 +672,6 @@ const char *cycle_waits_for(const struct cycle *cycle)
     return cycle->execution.waiting_on_http > 0 ? "waiting for the upstream" : "executing";
 }
 
-const char *cycle_run_id(const struct cycle *cycle)
-{
-    return cycle->lease.run_id;
-}
-
 int64_t cycle_backoff_ms(int64_t attempt)
 {
     int64_t wait = BACKOFF_FIRST_MS;

@@ -60,7 +60,6 @@ void cycle_get_progress(const struct cycle *cycle, struct cycle_progress *out);
 const struct capability *cycle_sync(const struct cycle *cycle);
 /* What the running execute waits for, for people: "executing", "waiting for pacer taskApi". */
 const char *cycle_waits_for(const struct cycle *cycle);
-const char *cycle_run_id(const struct cycle *cycle);
 
 /* Milliseconds to wait before attempt number n (from 1) after a failure: exponential with jitter, from 10 s
  * to 30 min. */

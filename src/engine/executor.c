@@ -130,11 +130,6 @@ void executor_free(struct executor *executor)
     mem_free(executor);
 }
 
-bool executor_busy(const struct executor *executor)
-{
-    return executor->pending > 0;
-}
-
 void executor_submit(struct executor *executor, struct job *job)
 {
     if (executor->pending++ == 0)

@@ -29,6 +29,5 @@ enum err_code executor_new(uv_loop_t *loop, struct store *store, struct executor
 /* No job may be left. */
 void executor_free(struct executor *executor);
 void executor_submit(struct executor *executor, struct job *job);
-bool executor_busy(const struct executor *executor);
 
 #endif

@@ -357,11 +357,6 @@ struct isolate *task_isolate(struct task *task)
     return task->isolate;
 }
 
-uint64_t task_cpu_ns(const struct task *task)
-{
-    return task->root->budget.cpu_used_ns;
-}
-
 void task_wait_begin(lua_State *L, const char *function)
 {
     struct isolate *isolate = isolate_of(L);

@@ -68,17 +68,25 @@ static int add_chunk(struct arena *arena, size_t need)
     return 1;
 }
 
+static void *take(struct arena *arena, size_t skip, size_t size)
+{
+    char *block = arena->next + skip;
+    arena->next = block + size;
+    arena->left -= skip + size;
+    return block;
+}
+
 void *arena_alloc(struct arena *arena, size_t size)
 {
     if (size > SIZE_MAX / 2)
         return NULL;
-    size_t need = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    if (need > arena->left && !add_chunk(arena, need))
-        return NULL;
-    void *block = arena->next;
-    arena->next += need;
-    arena->left -= need;
-    return block;
+    size_t skip = -(uintptr_t)arena->next % ALIGNMENT; /* texts end anywhere */
+    if ((skip > arena->left || size > arena->left - skip)) {
+        if (!add_chunk(arena, size))
+            return NULL;
+        skip = 0;
+    }
+    return take(arena, skip, size);
 }
 
 void *arena_zalloc(struct arena *arena, size_t size)
@@ -91,9 +99,11 @@ void *arena_zalloc(struct arena *arena, size_t size)
 
 char *arena_strndup(struct arena *arena, const char *text, size_t len)
 {
-    char *copy = arena_alloc(arena, len + 1);
-    if (copy == NULL)
+    if (len >= SIZE_MAX / 2)
         return NULL;
+    if (len + 1 > arena->left && !add_chunk(arena, len + 1))
+        return NULL;
+    char *copy = take(arena, 0, len + 1);
     if (len > 0)
         memcpy(copy, text, len);
     copy[len] = '\0';

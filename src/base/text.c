@@ -128,10 +128,28 @@ size_t text_next_char(const char *text, size_t len, uint32_t *code_point)
     return size;
 }
 
+/* How many bytes from here are ASCII: by eights, and the last few one by one. */
+static size_t ascii_run(const char *text, size_t len)
+{
+    size_t at = 0;
+    uint64_t eight = 0;
+    for (; len - at >= sizeof eight; at += sizeof eight) {
+        memcpy(&eight, text + at, sizeof eight);
+        if ((eight & UINT64_C(0x8080808080808080)) != 0)
+            break;
+    }
+    while (at < len && (unsigned char)text[at] < 0x80)
+        at++;
+    return at;
+}
+
 bool text_is_utf8(const char *text, size_t len, size_t *bad)
 {
     size_t at = 0;
     while (at < len) {
+        at += ascii_run(text + at, len - at);
+        if (at == len)
+            break;
         uint32_t code_point;
         size_t size = text_next_char(text + at, len - at, &code_point);
         if (size == 0) {

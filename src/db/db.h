@@ -1,8 +1,8 @@
 /* The database driver interface: connect, prepare, bind, step, transactions. Each engine is one file behind
  * it.
  *
- * Who owns what: a connection owns its statements until db_finalize or db_close; texts returned by
- * db_column_text belong to the statement until its next step, reset or finalize. A connection is used by one
+ * Who owns what: a connection owns its statements until db_finalize or db_close; texts of
+ * columns belong to the statement until its next step, reset or finalize. A connection is used by one
  * thread at a time.
  *
  * SQL is written once for all engines: placeholders are ?1, ?2, …; json_object(…) makes a JSON object. */
@@ -19,6 +19,17 @@ struct db_stmt;
 
 enum db_step { DB_ROW, DB_DONE, DB_FAILED };
 enum db_type { DB_NULL, DB_INTEGER, DB_REAL, DB_TEXT, DB_BLOB };
+
+/* One column of a row; text also holds blobs. */
+struct db_value {
+    enum db_type type;
+    union {
+        int64_t integer;
+        double real;
+        const char *text;
+    };
+    size_t len; /* of the text, in bytes */
+};
 
 struct db_options {
     bool read_only;
@@ -49,6 +60,8 @@ struct db_driver {
     int (*column_count)(struct db_stmt *stmt);
     const char *(*column_name)(struct db_stmt *stmt, int column);
     enum db_type (*column_type)(struct db_stmt *stmt, int column);
+    struct db_value (*column_value)(struct db_stmt *stmt, int column); /* as it is stored */
+    /* These convert, as the engine does; NULL is 0. */
     int64_t (*column_integer)(struct db_stmt *stmt, int column);
     double (*column_real)(struct db_stmt *stmt, int column);
     const char *(*column_text)(struct db_stmt *stmt, int column, size_t *len); /* also blobs; NULL for NULL */

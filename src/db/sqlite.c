@@ -324,6 +324,37 @@ static enum db_type sqlite_column_type(struct db_stmt *stmt, int column)
     }
 }
 
+/* By way of sqlite3_value, which is safe as a connection is used by one thread at a time, and costs one look
+ * for the column instead of three. */
+static struct db_value sqlite_column_value(struct db_stmt *stmt, int column)
+{
+    sqlite3_value *value = sqlite3_column_value(stmt_of(stmt), column);
+    struct db_value out = {.type = DB_NULL};
+    switch (sqlite3_value_type(value)) {
+    case SQLITE_INTEGER:
+        out.type = DB_INTEGER;
+        out.integer = sqlite3_value_int64(value);
+        break;
+    case SQLITE_FLOAT:
+        out.type = DB_REAL;
+        out.real = sqlite3_value_double(value);
+        break;
+    case SQLITE_TEXT:
+        out.type = DB_TEXT;
+        out.text = (const char *)sqlite3_value_text(value);
+        out.len = (size_t)sqlite3_value_bytes(value);
+        break;
+    case SQLITE_BLOB:
+        out.type = DB_BLOB;
+        out.text = sqlite3_value_blob(value);
+        out.len = (size_t)sqlite3_value_bytes(value);
+        break;
+    default:
+        break;
+    }
+    return out;
+}
+
 static int64_t sqlite_column_integer(struct db_stmt *stmt, int column)
 {
     return sqlite3_column_int64(stmt_of(stmt), column);
@@ -391,6 +422,7 @@ const struct db_driver db_sqlite = {
     .column_count = sqlite_column_count,
     .column_name = sqlite_column_name,
     .column_type = sqlite_column_type,
+    .column_value = sqlite_column_value,
     .column_integer = sqlite_column_integer,
     .column_real = sqlite_column_real,
     .column_text = sqlite_column_text,

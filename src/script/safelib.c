@@ -1,5 +1,5 @@
-/* string.rep and the table functions, in bounded slices of work; and the installation of these and of the
- * pattern functions.
+/* string.rep, string.format and the table functions, in bounded slices of work; and the installation of these
+ * and of the pattern functions.
  *
  * Tables are read and written through lua_geti and lua_seti, so metamethods see what they would see from
  * Lua's own functions, in the same order. It must not hold memory outside the Lua state, since metamethods,
@@ -12,6 +12,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
+#include "base/number.h"
 #include "script/pattern.h"
 
 enum {
@@ -73,6 +74,94 @@ static int charged(lua_State *L)
         if (lua_type(L, i) == LUA_TSTRING)
             meter_spend(&meter, lua_rawlen(L, i) / BYTES_PER_STEP);
     return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
+/* ---- string.format ---- */
+
+#define SHORT_RESULT 256 /* bytes */
+
+/* What has been written of a short result. */
+struct short_text {
+    char bytes[SHORT_RESULT];
+    size_t len;
+};
+
+static bool add_short(struct short_text *out, const char *text, size_t len)
+{
+    if (len > sizeof out->bytes - out->len)
+        return false;
+    memcpy(out->bytes + out->len, text, len);
+    out->len += len;
+    return true;
+}
+
+/* %d, %5d and %02d of an integer; at follows the percent sign and is left behind the d. */
+static bool add_integer(lua_State *L, int arg, const char **at, struct short_text *out)
+{
+    const char *p = *at;
+    bool zeros = *p == '0';
+    if (zeros)
+        p++;
+    size_t width = 0;
+    if (*p >= '1' && *p <= '9')
+        width = (size_t)(*p++ - '0');
+    if (*p != 'd' || !lua_isinteger(L, arg))
+        return false;
+    char digits[NUMBER_TEXT_MAX];
+    size_t len = number_format_integer(lua_tointeger(L, arg), digits);
+    bool negative = digits[0] == '-';
+    *at = p + 1;
+    if (zeros && negative && !add_short(out, "-", 1))
+        return false;
+    for (size_t i = len; i < width; i++)
+        if (!add_short(out, zeros ? "0" : " ", 1))
+            return false;
+    bool signed_already = zeros && negative;
+    return add_short(out, digits + signed_already, len - signed_already);
+}
+
+/* Whether the call is one of the everyday kind (texts and whole numbers, a short result), and so was done
+ * here. */
+static bool format_short(lua_State *L, struct short_text *out)
+{
+    size_t len = 0;
+    const char *at = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
+    const char *end = at + len;
+    if (at == NULL || len > SHORT_RESULT)
+        return false;
+    int arg = 1;
+    while (at < end) {
+        if (*at != '%') {
+            if (!add_short(out, at++, 1))
+                return false;
+            continue;
+        }
+        at++; /* a string of Lua ends with a NUL, which no case takes */
+        if (*at == '%') {
+            if (!add_short(out, at++, 1))
+                return false;
+        } else if (*at == 's') {
+            size_t text_len = 0;
+            const char *text = lua_type(L, ++arg) == LUA_TSTRING ? lua_tolstring(L, arg, &text_len) : NULL;
+            at++;
+            if (text == NULL || !add_short(out, text, text_len))
+                return false;
+        } else if (!add_integer(L, ++arg, &at, out)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Lua's own goes through the C library for every number; scripts make dates and keys of them all the time. */
+static int string_format(lua_State *L)
+{
+    struct short_text out;
+    out.len = 0;
+    if (!format_short(L, &out))
+        return charged(L);
+    lua_pushlstring(L, out.bytes, out.len);
+    return 1;
 }
 
 /* ---- table ---- */
@@ -443,13 +532,14 @@ static void replace(lua_State *L, const char *library, const luaL_Reg *functions
     lua_pop(L, 1);
 }
 
-static void charge(lua_State *L, const char *library, const char *const names[])
+/* Puts function in the place of each of Lua's, which becomes its upvalue. */
+static void wrap(lua_State *L, const char *library, const char *const names[], lua_CFunction function)
 {
     if (lua_getglobal(L, library) != LUA_TTABLE)
         luaL_error(L, "the %s library must be open before its functions are replaced", library);
     for (int i = 0; names[i] != NULL; i++) {
         lua_getfield(L, -1, names[i]);
-        lua_pushcclosure(L, charged, 1);
+        lua_pushcclosure(L, function, 1);
         lua_setfield(L, -2, names[i]);
     }
     lua_pop(L, 1);
@@ -458,8 +548,8 @@ static void charge(lua_State *L, const char *library, const char *const names[])
 void safelib_install(lua_State *L)
 {
     /* Not those that may take little of a long string, as sub does. */
-    static const char *const long_string[] = {"format",  "lower", "pack", "packsize",
-                                              "reverse", "upper", NULL};
+    static const char *const format[] = {"format", NULL};
+    static const char *const long_string[] = {"lower", "pack", "packsize", "reverse", "upper", NULL};
     static const char *const long_utf8[] = {"len", NULL};
     static const luaL_Reg string_functions[] = {
         {"find", pattern_find},   {"gmatch", pattern_gmatch}, {"gsub", pattern_gsub},
@@ -472,6 +562,7 @@ void safelib_install(lua_State *L)
     luaL_checkstack(L, 4, NULL);
     replace(L, LUA_STRLIBNAME, string_functions);
     replace(L, LUA_TABLIBNAME, table_functions);
-    charge(L, LUA_STRLIBNAME, long_string);
-    charge(L, LUA_UTF8LIBNAME, long_utf8);
+    wrap(L, LUA_STRLIBNAME, format, string_format);
+    wrap(L, LUA_STRLIBNAME, long_string, charged);
+    wrap(L, LUA_UTF8LIBNAME, long_utf8, charged);
 }

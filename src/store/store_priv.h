@@ -20,13 +20,16 @@ enum {
 /* One database as the store writes it. */
 struct table {
     const struct database *database;
-    size_t columns;       /* all of them, fixed ones included */
-    size_t *first_column; /* of each property */
-    bool has_links;       /* a two-way relation keeps a link table */
-    struct db_stmt *select, *insert, *update, *remove;
+    size_t columns;                        /* all of them, fixed ones included */
+    size_t *first_column;                  /* of each property */
+    bool has_links;                        /* a two-way relation keeps a link table */
+    struct db_stmt *select, *select_by_id; /* by id it has the key as well */
+    struct db_stmt *insert, *update, *remove;
     struct db_stmt **link_insert, **link_remove; /* of each property; NULL where there is none */
     int64_t next_id;
     bool next_id_dirty;
+    int64_t found_id; /* the row that was found last; */
+    bool in_order;    /* it came right after the one before */
 };
 
 /* Row ids touched by the page in hand, per database. */

@@ -476,22 +476,29 @@ enum err_code tables_migrate(struct store *store, const struct worker *worker, s
 
 /* ---- preparing ---- */
 
-/* The columns in the order of struct table, each through add(sql, quoted name). */
-static void add_columns(struct buf *sql, const struct database *database, bool parameters)
+enum column_list {
+    LIST_READ, /* what an upsert compares: it has the key, and writes the time anew */
+    LIST_READ_BY_ID,
+    LIST_NAMES,
+    LIST_PARAMETERS,
+};
+
+/* The columns in the order of struct table. */
+static void add_columns(struct buf *sql, const struct database *database, enum column_list list)
 {
-    static const char *const fixed[FIXED_COLUMNS] = {
-        "_id", "_key", "_icon", "_cover", "_content", "_upstream_updated_at", "_synced_at"};
-    int index = 1;
-    for (int i = 0; i < FIXED_COLUMNS; i++, index++) {
-        if (parameters)
-            buf_addf(sql, "%s?%d", i > 0 ? "," : "", index);
-        else
-            buf_addf(sql, "%s%s", i > 0 ? "," : "", fixed[i]);
-    }
+    static const char *const fixed[][FIXED_COLUMNS] = {
+        [LIST_READ] = {"_id", "NULL", "_icon", "_cover", "_content", "_upstream_updated_at", "NULL"},
+        [LIST_READ_BY_ID] = {"_id", "_key", "_icon", "_cover", "_content", "_upstream_updated_at", "NULL"},
+        [LIST_NAMES] = {"_id", "_key", "_icon", "_cover", "_content", "_upstream_updated_at", "_synced_at"},
+        [LIST_PARAMETERS] = {"?1", "?2", "?3", "?4", "?5", "?6", "?7"},
+    };
+    for (int i = 0; i < FIXED_COLUMNS; i++)
+        buf_addf(sql, "%s%s", i > 0 ? "," : "", fixed[list][i]);
+    int index = FIXED_COLUMNS + 1;
     for (size_t i = 0; i < database->property_count; i++) {
         const struct property *property = &database->properties[i];
         for (int part = 0; part < (property->type == PROPERTY_DATE ? 2 : 1); part++, index++) {
-            if (parameters) {
+            if (list == LIST_PARAMETERS) {
                 buf_addf(sql, ",?%d", index);
                 continue;
             }
@@ -565,14 +572,20 @@ static enum err_code prepare_table(struct store *store, struct table *table, con
         table->columns += database->properties[i].type == PROPERTY_DATE ? 2 : 1;
     }
     buf_adds(&sql, "SELECT ");
-    add_columns(&sql, database, false);
+    add_columns(&sql, database, LIST_READ);
     buf_addf(&sql, " FROM %s WHERE _key = ?1", name);
     enum err_code code = prepare_sql(store, &sql, &table->select, err);
     if (code == ERR_NONE) {
+        buf_adds(&sql, "SELECT ");
+        add_columns(&sql, database, LIST_READ_BY_ID);
+        buf_addf(&sql, " FROM %s WHERE _id = ?1", name);
+        code = prepare_sql(store, &sql, &table->select_by_id, err);
+    }
+    if (code == ERR_NONE) {
         buf_addf(&sql, "INSERT INTO %s(", name);
-        add_columns(&sql, database, false);
+        add_columns(&sql, database, LIST_NAMES);
         buf_adds(&sql, ") VALUES(");
-        add_columns(&sql, database, true);
+        add_columns(&sql, database, LIST_PARAMETERS);
         buf_addc(&sql, ')');
         code = prepare_sql(store, &sql, &table->insert, err);
     }
@@ -614,6 +627,7 @@ void tables_release(struct store *store)
     for (size_t i = 0; store->worker != NULL && i < store->worker->database_count; i++) {
         struct table *table = &store->tables[i];
         finalize(table->select);
+        finalize(table->select_by_id);
         finalize(table->insert);
         finalize(table->update);
         finalize(table->remove);

@@ -14,22 +14,19 @@
 
 static bool same(struct db_stmt *row, int column, const struct cell *cell)
 {
-    const struct db_driver *driver = row->db->driver;
-    enum db_type type = driver->column_type(row, column);
+    const struct db_value stored = row->db->driver->column_value(row, column);
     switch (cell->type) {
     case CELL_NULL:
-        return type == DB_NULL;
+        return stored.type == DB_NULL;
     case CELL_INTEGER:
-        return (type == DB_INTEGER && driver->column_integer(row, column) == cell->integer) ||
-               (type == DB_REAL && driver->column_real(row, column) == (double)cell->integer);
+        return (stored.type == DB_INTEGER && stored.integer == cell->integer) ||
+               (stored.type == DB_REAL && stored.real == (double)cell->integer);
     case CELL_REAL:
-        return (type == DB_REAL && driver->column_real(row, column) == cell->real) ||
-               (type == DB_INTEGER && (double)driver->column_integer(row, column) == cell->real);
-    case CELL_TEXT: {
-        size_t len = 0;
-        const char *text = type == DB_TEXT ? driver->column_text(row, column, &len) : NULL;
-        return text != NULL && len == cell->len && memcmp(text, cell->text, len) == 0;
-    }
+        return (stored.type == DB_REAL && stored.real == cell->real) ||
+               (stored.type == DB_INTEGER && (double)stored.integer == cell->real);
+    case CELL_TEXT:
+        return stored.type == DB_TEXT && stored.text != NULL && stored.len == cell->len &&
+               memcmp(stored.text, cell->text, cell->len) == 0;
     }
     return false;
 }
@@ -37,26 +34,19 @@ static bool same(struct db_stmt *row, int column, const struct cell *cell)
 /* The stored value as a cell that points into the row. */
 static struct cell stored_cell(struct db_stmt *row, int column)
 {
-    const struct db_driver *driver = row->db->driver;
-    struct cell cell = {.type = CELL_NULL};
-    switch (driver->column_type(row, column)) {
+    const struct db_value stored = row->db->driver->column_value(row, column);
+    switch (stored.type) {
     case DB_INTEGER:
-        cell.type = CELL_INTEGER;
-        cell.integer = driver->column_integer(row, column);
-        break;
+        return (struct cell){.type = CELL_INTEGER, .integer = stored.integer};
     case DB_REAL:
-        cell.type = CELL_REAL;
-        cell.real = driver->column_real(row, column);
-        break;
+        return (struct cell){.type = CELL_REAL, .real = stored.real};
     case DB_TEXT:
     case DB_BLOB:
-        cell.type = CELL_TEXT;
-        cell.text = driver->column_text(row, column, &cell.len);
-        break;
+        return (struct cell){.type = CELL_TEXT, .text = stored.text, .len = stored.len};
     case DB_NULL:
         break;
     }
-    return cell;
+    return (struct cell){.type = CELL_NULL};
 }
 
 static enum err_code touch(struct store *store, size_t database, int64_t id, struct err *err)
@@ -195,17 +185,17 @@ static enum err_code insert_row(struct store *store, struct table *table, const 
         return code;
     driver->bind_integer(stmt, COLUMN_ID + 1, *id);
     driver->bind_text(stmt, COLUMN_KEY + 1, change->key, change->key_len);
-    bind_new(stmt, COLUMN_ICON + 1, &change->icon.cell);
-    bind_new(stmt, COLUMN_COVER + 1, &change->cover.cell);
-    bind_new(stmt, COLUMN_CONTENT + 1, &change->content.cell);
-    bind_new(stmt, COLUMN_UPSTREAM + 1, &change->upstream_updated_at);
+    bind_new(stmt, COLUMN_ICON + 1, &change->extras->icon.cell);
+    bind_new(stmt, COLUMN_COVER + 1, &change->extras->cover.cell);
+    bind_new(stmt, COLUMN_CONTENT + 1, &change->extras->content.cell);
+    bind_new(stmt, COLUMN_UPSTREAM + 1, &change->extras->upstream_updated_at);
     bind_str(stmt, COLUMN_SYNCED + 1, store->now);
     for (size_t i = 0; i < change->value_count; i++) {
         const struct property_value *value = &change->values[i];
         int column = (int)table->first_column[value->property];
         bind_new(stmt, column + 1, &value->value);
         if (table->database->properties[value->property].type == PROPERTY_DATE)
-            bind_new(stmt, column + 2, &value->end);
+            bind_new(stmt, column + 2, value->end);
     }
     code = store_step(store, stmt, err);
     if (code != ERR_NONE)
@@ -223,9 +213,9 @@ static enum err_code insert_row(struct store *store, struct table *table, const 
 
 static bool differs(struct db_stmt *row, const struct table *table, const struct change *change)
 {
-    if ((change->icon.given && !same(row, COLUMN_ICON, &change->icon.cell)) ||
-        (change->cover.given && !same(row, COLUMN_COVER, &change->cover.cell)) ||
-        (change->content.given && !same(row, COLUMN_CONTENT, &change->content.cell)))
+    if ((change->extras->icon.given && !same(row, COLUMN_ICON, &change->extras->icon.cell)) ||
+        (change->extras->cover.given && !same(row, COLUMN_COVER, &change->extras->cover.cell)) ||
+        (change->extras->content.given && !same(row, COLUMN_CONTENT, &change->extras->content.cell)))
         return true;
     for (size_t i = 0; i < change->value_count; i++) {
         const struct property_value *value = &change->values[i];
@@ -233,7 +223,7 @@ static bool differs(struct db_stmt *row, const struct table *table, const struct
         if (!same(row, column, &value->value))
             return true;
         if (table->database->properties[value->property].type == PROPERTY_DATE &&
-            !same(row, column + 1, &value->end))
+            !same(row, column + 1, value->end))
             return true;
     }
     return false;
@@ -243,7 +233,8 @@ static void tell_differences(const struct diff_sink *diff, struct db_stmt *row, 
                              const struct change *change)
 {
     static const char *const names[] = {"icon", "cover", "page content"};
-    const struct optional_cell *optional[] = {&change->icon, &change->cover, &change->content};
+    const struct optional_cell *optional[] = {&change->extras->icon, &change->extras->cover,
+                                              &change->extras->content};
     diff->row(diff->ctx, table->database, change->key, "change");
     for (int i = 0; i < 3; i++) {
         if (optional[i]->given && !same(row, COLUMN_ICON + i, &optional[i]->cell)) {
@@ -255,7 +246,7 @@ static void tell_differences(const struct diff_sink *diff, struct db_stmt *row, 
         const struct property_value *value = &change->values[i];
         int column = (int)table->first_column[value->property];
         bool date = table->database->properties[value->property].type == PROPERTY_DATE;
-        if (same(row, column, &value->value) && (!date || same(row, column + 1, &value->end)))
+        if (same(row, column, &value->value) && (!date || same(row, column + 1, value->end)))
             continue;
         struct cell before = stored_cell(row, column);
         tell_property(diff, table->database->properties[value->property].name, &before, &value->value);
@@ -273,21 +264,21 @@ static enum err_code update_row(struct store *store, struct table *table, struct
         struct cell cell = stored_cell(row, column);
         bind_cell(stmt, column + 1, &cell);
     }
-    if (change->icon.given)
-        bind_cell(stmt, COLUMN_ICON + 1, &change->icon.cell);
-    if (change->cover.given)
-        bind_cell(stmt, COLUMN_COVER + 1, &change->cover.cell);
-    if (change->content.given)
-        bind_cell(stmt, COLUMN_CONTENT + 1, &change->content.cell);
-    if (change->upstream_updated_at.type != CELL_NULL)
-        bind_cell(stmt, COLUMN_UPSTREAM + 1, &change->upstream_updated_at);
+    if (change->extras->icon.given)
+        bind_cell(stmt, COLUMN_ICON + 1, &change->extras->icon.cell);
+    if (change->extras->cover.given)
+        bind_cell(stmt, COLUMN_COVER + 1, &change->extras->cover.cell);
+    if (change->extras->content.given)
+        bind_cell(stmt, COLUMN_CONTENT + 1, &change->extras->content.cell);
+    if (change->extras->upstream_updated_at.type != CELL_NULL)
+        bind_cell(stmt, COLUMN_UPSTREAM + 1, &change->extras->upstream_updated_at);
     bind_str(stmt, COLUMN_SYNCED + 1, store->now);
     for (size_t i = 0; i < change->value_count; i++) {
         const struct property_value *value = &change->values[i];
         int column = (int)table->first_column[value->property];
         bind_cell(stmt, column + 1, &value->value);
         if (table->database->properties[value->property].type == PROPERTY_DATE)
-            bind_cell(stmt, column + 2, &value->end);
+            bind_cell(stmt, column + 2, value->end);
     }
     return store_step(store, stmt, err);
 }
@@ -298,24 +289,51 @@ static bool is_stale(struct db_stmt *row, const struct change *change)
     struct iso_time time;
     struct err ignored;
     size_t len = 0;
-    if (change->upstream_updated_at.type == CELL_NULL)
+    if (change->extras->upstream_updated_at.type == CELL_NULL)
         return false;
     const char *text = row->db->driver->column_text(row, COLUMN_UPSTREAM, &len);
     return text != NULL && iso_parse(text, len, &time, &ignored) == ERR_NONE &&
-           iso_unix_ms(&time) > change->upstream_ms;
+           iso_unix_ms(&time) > change->extras->upstream_ms;
+}
+
+/* Finds the row of the change. An upstream that lists its rows in the order in which they were first stored
+ * is followed by row id, which saves the search in the index of keys; the key that is there decides. */
+static enum db_step find_row(struct store *store, struct table *table, const struct change *change,
+                             struct db_stmt **row, int64_t *id, struct err *err)
+{
+    const struct db_driver *driver = DRIVER(store);
+    enum db_step step = DB_DONE;
+    *row = table->select_by_id;
+    if (table->in_order) {
+        driver->bind_integer(*row, 1, table->found_id + 1);
+        step = driver->step(*row, err);
+        const struct cell key = {.type = CELL_TEXT, .text = change->key, .len = change->key_len};
+        if (step == DB_ROW && !same(*row, COLUMN_KEY, &key))
+            step = DB_DONE;
+    }
+    if (step == DB_DONE) {
+        driver->reset(*row);
+        *row = table->select;
+        driver->bind_text(*row, 1, change->key, change->key_len);
+        step = driver->step(*row, err);
+    }
+    if (step != DB_ROW)
+        return step;
+    *id = driver->column_integer(*row, COLUMN_ID);
+    table->in_order = *id == table->found_id + 1;
+    table->found_id = *id;
+    return step;
 }
 
 static enum err_code write_upsert(struct store *store, struct table *table, const struct change *change,
                                   const struct diff_sink *diff, struct err *err)
 {
     const struct db_driver *driver = DRIVER(store);
-    struct db_stmt *row = table->select;
+    struct db_stmt *row = NULL;
     int64_t id = 0;
-    driver->bind_text(row, 1, change->key, change->key_len);
-    enum db_step step = driver->step(row, err);
+    enum db_step step = find_row(store, table, change, &row, &id, err);
     enum err_code code = step == DB_FAILED ? err->code : ERR_NONE;
     if (step == DB_ROW) {
-        id = driver->column_integer(row, COLUMN_ID);
         if (is_stale(row, change)) {
             store->counts.stale++;
         } else if (differs(row, table, change)) {
@@ -328,8 +346,8 @@ static enum err_code write_upsert(struct store *store, struct table *table, cons
         } else {
             store->counts.unchanged++;
             /* A newer upstream time is kept even if nothing else is new. */
-            if (change->upstream_updated_at.type != CELL_NULL &&
-                !same(row, COLUMN_UPSTREAM, &change->upstream_updated_at))
+            if (change->extras->upstream_updated_at.type != CELL_NULL &&
+                !same(row, COLUMN_UPSTREAM, &change->extras->upstream_updated_at))
                 code = update_row(store, table, row, change, err);
         }
     }

@@ -11,7 +11,8 @@
 
 struct conversion {
     lua_State *L;
-    int index;
+    int index; /* absolute */
+    int type;
     const struct value *value; /* NULL when the Lua value is a plain one */
     const struct property *property;
     const struct option_sink *options;
@@ -127,7 +128,8 @@ static enum err_code convert_text(const struct conversion *c)
     char digits[NUMBER_TEXT_MAX];
     const char *text = NULL;
     if (c->value == NULL) {
-        text = plain_text(c, c->index, &len, digits);
+        text = c->type == LUA_TSTRING ? lua_tolstring(c->L, c->index, &len)
+                                      : plain_text(c, c->index, &len, digits);
     } else if (is_text_builder(c->value->builder)) {
         text = value_part(c->value, 0, &len);
     } else if (c->value->builder == BUILDER_LINK) {
@@ -151,7 +153,7 @@ static enum err_code convert_checkbox(const struct conversion *c)
     c->cell->type = CELL_INTEGER;
     if (c->value != NULL && c->value->builder == BUILDER_CHECKBOX)
         c->cell->integer = c->value->flag;
-    else if (lua_isboolean(c->L, c->index))
+    else if (c->type == LUA_TBOOLEAN)
         c->cell->integer = lua_toboolean(c->L, c->index);
     else
         return refuse(c);
@@ -184,7 +186,7 @@ static enum err_code convert_number(const struct conversion *c)
         integer = c->value->is_integer;
         whole = c->value->integer;
         number = c->value->number;
-    } else if (lua_type(c->L, c->index) == LUA_TNUMBER) {
+    } else if (c->type == LUA_TNUMBER) {
         integer = lua_isinteger(c->L, c->index);
         whole = lua_tointeger(c->L, c->index);
         number = lua_tonumber(c->L, c->index);
@@ -220,8 +222,7 @@ static enum err_code convert_date(const struct conversion *c)
         struct iso_time parsed;
         struct err ignored;
         size_t len = 0;
-        const char *text =
-            lua_type(c->L, c->index) == LUA_TSTRING ? lua_tolstring(c->L, c->index, &len) : NULL;
+        const char *text = c->type == LUA_TSTRING ? lua_tolstring(c->L, c->index, &len) : NULL;
         if (text == NULL || iso_parse(text, len, &parsed, &ignored) != ERR_NONE)
             return refuse(c);
         return set_text(c, c->cell, text, len);
@@ -311,7 +312,7 @@ static enum err_code convert_list(const struct conversion *c, enum builder whole
             const char *text = value_part(c->value, i, &len);
             code = options ? option_item(c, text, len) : write_item(c, text, len);
         }
-    } else if (lua_istable(c->L, c->index)) {
+    } else if (c->type == LUA_TTABLE) {
         size_t count = lua_rawlen(c->L, c->index);
         size_t entries = 0;
         lua_pushnil(c->L);
@@ -355,7 +356,7 @@ static enum err_code convert_file(const struct conversion *c)
         name = value_part(c->value, 1, &name_len);
     } else if (c->value != NULL && c->value->builder == BUILDER_URL) {
         url = value_part(c->value, 0, &url_len);
-    } else if (lua_type(c->L, c->index) == LUA_TSTRING) {
+    } else if (c->type == LUA_TSTRING) {
         url = lua_tolstring(c->L, c->index, &url_len);
     } else {
         return refuse(c);
@@ -435,7 +436,7 @@ static enum err_code convert_plain_place(const struct conversion *c)
 static enum err_code convert_place(const struct conversion *c)
 {
     if (c->value == NULL)
-        return lua_istable(c->L, c->index) ? convert_plain_place(c) : refuse(c);
+        return c->type == LUA_TTABLE ? convert_plain_place(c) : refuse(c);
     if (c->value->builder != BUILDER_PLACE)
         return refuse(c);
     buf_clear(c->scratch);
@@ -448,12 +449,20 @@ enum err_code value_to_cells(lua_State *L, int index, const struct property *pro
                              struct cell *cell, struct cell *end, struct err *err)
 {
     *cell = *end = (struct cell){.type = CELL_NULL};
-    if (lua_type(L, index) == LUA_TLIGHTUSERDATA && lua_touserdata(L, index) == NULL)
+    int type = lua_type(L, index);
+    if (type == LUA_TLIGHTUSERDATA && lua_touserdata(L, index) == NULL)
         return ERR_NONE; /* workers.null clears */
-    if (!lua_checkstack(L, 6))
-        return err_nomem(err);
-    struct conversion c = {
-        L, lua_absindex(L, index), value_at(L, index), property, options, arena, scratch, cell, end, err};
+    struct conversion c = {.L = L,
+                           .index = index,
+                           .type = type,
+                           .value = type == LUA_TUSERDATA ? value_at(L, index) : NULL,
+                           .property = property,
+                           .options = options,
+                           .arena = arena,
+                           .scratch = scratch,
+                           .cell = cell,
+                           .end = end,
+                           .err = err};
     switch (property->type) {
     case PROPERTY_TITLE:
     case PROPERTY_TEXT:

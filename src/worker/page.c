@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define KEY_MAX_BYTES 4096
-#define ORDER_MAX 32 /* properties whose order is remembered from row to row */
+#define ORDER_MAX 32 /* names whose order is remembered from row to row */
 #define SCRATCH_MAX ((size_t)256 * 1024 * 1024)
 
 void page_init(struct page *page)
@@ -143,21 +143,41 @@ enum err_code page_read_result(lua_State *L, int index, size_t state_max, struct
 
 /* ---- changes ---- */
 
+enum change_field {
+    FIELD_TYPE,
+    FIELD_KEY,
+    FIELD_PROPERTIES,
+    FIELD_TARGET,
+    FIELD_UPSTREAM, /* from here on they are rare */
+    FIELD_ICON,
+    FIELD_COVER,
+    FIELD_CONTENT,
+    CHANGE_FIELD_COUNT
+};
+
+static const char *const change_fields[CHANGE_FIELD_COUNT] = {
+    "type", "key",   "properties",         "targetDatabaseKey", "upstreamUpdatedAt",
+    "icon", "cover", "pageContentMarkdown"};
+
 struct reader {
     lua_State *L;
     const struct worker *worker;
     const struct database *database; /* of the change in hand */
     struct page *page;
     struct change *change;
+    struct change_extras *extras; /* of the change in hand, once it has some */
     struct err *err;
-    const struct property *order[ORDER_MAX]; /* of the row before, by position in the traversal */
+    /* What stood where in the row before, by position in the traversal: tables made by the same line of a
+     * script are traversed in the same order. Lua keeps short strings once, and nothing is collected while
+     * changes are read, so that the same name has the same address. */
+    struct {
+        const char *name;
+        const struct property *property;
+    } order[ORDER_MAX];
     const struct database *order_of;
+    const char *field_names[CHANGE_FIELD_COUNT];
+    enum change_field fields[CHANGE_FIELD_COUNT];
 };
-
-static const char *const change_fields[] = {
-    "type", "key",   "properties",         "targetDatabaseKey", "upstreamUpdatedAt",
-    "icon", "cover", "pageContentMarkdown"};
-enum { CHANGE_FIELD_COUNT = 8 };
 
 /* Keeps every undeclared option once a page. */
 static enum err_code note_option(void *ctx, const struct property *property, const char *name, size_t len,
@@ -202,6 +222,9 @@ static enum err_code unknown_property(struct reader *reader, const char *name)
                    name, nearest >= 0 ? "; did you mean \"" : "", nearest >= 0 ? names[nearest] : "",
                    nearest >= 0 ? "\"?" : "");
 }
+
+static const struct cell no_cell = {.type = CELL_NULL};
+static const struct change_extras no_extras = {.icon = {.given = false}};
 
 /* The key as the primary-key property must hold it. */
 static bool cell_equals_key(const struct cell *cell, const struct change *change)
@@ -248,7 +271,7 @@ static enum err_code check_primary_key(struct reader *reader)
             primary->name, shown);
     }
     struct property_value *value = &change->values[change->value_count];
-    *value = (struct property_value){.property = (uint32_t)reader->database->primary_key};
+    *value = (struct property_value){.property = (uint32_t)reader->database->primary_key, .end = &no_cell};
     value->value = (struct cell){.type = CELL_TEXT, .text = change->key, .len = change->key_len};
     if (primary->type == PROPERTY_NUMBER) {
         struct number number;
@@ -268,27 +291,54 @@ static enum err_code check_primary_key(struct reader *reader)
     return ERR_NONE;
 }
 
-/* Tables made by the same line of a script are traversed in the same order: the property that stood here in
- * the row before is the first guess. */
 static const struct property *find_property(struct reader *reader, size_t position, const char *name,
                                             size_t len)
 {
     const struct database *database = reader->database;
-    if (position < ORDER_MAX && reader->order_of == database) {
-        const struct property *guess = reader->order[position];
-        if (guess != NULL && guess->name_len == len && memcmp(guess->name, name, len) == 0)
-            return guess;
-    }
     if (reader->order_of != database) {
         memset(reader->order, 0, sizeof reader->order);
         reader->order_of = database;
     }
+    if (position < ORDER_MAX && reader->order[position].name == name)
+        return reader->order[position].property;
     const struct property *property = database_property(database, name, len);
-    if (position < ORDER_MAX)
-        reader->order[position] = property;
+    if (position < ORDER_MAX && property != NULL) {
+        reader->order[position].name = name;
+        reader->order[position].property = property;
+    }
     return property;
 }
 
+/* CHANGE_FIELD_COUNT when a change has no such field. */
+static enum change_field find_field(struct reader *reader, size_t position, const char *name)
+{
+    if (position < CHANGE_FIELD_COUNT && reader->field_names[position] == name)
+        return reader->fields[position];
+    enum change_field field = FIELD_TYPE;
+    while (field < CHANGE_FIELD_COUNT && strcmp(name, change_fields[field]) != 0)
+        field++;
+    if (position < CHANGE_FIELD_COUNT && field < CHANGE_FIELD_COUNT) {
+        reader->field_names[position] = name;
+        reader->fields[position] = field;
+    }
+    return field;
+}
+
+static enum err_code keep_end(const struct reader *reader, struct property_value *value,
+                              const struct cell *end)
+{
+    value->end = &no_cell;
+    if (end->type == CELL_NULL)
+        return ERR_NONE;
+    struct cell *kept = arena_alloc(&reader->page->arena, sizeof *kept);
+    if (kept == NULL)
+        return err_nomem(reader->err);
+    *kept = *end;
+    value->end = kept;
+    return ERR_NONE;
+}
+
+/* index: the table of properties, on top of the stack. */
 static enum err_code read_properties(struct reader *reader, int index)
 {
     lua_State *L = reader->L;
@@ -301,28 +351,23 @@ static enum err_code read_properties(struct reader *reader, int index)
         return err_nomem(reader->err);
     lua_pushnil(L);
     while (lua_next(L, index) != 0) {
-        if (lua_type(L, -2) != LUA_TSTRING) {
-            err_set(reader->err, ERR_INVALID, "properties must map names to values; a key is a %s",
-                    lua_typename(L, lua_type(L, -2)));
-            lua_pop(L, 2);
-            return ERR_INVALID;
-        }
+        if (lua_type(L, -2) != LUA_TSTRING)
+            return err_set(reader->err, ERR_INVALID, "properties must map names to values; a key is a %s",
+                           lua_typename(L, lua_type(L, -2)));
         size_t len = 0;
         const char *name = lua_tolstring(L, -2, &len);
         const struct property *property = find_property(reader, change->value_count, name, len);
-        if (property == NULL) {
-            enum err_code code = unknown_property(reader, name);
-            lua_pop(L, 2);
-            return code;
-        }
+        if (property == NULL)
+            return unknown_property(reader, name);
         struct property_value *value = &change->values[change->value_count++];
         value->property = (uint32_t)(property - database->properties);
-        enum err_code code = value_to_cells(L, -1, property, &options, &page->arena, &page->scratch,
-                                            &value->value, &value->end, reader->err);
-        if (code != ERR_NONE) {
-            lua_pop(L, 2);
+        struct cell end;
+        enum err_code code = value_to_cells(L, index + 2, property, &options, &page->arena, &page->scratch,
+                                            &value->value, &end, reader->err);
+        if (code == ERR_NONE)
+            code = keep_end(reader, value, &end);
+        if (code != ERR_NONE)
             return err_context(reader->err, "property \"%s\"", property->name);
-        }
         lua_pop(L, 1);
     }
     return check_primary_key(reader);
@@ -354,7 +399,7 @@ static enum err_code read_json_cell(struct reader *reader, int index, struct opt
 static enum err_code read_content(struct reader *reader, int index)
 {
     lua_State *L = reader->L;
-    struct optional_cell *content = &reader->change->content;
+    struct optional_cell *content = &reader->extras->content;
     size_t bad = 0;
     content->given = true;
     content->cell = (struct cell){.type = CELL_NULL};
@@ -375,7 +420,7 @@ static enum err_code read_content(struct reader *reader, int index)
 static enum err_code read_upstream(struct reader *reader, int index)
 {
     lua_State *L = reader->L;
-    struct change *change = reader->change;
+    struct change_extras *extras = reader->extras;
     struct iso_time time;
     struct err ignored;
     size_t len = 0;
@@ -388,10 +433,10 @@ static enum err_code read_upstream(struct reader *reader, int index)
                        "got %s%s%s",
                        text != NULL ? "\"" : "a ", text != NULL ? text : lua_typename(L, lua_type(L, index)),
                        text != NULL ? "\"" : "");
-    change->upstream_ms = iso_unix_ms(&time);
-    change->upstream_updated_at =
+    extras->upstream_ms = iso_unix_ms(&time);
+    extras->upstream_updated_at =
         (struct cell){.type = CELL_TEXT, .text = arena_strndup(&reader->page->arena, text, len), .len = len};
-    return change->upstream_updated_at.text != NULL ? ERR_NONE : err_nomem(reader->err);
+    return extras->upstream_updated_at.text != NULL ? ERR_NONE : err_nomem(reader->err);
 }
 
 static enum err_code read_key(struct reader *reader, int index)
@@ -419,58 +464,33 @@ static enum err_code read_key(struct reader *reader, int index)
     return reader->change->key != NULL ? ERR_NONE : err_nomem(reader->err);
 }
 
-enum { SEEN_TYPE = 1, SEEN_KEY = 2, SEEN_PROPERTIES = 4, SEEN_UPSERT_ONLY = 8 };
-
-/* One field of a change; its value is on top of the stack. properties keeps the stack position of that table.
- */
-static enum err_code read_field(struct reader *reader, const char *name, int *properties, unsigned *seen)
+static enum err_code read_type(struct reader *reader, int value)
 {
     lua_State *L = reader->L;
-    struct change *change = reader->change;
-    int value = lua_gettop(L);
-    if (strcmp(name, "key") == 0)
-        return ERR_NONE; /* was read first */
-    if (strcmp(name, "type") == 0) {
-        *seen |= SEEN_TYPE;
-        const char *type = lua_type(L, value) == LUA_TSTRING ? lua_tostring(L, value) : "";
-        change->is_delete = strcmp(type, "delete") == 0;
-        if (change->is_delete || strcmp(type, "upsert") == 0)
-            return ERR_NONE;
-        return err_set(reader->err, ERR_INVALID, "type must be \"upsert\" or \"delete\"%s%s%s",
-                       *type != '\0' ? ", got \"" : "", type, *type != '\0' ? "\"" : "");
-    }
-    if (strcmp(name, "properties") == 0) {
-        *seen |= SEEN_PROPERTIES | SEEN_UPSERT_ONLY;
-        lua_copy(L, value, *properties);
-        if (lua_istable(L, value))
-            return ERR_NONE;
-        return err_set(reader->err, ERR_INVALID, "properties must be a table, got %s",
-                       lua_typename(L, lua_type(L, value)));
-    }
-    if (strcmp(name, "targetDatabaseKey") == 0) {
-        size_t target = lua_type(L, value) == LUA_TSTRING
-                            ? worker_database(reader->worker, lua_tostring(L, value))
-                            : SIZE_MAX;
-        if (target == SIZE_MAX)
-            return err_set(reader->err, ERR_INVALID,
-                           "targetDatabaseKey must be the key of a declared database%s%s",
-                           lua_type(L, value) == LUA_TSTRING ? ", got " : "",
-                           lua_type(L, value) == LUA_TSTRING ? lua_tostring(L, value) : "");
-        change->database = (uint32_t)target;
+    const char *type = lua_type(L, value) == LUA_TSTRING ? lua_tostring(L, value) : "";
+    reader->change->is_delete = strcmp(type, "delete") == 0;
+    if (reader->change->is_delete || strcmp(type, "upsert") == 0)
         return ERR_NONE;
-    }
-    *seen |= SEEN_UPSERT_ONLY;
-    if (strcmp(name, "upstreamUpdatedAt") == 0)
-        return read_upstream(reader, value);
-    if (strcmp(name, "icon") == 0)
-        return read_json_cell(reader, value, &change->icon, value_is_icon(L, value),
-                              "icon must come from Builder.emojiIcon, notionIcon or imageIcon");
-    if (strcmp(name, "cover") == 0)
-        return read_json_cell(reader, value, &change->cover, value_is_cover(L, value),
-                              "cover must come from Builder.imageCover");
-    if (strcmp(name, "pageContentMarkdown") == 0)
-        return read_content(reader, value);
-    if (database_property(&reader->worker->databases[change->database], name, strlen(name)) != NULL)
+    return err_set(reader->err, ERR_INVALID, "type must be \"upsert\" or \"delete\"%s%s%s",
+                   *type != '\0' ? ", got \"" : "", type, *type != '\0' ? "\"" : "");
+}
+
+static enum err_code read_target(struct reader *reader, int value)
+{
+    lua_State *L = reader->L;
+    const char *key = lua_type(L, value) == LUA_TSTRING ? lua_tostring(L, value) : NULL;
+    size_t target = key != NULL ? worker_database(reader->worker, key) : SIZE_MAX;
+    if (target == SIZE_MAX)
+        return err_set(reader->err, ERR_INVALID,
+                       "targetDatabaseKey must be the key of a declared database%s%s",
+                       key != NULL ? ", got " : "", key != NULL ? key : "");
+    reader->change->database = (uint32_t)target;
+    return ERR_NONE;
+}
+
+static enum err_code refuse_change_field(struct reader *reader, const char *name)
+{
+    if (database_property(&reader->worker->databases[reader->change->database], name, strlen(name)) != NULL)
         return err_set(reader->err, ERR_INVALID,
                        "the change: unknown field \"%s\": it is a property, so it goes into properties = { "
                        "[\"%s\"] = … }",
@@ -478,7 +498,96 @@ static enum err_code read_field(struct reader *reader, const char *name, int *pr
     return refuse_field("the change", name, change_fields, CHANGE_FIELD_COUNT, reader->err);
 }
 
-static enum err_code read_change(struct reader *reader)
+/* The first of the rare fields makes room for all of them. */
+static bool need_extras(struct reader *reader)
+{
+    if (reader->extras == NULL) {
+        reader->extras = arena_zalloc(&reader->page->arena, sizeof *reader->extras);
+        if (reader->extras != NULL)
+            reader->change->extras = reader->extras;
+    }
+    return reader->extras != NULL;
+}
+
+#define SEEN(field) (1U << (field))
+
+/* One field of a change; its value is on top of the stack. properties is the place that keeps that table. */
+static enum err_code read_field(struct reader *reader, enum change_field field, int properties,
+                                unsigned *seen)
+{
+    lua_State *L = reader->L;
+    int value = lua_gettop(L);
+    *seen |= SEEN(field);
+    if (field >= FIELD_UPSTREAM && !need_extras(reader))
+        return err_nomem(reader->err);
+    switch (field) {
+    case FIELD_KEY:
+        return ERR_NONE; /* was read first */
+    case FIELD_TYPE:
+        return read_type(reader, value);
+    case FIELD_TARGET:
+        return read_target(reader, value);
+    case FIELD_PROPERTIES:
+        lua_copy(L, value, properties);
+        if (lua_istable(L, value))
+            return ERR_NONE;
+        return err_set(reader->err, ERR_INVALID, "properties must be a table, got %s",
+                       lua_typename(L, lua_type(L, value)));
+    case FIELD_UPSTREAM:
+        return read_upstream(reader, value);
+    case FIELD_ICON:
+        return read_json_cell(reader, value, &reader->extras->icon, value_is_icon(L, value),
+                              "icon must come from Builder.emojiIcon, notionIcon or imageIcon");
+    case FIELD_COVER:
+        return read_json_cell(reader, value, &reader->extras->cover, value_is_cover(L, value),
+                              "cover must come from Builder.imageCover");
+    case FIELD_CONTENT:
+        return read_content(reader, value);
+    case CHANGE_FIELD_COUNT:
+        break;
+    }
+    return err_set(reader->err, ERR_INTERNAL, "unknown field of a change");
+}
+
+/* What the fields must be to each other. */
+static enum err_code check_fields(const struct reader *reader, unsigned seen)
+{
+    if ((seen & SEEN(FIELD_KEY)) == 0)
+        return err_set(reader->err, ERR_INVALID,
+                       "key is missing: give key = a string that names this row and no other");
+    if ((seen & SEEN(FIELD_TYPE)) == 0)
+        return err_set(reader->err, ERR_INVALID,
+                       "type is missing: write type = \"upsert\" or type = \"delete\"");
+    if (reader->change->is_delete) {
+        if ((seen & ~(SEEN(FIELD_TYPE) | SEEN(FIELD_KEY) | SEEN(FIELD_TARGET))) != 0)
+            return err_set(reader->err, ERR_INVALID, "a delete has only type, key and targetDatabaseKey");
+        return ERR_NONE;
+    }
+    if ((seen & SEEN(FIELD_PROPERTIES)) == 0)
+        return err_set(reader->err, ERR_INVALID,
+                       "properties is missing: give properties = { [\"Property name\"] = value }");
+    return ERR_NONE;
+}
+
+/* Pushes the key of the change at table, or nil. Its name is taken from the first change that has it, to be
+ * kept at key_name: making that string here could fail. */
+static bool push_key(lua_State *L, int table, int key_name)
+{
+    if (lua_isnil(L, key_name)) {
+        lua_pushnil(L);
+        while (lua_next(L, table) != 0) {
+            if (lua_type(L, -2) == LUA_TSTRING && strcmp(lua_tostring(L, -2), "key") == 0)
+                lua_copy(L, -2, key_name);
+            lua_pop(L, 1);
+        }
+    }
+    lua_pushvalue(L, key_name);
+    if (!lua_isnil(L, -1))
+        lua_rawget(L, table);
+    return !lua_isnil(L, -1);
+}
+
+static enum err_code read_change(struct reader *reader, int key_name)
 {
     lua_State *L = reader->L; /* stack: …, change */
     int table = lua_gettop(L);
@@ -487,44 +596,28 @@ static enum err_code read_change(struct reader *reader)
         return err_set(reader->err, ERR_INVALID,
                        "a change must be a table { type = …, key = …, properties = … }, got %s",
                        lua_typename(L, lua_type(L, table)));
-    lua_pushnil(L);
-    int properties = lua_gettop(L);
-    enum err_code code = ERR_NONE;
     /* First, so that errors name the row whatever the order of the other fields. */
-    lua_pushliteral(L, "key");
-    if (lua_rawget(L, table) != LUA_TNIL) {
-        seen |= SEEN_KEY;
-        code = read_key(reader, lua_gettop(L));
-    }
-    lua_pop(L, 1);
+    enum err_code code = push_key(L, table, key_name) ? read_key(reader, table + 1) : ERR_NONE;
     if (code != ERR_NONE)
         return code;
+    int properties = table + 1; /* takes the place of the key */
     lua_pushnil(L);
-    while (code == ERR_NONE && lua_next(L, table) != 0) {
-        if (lua_type(L, -2) == LUA_TSTRING)
-            code = read_field(reader, lua_tostring(L, -2), &properties, &seen);
-        else
-            code = err_set(reader->err, ERR_INVALID, "a change has named fields; a key is a %s",
+    for (size_t position = 0; code == ERR_NONE && lua_next(L, table) != 0; position++) {
+        if (lua_type(L, -2) != LUA_TSTRING)
+            return err_set(reader->err, ERR_INVALID, "a change has named fields; a key is a %s",
                            lua_typename(L, lua_type(L, -2)));
+        const char *name = lua_tostring(L, -2);
+        enum change_field field = find_field(reader, position, name);
+        if (field == CHANGE_FIELD_COUNT)
+            return refuse_change_field(reader, name);
+        code = read_field(reader, field, properties, &seen);
         lua_pop(L, 1);
     }
-    if (code != ERR_NONE)
+    if (code == ERR_NONE)
+        code = check_fields(reader, seen);
+    if (code != ERR_NONE || reader->change->is_delete)
         return code;
     reader->database = &reader->worker->databases[reader->change->database];
-    if ((seen & SEEN_KEY) == 0)
-        return err_set(reader->err, ERR_INVALID,
-                       "key is missing: give key = a string that names this row and no other");
-    if ((seen & SEEN_TYPE) == 0)
-        return err_set(reader->err, ERR_INVALID,
-                       "type is missing: write type = \"upsert\" or type = \"delete\"");
-    if (reader->change->is_delete) {
-        if ((seen & SEEN_UPSERT_ONLY) != 0)
-            return err_set(reader->err, ERR_INVALID, "a delete has only type, key and targetDatabaseKey");
-        return ERR_NONE;
-    }
-    if ((seen & SEEN_PROPERTIES) == 0)
-        return err_set(reader->err, ERR_INVALID,
-                       "properties is missing: give properties = { [\"Property name\"] = value }");
     return read_properties(reader, properties);
 }
 
@@ -539,14 +632,15 @@ enum err_code page_read_changes(lua_State *L, int index, size_t first, size_t co
     if (page->changes == NULL)
         return err_nomem(err);
     struct reader reader = {.L = L, .worker = worker, .page = page, .err = err};
+    lua_pushnil(L); /* place of the name "key" */
     int top = lua_gettop(L);
     for (size_t i = 0; i < count; i++) {
         struct change *change = &page->changes[page->count];
-        memset(change, 0, sizeof *change);
-        change->database = (uint32_t)database;
+        *change = (struct change){.database = (uint32_t)database, .extras = &no_extras};
         reader.change = change;
+        reader.extras = NULL;
         lua_rawgeti(L, index, (lua_Integer)(first + i) + 1);
-        enum err_code code = read_change(&reader);
+        enum err_code code = read_change(&reader, top);
         lua_settop(L, top);
         if (code != ERR_NONE) {
             if (change->key != NULL)

@@ -12,16 +12,24 @@
 
 #include <lua.h>
 
+/* Changes are kept small: one thread writes them and another reads them, row after row. */
 struct property_value {
     uint32_t property; /* index into the database's properties */
     struct cell value;
-    struct cell end; /* of a date range */
+    const struct cell *end; /* of a date range; CELL_NULL when it has none */
 };
 
 /* A column that an upsert may leave as it is. */
 struct optional_cell {
     bool given;
     struct cell cell;
+};
+
+/* What few changes have. */
+struct change_extras {
+    struct optional_cell icon, cover, content;
+    struct cell upstream_updated_at; /* CELL_NULL when not given */
+    int64_t upstream_ms;
 };
 
 struct change {
@@ -31,9 +39,7 @@ struct change {
     size_t key_len;
     struct property_value *values;
     size_t value_count;
-    struct optional_cell icon, cover, content;
-    struct cell upstream_updated_at; /* CELL_NULL when not given */
-    int64_t upstream_ms;
+    const struct change_extras *extras; /* never NULL */
 };
 
 struct new_option {

@@ -74,10 +74,12 @@ enum cell_type { CELL_NULL, CELL_INTEGER, CELL_REAL, CELL_TEXT };
 
 struct cell {
     enum cell_type type;
-    int64_t integer;
-    double real;
-    const char *text;
-    size_t len;
+    union {
+        int64_t integer;
+        double real;
+        const char *text;
+    };
+    size_t len; /* of the text */
 };
 
 /* Called for every option of a select, multi-select or status that the schema does not declare (not when
@@ -88,9 +90,10 @@ struct option_sink {
     void *ctx;
 };
 
-/* Converts the Lua value at index (a Builder value, or a plain value whose meaning is clear) for the
- * property. end is used by date ranges. Texts are copied into arena. scratch is for building JSON. The error
- * says expected and got. Never raises; uses raw access only. */
+/* Converts the Lua value at the absolute index (a Builder value, or a plain value whose meaning is clear) for
+ * the property. end is used by date ranges. Texts are copied into arena. scratch is for building JSON. The
+ * error says expected and got. Never raises; uses raw access only, and up to 6 places on the stack, which the
+ * caller has made sure of. */
 enum err_code value_to_cells(lua_State *L, int index, const struct property *property,
                              const struct option_sink *options, struct arena *arena, struct buf *scratch,
                              struct cell *cell, struct cell *end, struct err *err) MUST_CHECK;

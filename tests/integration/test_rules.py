@@ -674,6 +674,22 @@ end })
         self.sync("full", page(upsert("b"), upsert("a")))
         self.assertEqual(self.p.rows("SELECT _key, count FROM items ORDER BY _key"), [("a", 2), ("b", 3)])
 
+    def test_rule_08_rows_are_found_in_any_order(self):
+        """In the order in which they were stored, rows are found by row id: only the key may decide whose row it is."""
+        self.worker(FULL)
+        self.sync("full", page(*[upsert(key, Count=1) for key in "abcdefgh"]))
+        order = "abcfgdehcba"
+        self.sync("full", page(*[upsert(key, Count=1) for key in order]))
+        run = self.last_run()
+        self.assertEqual((run["added"], run["changed"], run["unchanged"], run["deleted"]), (0, 0, len(order), 0))
+        # b is deleted and comes back with another row id, c has changed, x is new between d and e.
+        self.sync("full", page(upsert("a", Count=1), delete("b"), upsert("b", Count=1), upsert("c", Count=2), upsert("d", Count=1),
+                               upsert("x", Count=1), *[upsert(key, Count=1) for key in "efgh"]))
+        run = self.last_run()
+        self.assertEqual((run["added"], run["changed"], run["unchanged"], run["deleted"]), (2, 1, 6, 1))
+        self.assertEqual(self.p.rows("SELECT _key, name, count FROM items ORDER BY _key"),
+                         [(key, f"Item {key}", 2 if key == "c" else 1) for key in "abcdefghx"])
+
     def test_rule_08_undeclared_options_are_added_and_told_once(self):
         self.worker(FULL)
         pages = [page(upsert("a", Tags=["red", "blue"], State="odd"), upsert("b", Tags=["blue"]), next=2),

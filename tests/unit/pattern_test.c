@@ -509,6 +509,34 @@ static void test_sort_matches_luas(void **unused)
     compare_scripts(sort_script, 60);
 }
 
+static const char format_script[] =
+    "math.randomseed(seed)\n"
+    "local R, log = math.random, {}\n"
+    "local specs = {'%d', '%5d', '%05d', '%02d', '%0d', '%00d', '%10d', '%-4d', '%+d', '% d', '%.3d', '%i', "
+    "'%s', '%9s',\n"
+    "  '%.2s', '%%', '%q', '%x', '%5.1f', '%g', '%', '%y', '%ld', 'a', '-', ' of ', '\\0', ('x'):rep(120)}\n"
+    "local function value() local k = R(12)\n"
+    "  if k < 5 then return R(-2000, 2000) elseif k == 5 then return math.mininteger elseif k == 6 then "
+    "return R(9) / 2\n"
+    "  elseif k == 7 then return R(9) * 1.0 elseif k == 8 then return '17' elseif k == 9 then return 'a\\0b' "
+    "elseif k == 10 "
+    "then\n"
+    "    return ('y'):rep(R(300)) elseif k == 11 then return R(2) == 1 else return 'text' end end\n"
+    "for i = 1, 400 do\n"
+    "  local format, values = '', {}\n"
+    "  for k = 1, R(0, 5) do format = format .. specs[R(#specs)] end\n"
+    "  for k = 1, R(0, 5) do values[k] = value() end\n"
+    "  log[#log + 1] = format\n"
+    "  log[#log + 1] = tostring(select(2, pcall(string.format, format, table.unpack(values))))\n"
+    "end\n"
+    "return table.concat(log, '\\n')\n";
+
+static void test_format_matches_luas(void **unused)
+{
+    (void)unused;
+    compare_scripts(format_script, 200);
+}
+
 /* ---- known answers ---- */
 
 static void test_known_answers(void **unused)
@@ -800,10 +828,15 @@ int main(int argc, char **argv)
     }
     printf("seed %llu\n", (unsigned long long)seed);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_answers),         cmocka_unit_test(test_patterns_match_luas),
-        cmocka_unit_test(test_tables_match_luas),     cmocka_unit_test(test_sort_matches_luas),
-        cmocka_unit_test(test_sort_has_no_bad_input), cmocka_unit_test(test_bombs_are_stopped),
-        cmocka_unit_test(test_ticks_follow_work),     cmocka_unit_test(test_install_needs_the_libraries),
+        cmocka_unit_test(test_known_answers),
+        cmocka_unit_test(test_patterns_match_luas),
+        cmocka_unit_test(test_tables_match_luas),
+        cmocka_unit_test(test_sort_matches_luas),
+        cmocka_unit_test(test_format_matches_luas),
+        cmocka_unit_test(test_sort_has_no_bad_input),
+        cmocka_unit_test(test_bombs_are_stopped),
+        cmocka_unit_test(test_ticks_follow_work),
+        cmocka_unit_test(test_install_needs_the_libraries),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

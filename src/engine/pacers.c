@@ -17,6 +17,8 @@
 #define HORIZON_MS 250
 /* A slot is taken late when the process could not run in time. How late at most: */
 #define LATE_MAX_MS 50
+/* Requests that are remembered, so that a late one is given its distance an interval later. */
+#define TAKEN_MAX 4096
 
 struct waiter {
     struct queue *queue;
@@ -38,6 +40,11 @@ struct queue {
     int64_t ahead_slot_ms; /* of the batch after that, when another process has slots in between */
     int64_t ahead_slots;
     int64_t last_slot_ms; /* without a store: the position */
+    /* When the last slots were taken, by the monotonic clock in microseconds: taken[count % window]. */
+    int64_t *taken;
+    int64_t taken_count;
+    int64_t window;    /* so many requests */
+    int64_t window_us; /* may begin in any time of this length */
     uv_timer_t *timer;
     bool reserving;
     struct job job;
@@ -75,6 +82,7 @@ void pacers_free(struct pacers *pacers)
         struct queue *queue = pacers->queues;
         pacers->queues = queue->next;
         uv_close((uv_handle_t *)queue->timer, free_handle);
+        mem_free(queue->taken);
         mem_free(queue);
     }
     mem_free(pacers);
@@ -102,6 +110,11 @@ static struct queue *queue_of(struct pacers *pacers, const char *key)
     int64_t late = (int64_t)(pacer->interval_ms / 20);
     late = late < LATE_MAX_MS ? late : LATE_MAX_MS;
     queue->late_ms = late > queue->pace_ms ? late : queue->pace_ms;
+    double window = pacer->allowed_requests < TAKEN_MAX ? floor(pacer->allowed_requests) : TAKEN_MAX;
+    queue->window = window >= 1 ? (int64_t)window : 1;
+    queue->window_us =
+        (int64_t)ceil(pacer->interval_ms * 1000 / pacer->allowed_requests * (double)queue->window);
+    queue->taken = mem_need((size_t)queue->window * sizeof *queue->taken);
     queue->timer = mem_need(sizeof *queue->timer);
     uv_timer_init(&pacers->runtime->loop, queue->timer);
     queue->timer->data = queue;
@@ -128,11 +141,25 @@ static void reserve_work(struct job *job, struct store *store)
                             queue->want, &queue->first_ms, &queue->granted, &queue->err);
 }
 
+/* Slots that passed unused, and are later than they may be, are lost. */
+static void drop_late(struct queue *queue, int64_t now, int64_t late_ms)
+{
+    int64_t late = now - queue->next_slot_ms;
+    if (queue->slots == 0 || late <= late_ms)
+        return;
+    int64_t missed = (late - late_ms + queue->pace_ms - 1) / queue->pace_ms;
+    missed = missed < queue->slots ? missed : queue->slots;
+    queue->slots -= missed;
+    queue->next_slot_ms += missed * queue->pace_ms;
+}
+
 static void add_slots(struct queue *queue)
 {
     if (queue->slots == 0) {
         queue->next_slot_ms = queue->first_ms;
         queue->slots = queue->granted;
+        /* What passed while they were being reserved is not made up for: others on the store are on time. */
+        drop_late(queue, clock_now_ms(), queue->pace_ms);
     } else if (queue->first_ms == queue->next_slot_ms + queue->slots * queue->pace_ms) {
         queue->slots += queue->granted;
     } else {
@@ -189,23 +216,47 @@ static void reserve(struct queue *queue)
     executor_submit(runtime->executor, &queue->job);
 }
 
-/* Slots that passed unused are lost; the batch ahead follows when this one is used up. */
+/* The batch ahead follows when this one is used up. */
 static void drop_missed(struct queue *queue, int64_t now)
 {
     for (;;) {
-        int64_t late = now - queue->next_slot_ms;
-        if (queue->slots > 0 && late > queue->late_ms) {
-            int64_t missed = (late - queue->late_ms + queue->pace_ms - 1) / queue->pace_ms;
-            missed = missed < queue->slots ? missed : queue->slots;
-            queue->slots -= missed;
-            queue->next_slot_ms += missed * queue->pace_ms;
-        }
+        drop_late(queue, now, queue->late_ms);
         if (queue->slots > 0 || queue->ahead_slots == 0)
             return;
         queue->next_slot_ms = queue->ahead_slot_ms;
         queue->slots = queue->ahead_slots;
         queue->ahead_slots = 0;
     }
+}
+
+static int64_t mono_us(void)
+{
+    return (int64_t)(clock_mono_ns() / 1000);
+}
+
+/* How long the slot in hand must still wait, in milliseconds. A slot is never taken early; one that was late
+ * does not bring the next one closer to it than four fifths of the pace, nor the requests of any interval
+ * above the limit. */
+static int64_t slot_wait_ms(const struct queue *queue, int64_t now)
+{
+    int64_t wait = queue->next_slot_ms - now;
+    if (queue->taken_count == 0)
+        return wait;
+    int64_t last = queue->taken[(queue->taken_count - 1) % queue->window];
+    int64_t earliest = last + queue->pace_ms * 1000 * 4 / 5;
+    if (queue->taken_count >= queue->window) {
+        int64_t first = queue->taken[queue->taken_count % queue->window];
+        earliest = first + queue->window_us > earliest ? first + queue->window_us : earliest;
+    }
+    int64_t distance = (earliest - mono_us() + 999) / 1000;
+    return distance > wait ? distance : wait;
+}
+
+static void take_slot(struct queue *queue)
+{
+    queue->slots--;
+    queue->next_slot_ms += queue->pace_ms;
+    queue->taken[queue->taken_count++ % queue->window] = mono_us();
 }
 
 static void pump(struct queue *queue)
@@ -220,16 +271,16 @@ static void pump(struct queue *queue)
                 return;
             continue;
         }
-        if (now < queue->next_slot_ms) {
-            uv_timer_start(queue->timer, on_timer, (uint64_t)(queue->next_slot_ms - now), 0);
+        int64_t wait = slot_wait_ms(queue, now);
+        if (wait > 0) {
+            uv_timer_start(queue->timer, on_timer, (uint64_t)wait, 0);
             break;
         }
         struct waiter *waiter = take_first(queue);
         struct task *task = waiter->task;
         (*waiter->counter)--;
         mem_free(waiter);
-        queue->slots--;
-        queue->next_slot_ms += queue->pace_ms;
+        take_slot(queue);
         task_wake(task);
     }
     int64_t lead = queue->next_slot_ms + queue->slots * queue->pace_ms - now;

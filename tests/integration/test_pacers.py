@@ -6,6 +6,7 @@ got its turn. Scripts note when they began to wait and when they got their slot,
 """
 import asyncio
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -15,11 +16,10 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from harness import TestCase, finish, main, wait_until  # noqa: E402
 
-# A process that could not run takes its slot up to 50 ms late (src/engine/pacers.c), and a script notes it when it gets its
-# turn, by a clock that counts milliseconds. Windows of many requests are measured shorter by what a busy machine and the way
-# to the upstream add to that.
-SLOT_JITTER_MS = 52
-ARRIVAL_JITTER_MS = 90
+# A process that could not run takes its slot up to 50 ms late (src/engine/pacers.c).
+LATE_MS = 50
+# What lies between taking a slot and the script's own look at a clock that counts milliseconds.
+CLOCK_MS = 3
 
 
 def serve():
@@ -157,31 +157,35 @@ class PacersTest(TestCase):
         self.assertEqual(len({path for _, path in arrivals}), 1000)
         rows = project.rows("SELECT _key, waited, slot FROM items")
         slots = self.slots(project)
-        self.check_budget(slots, 200, 1000, ARRIVAL_JITTER_MS, "slots")
-        self.check_budget(times, 200, 1000, ARRIVAL_JITTER_MS, "arrivals")
+        self.check_budget(slots, 200, 1000, CLOCK_MS, "slots")
+        # The way from the slot to the upstream takes one request longer than another: measured, not guessed.
+        slot_of = {f"/{row[0]}": row[2] for row in rows}
+        ways = [at - slot_of[path] for at, path in arrivals]
+        way = max(ways) - min(ways)
+        self.check_budget(times, 200, 1000, way, "arrivals")
         # In turn: whoever waited longer has the earlier slot. Clocks count milliseconds, so equal times say nothing.
         by_wait = sorted(rows, key=lambda row: (row[1], row[2]))
         for earlier, later in zip(by_wait, by_wait[1:]):
             if earlier[1] < later[1]:
                 self.assertLessEqual(earlier[2], later[2], (earlier, later))
         # On the way a request may be overtaken by those that had their slots about the same time.
-        slot_of = {f"/{row[0]}": row[2] for row in rows}
         latest = 0
         for _, path in arrivals:
-            self.assertGreater(slot_of[path], latest - ARRIVAL_JITTER_MS, path)
+            self.assertGreaterEqual(slot_of[path], latest - way, path)
             latest = max(latest, slot_of[path])
         self.report("slots, by the scripts' clock", slots, 5)
-        return self.report(f"arrivals, {ready:.1f} s until all waited", times, 5)
+        return self.report(f"arrivals, {ready:.1f} s until all waited, ways differ by {way:.1f} ms", times, 5)
 
     def test_a_thousand_syncs_share_one_budget(self):
-        # Never more than the budget, however busy the machine is; but a machine that does not let the process run takes
-        # slots away, so the best of three tries counts for how much was used.
-        used = 0
-        for _ in range(3):
-            used = max(used, self.thousand())
-            if used >= 0.99:
-                break
-        self.assertGreaterEqual(used, 0.99, "slots used while everybody waited")
+        self.assertGreaterEqual(self.thousand(), 0.99, "slots used while everybody waited")
+
+    def test_a_busy_machine_does_not_raise_the_budget(self):
+        """Others want every processor, twice: slots are taken late, and what is late is not made up for in a burst."""
+        for _ in range(2 * os.cpu_count()):
+            other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            self.addCleanup(other.wait)
+            self.addCleanup(other.kill)
+        self.thousand()
 
     def test_two_processes_share_the_budget_in_sum(self):
         config = "name: test\nmain: main.lua\n"
@@ -197,8 +201,8 @@ class PacersTest(TestCase):
         times = [at for at, _ in arrivals]
         self.assertEqual(len(times), 400)
         self.report("two processes", times, 5)
-        self.check_budget(self.slots(project, after=asked), 200, 1000, ARRIVAL_JITTER_MS, "slots of two processes")
-        self.check_budget(times, 200, 1000, ARRIVAL_JITTER_MS, "two processes")
+        self.check_budget(self.slots(project, after=asked), 200, 1000, LATE_MS, "slots of two processes")
+        self.check_budget(times, 200, 1000, LATE_MS, "two processes")
         # While both had work, both were served.
         own = {name: [at for at, path in arrivals if path.startswith("/" + name)] for name in "ab"}
         both = [path[1] for at, path in arrivals if max(own["a"][0], own["b"][0]) <= at <= min(own["a"][-1], own["b"][-1])]
@@ -214,7 +218,7 @@ class PacersTest(TestCase):
             slots += self.slots(project)
         self.assertEqual(len(self.arrivals()), 3)
         for earlier, later in zip(slots, slots[1:]):
-            self.assertGreaterEqual(later - earlier, 700 - SLOT_JITTER_MS)
+            self.assertGreaterEqual(later - earlier, 700 - LATE_MS)
             self.assertLess(later - earlier, 2 * 700, "it is the next slot, not a later one")
 
     def test_a_tool_waits_for_the_same_slots(self):
@@ -225,7 +229,7 @@ class PacersTest(TestCase):
             slots.append(int(self.ok(project.run("exec", "ask")).stdout))
         self.assertEqual(len(self.arrivals()), 3)
         for earlier, later in zip(slots, slots[1:]):
-            self.assertGreaterEqual(later - earlier, 700 - SLOT_JITTER_MS)
+            self.assertGreaterEqual(later - earlier, 700 - LATE_MS)
 
     def test_slots_that_nobody_took_are_not_made_up_for(self):
         """After a pause the budget is that of now; what was left over before is gone."""
@@ -236,7 +240,7 @@ class PacersTest(TestCase):
         self.assertEqual(len(slots), 60)
         pause = next(at for at in range(59) if slots[at + 1] - slots[at] > 400)
         self.assertEqual(pause, 29)
-        self.assertGreaterEqual(slots[-1] - slots[30], 29 * 5 - SLOT_JITTER_MS, "no burst after the pause")
+        self.assertGreaterEqual(slots[-1] - slots[30], 29 * 5 - LATE_MS, "no burst after the pause")
 
     def test_a_process_that_stood_still_does_not_catch_up(self):
         """Slots up to 100 ms ahead are reserved; after a standstill those that are too late are lost, not sent in a burst."""
@@ -261,7 +265,7 @@ class PacersTest(TestCase):
         project = self.project(self.script(allowed=3, interval=1000, turns=3))
         self.ok(project.run("run", "main.lua", "s1"))
         slots = self.slots(project)
-        self.assertGreaterEqual(slots[2] - slots[0], 2 * 334 - SLOT_JITTER_MS)
+        self.assertGreaterEqual(slots[2] - slots[0], 2 * 334 - LATE_MS)
         for allowed, interval in ((0, 1000), (-1, 1000), (10, 0), (1, 1e15)):
             project.write("main.lua", self.script(allowed=allowed, interval=interval))
             result = project.run("check")

@@ -1,6 +1,7 @@
 # What workers stands on, all from the distribution.
 #
-# Lua, SQLite, libuv and libyaml are linked statically, so that one binary is the whole installation and starts fast.
+# Lua, SQLite, libuv, libyaml, PCRE2, expat, utf8proc, gumbo and zlib are linked statically, so that one binary is the whole
+# installation and starts fast.
 # libcurl and libcrypto are compiled against but loaded when first used (src/net/curl_api.c, src/base/crypto.c):
 # loading them costs more than the rest of a short command.
 find_package(PkgConfig REQUIRED)
@@ -24,6 +25,11 @@ workers_static_library(dep_uv libuv_a.a)
 target_link_libraries(dep_uv INTERFACE Threads::Threads ${CMAKE_DL_LIBS})
 
 workers_static_library(dep_yaml libyaml.a)
+workers_static_library(dep_pcre2 libpcre2-8.a)
+workers_static_library(dep_expat libexpat.a)
+workers_static_library(dep_utf8proc libutf8proc.a)
+workers_static_library(dep_gumbo libgumbo.a)
+workers_static_library(dep_zlib libz.a)
 
 pkg_check_modules(CURL REQUIRED libcurl)
 add_library(dep_curl_headers INTERFACE)

@@ -51,12 +51,20 @@ static int env_newindex(lua_State *L)
                       luaL_tolstring(L, 2, NULL), luaL_tolstring(L, 2, NULL));
 }
 
+static const struct script_function functions[] = {
+    {"get", env_get, "(name: string, absent?: any): any",
+     "the value of an environment variable, or absent; also env.NAME"},
+    {"require", env_require, "(name: string): string", "the same, but an error when it is not set or empty"},
+    {NULL, NULL, NULL, NULL},
+};
+
+const struct script_docs env_docs = {"Environment variables that the project may see", functions, NULL};
+
 int luaopen_workers_env(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"get", env_get}, {"require", env_require}, {NULL, NULL}};
     static const luaL_Reg metamethods[] = {
         {"__index", env_index}, {"__newindex", env_newindex}, {NULL, NULL}};
-    luaL_newlib(L, functions);
+    functions_push(L, functions);
     luaL_newlib(L, metamethods);
     lua_setmetatable(L, -2);
     return 1;

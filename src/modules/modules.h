@@ -40,6 +40,8 @@ int luaopen_workers_log(lua_State *L);
 int luaopen_workers_env(lua_State *L);
 int luaopen_workers_fs(lua_State *L);
 
+extern const struct script_docs env_docs;
+
 /* async.c: sleep, all, map, which luaopen_workers puts into its table. */
 int async_sleep(lua_State *L);
 int async_all(lua_State *L);

@@ -9,6 +9,7 @@
 #define WORKERS_SCRIPT_ISOLATE_H
 
 #include "base/err.h"
+#include "script/functions.h"
 
 #include <lua.h>
 #include <lauxlib.h>
@@ -32,6 +33,7 @@ struct isolate_limits {
 struct script_module {
     const char *name;
     lua_CFunction open;
+    const struct script_docs *docs; /* NULL when the module is not for scripts' eyes */
 };
 
 /* What modules ask of the floors above. Every function gets ctx first. Optional ones may be NULL. */

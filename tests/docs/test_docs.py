@@ -26,7 +26,8 @@ import unittest
 
 BINARY = os.environ.get("WORKERS_BIN", "")
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+LIBRARY = sorted((REPOSITORY / "docs" / "library").glob("*.md"))
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").glob("*.md")), *LIBRARY]
 LINKED = [*PAGES, REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs" / "decisions").glob("*.md"))]
 MARKERS = {"run", "test", "snippet", "declare", "eval", "file", "output"}
 LANGUAGES = {"lua", "sh", "text", "yaml", "json", "sql"}
@@ -247,7 +248,7 @@ class Docs(unittest.TestCase):
     def modules(self):
         """Name of each module that scripts can require -> its functions, as a script sees them."""
         table = (REPOSITORY / "src/modules/modules.c").read_text(encoding="utf-8")
-        names = set(re.findall(r'\{"([\w.]+)", luaopen_', table))
+        names = set(re.findall(r'\{"([\w.]+)",\s+luaopen_', table))
         names |= {f"workers.{path.stem}" for path in (REPOSITORY / "lua/workers").glob("*.lua")}
         script = ('local workers = require "workers"; local worker, found = workers.new(), {}; for _, name in ipairs { '
                   + ", ".join(json.dumps(name) for name in sorted(names)) + " } do found[name] = workers.array {}; "
@@ -259,10 +260,12 @@ class Docs(unittest.TestCase):
         return json.loads(self.must("modules", "exec", "list", "--script", "list.lua", folder=place))
 
     def test_functions(self):
-        """docs/script-reference.md has every function of every module, and no other."""
-        reference = self.reference("script-reference.md")
+        """docs/script-reference.md and the pages of docs/library have every function of every module, and no other."""
+        pages = [REPOSITORY / "docs" / "script-reference.md", *LIBRARY]
+        reference = "\n".join(page.read_text(encoding="utf-8") for page in pages)
         shown = {"workers.schema": "Schema", "workers.builder": "Builder", "workers.j": "j", "cjson.safe": None,
-                 "workers.order": None, "workers.suggest": None}
+                 # In examples, so that Lua's own stays in sight.
+                 "workers.table": "tables", "workers.order": None, "workers.suggest": None}
         real = {}
         for module, names in self.modules().items():
             prefix = shown.get(module, module.removeprefix("workers."))
@@ -270,13 +273,12 @@ class Docs(unittest.TestCase):
                 continue
             real[prefix] = set(names)
             for name in names:
-                self.assertRegex(reference, rf"\b{prefix}\.{name}\b", f"script-reference.md does not speak of {prefix}.{name}")
+                self.assertRegex(reference, rf"\b{prefix}\.{name}\b", f"no page of the reference speaks of {prefix}.{name}")
         real["workers"] |= {"schema", "builder", "j"} | {module.removeprefix("workers.") for module in self.modules()}
-        for block in re.findall(r"`[^`\n]+`", reference) + [b.text for b in
-                                                          read_blocks(REPOSITORY / "docs/script-reference.md")]:
+        for block in re.findall(r"`[^`\n]+`", reference) + [b.text for page in pages for b in read_blocks(page)]:
             for prefix, name in re.findall(r"(?<![\w.:/\"@-])(\w+)\.(\w+)\b", block):
                 if prefix in real and not name.isupper() and not re.search(rf'require "{prefix}\.{name}', block):
-                    self.assertIn(name, real[prefix], f"script-reference.md: there is no {prefix}.{name}")
+                    self.assertIn(name, real[prefix], f"the reference speaks of {prefix}.{name}, which there is not")
 
     def test_options(self):
         """docs/script-reference.md has every option of every declaration and of http, with a row in a table of its section."""
@@ -373,6 +375,8 @@ class Docs(unittest.TestCase):
 def add_page_tests():
     for page in PAGES:
         name = "docs_readme" if page == REPOSITORY / "docs" / "README.md" else page.stem.lower().replace("-", "_")
+        if page in LIBRARY:
+            name = f"library_{name}"
         setattr(Docs, f"test_page_{name}", lambda self, page=page: self.run_page(page))
 
 

@@ -494,7 +494,7 @@ static const struct script_module *all_modules(void)
     size_t count = 0;
     for (; workers_modules[count].name != NULL && count < 62; count++)
         modules[count] = workers_modules[count];
-    modules[count] = (struct script_module){"testing", luaopen_testing};
+    modules[count] = (struct script_module){"testing", luaopen_testing, NULL};
     return modules;
 }
 

@@ -1,7 +1,8 @@
-/* workers.sleep, workers.all and workers.map: waiting, and several functions at once. */
+/* workers.sleep, and several functions at once: workers.all, map, race and timeout. */
 #include "modules/modules.h"
 
 #include "base/mem.h"
+#include "script/script_error.h"
 #include "script/task.h"
 
 #include <math.h>
@@ -63,9 +64,15 @@ int async_sleep(lua_State *L)
     return task_wait(L, 0, return_nothing);
 }
 
-/* ---- all and map ---- */
+/* ---- several functions at once ---- */
 
-/* One call of all or map. Lives in Lua, held by the registry until nothing refers to it. */
+enum group_kind {
+    GROUP_ALL,  /* calls the items; the result is the list of theirs */
+    GROUP_MAP,  /* calls function(item, index) for each */
+    GROUP_FIRST /* calls the items until one of them has ended; the result is its */
+};
+
+/* One call of all, map, race or timeout. Lives in Lua, held by the registry until nothing refers to it. */
 struct group {
     struct isolate *isolate;
     struct task *parent; /* NULL once the parent no longer waits */
@@ -74,48 +81,73 @@ struct group {
     size_t slots;       /* children ever started */
     size_t next;        /* first item nobody has taken */
     size_t total;
-    bool map;    /* call function(item, index); otherwise call the items themselves */
-    bool failed; /* results.error holds what the first branch raised */
+    enum group_kind kind;
+    bool failed;  /* results.error holds what the first branch raised */
+    size_t first; /* of GROUP_FIRST: the item that ended first, counted from 1 */
+    double seconds;
+    struct group_timer *timer; /* of a timeout that has not passed */
+    bool expired;
     int ref;
 };
 
-/* Stack of a child: group, items, results, function. */
-enum { CHILD_GROUP = 1, CHILD_ITEMS, CHILD_RESULTS, CHILD_FUNCTION };
+struct group_timer {
+    uv_timer_t timer; /* first: freed as the handle */
+    struct group *group;
+};
 
-static void stop_children(struct group *group, struct task *but)
+/* Stack of a child: group, items, results, function, and the handler that keeps tracebacks. */
+enum { CHILD_GROUP = 1, CHILD_ITEMS, CHILD_RESULTS, CHILD_FUNCTION, CHILD_HANDLER };
+
+static void stop_children(struct group *group, struct task *but, const char *why)
 {
     for (size_t i = 0; i < group->slots; i++)
         if (group->children[i] != NULL && group->children[i] != but)
-            task_stop(group->children[i], ERR_CANCELLED, "stopped, because another branch failed");
+            task_stop(group->children[i], ERR_CANCELLED, "stopped, because %s", why);
+}
+
+/* The call for the item is over; its result or error is on top. Whether the child goes on with other items.
+ */
+static bool keep_result(lua_State *L, struct group *group, bool ok, size_t item)
+{
+    bool over = group->failed || group->first != 0 || group->expired;
+    if (!ok) {
+        if (!over) {
+            group->failed = true;
+            lua_setfield(L, CHILD_RESULTS, "error");
+            stop_children(group, task_current(L), "another branch failed");
+        }
+        return false;
+    }
+    if (group->kind != GROUP_FIRST) {
+        lua_rawseti(L, CHILD_RESULTS, (lua_Integer)item);
+        return true;
+    }
+    if (!over) {
+        group->first = item;
+        lua_rawseti(L, CHILD_RESULTS, (lua_Integer)item);
+        stop_children(group, task_current(L), "another branch ended first");
+    }
+    return false;
 }
 
 static int child_step(lua_State *L, int status, lua_KContext ctx)
 {
     struct group *group = lua_touserdata(L, CHILD_GROUP);
     for (;;) {
-        if (ctx != 0) { /* the call for item ctx is over; its result or error is on top */
-            if (status != LUA_OK && status != LUA_YIELD) {
-                if (!group->failed) {
-                    group->failed = true;
-                    lua_setfield(L, CHILD_RESULTS, "error");
-                    stop_children(group, task_current(L));
-                }
-                return 0;
-            }
-            lua_rawseti(L, CHILD_RESULTS, (lua_Integer)ctx);
-        }
+        if (ctx != 0 && !keep_result(L, group, status == LUA_OK || status == LUA_YIELD, (size_t)ctx))
+            return 0;
         if (group->failed || group->next >= group->total)
             return 0;
-        lua_settop(L, CHILD_FUNCTION);
+        lua_settop(L, CHILD_HANDLER);
         ctx = (lua_KContext)++group->next;
-        if (group->map) {
+        if (group->kind == GROUP_MAP) {
             lua_pushvalue(L, CHILD_FUNCTION);
             lua_rawgeti(L, CHILD_ITEMS, (lua_Integer)ctx);
             lua_pushinteger(L, (lua_Integer)ctx);
-            status = lua_pcallk(L, 2, 1, 0, ctx, child_step);
+            status = lua_pcallk(L, 2, 1, CHILD_HANDLER, ctx, child_step);
         } else {
             lua_rawgeti(L, CHILD_ITEMS, (lua_Integer)ctx);
-            status = lua_pcallk(L, 0, 1, 0, ctx, child_step);
+            status = lua_pcallk(L, 0, 1, CHILD_HANDLER, ctx, child_step);
         }
     }
 }
@@ -141,11 +173,42 @@ static void child_done(struct task *task, void *ctx, lua_State *co, const struct
         luaL_unref(isolate_state(group->isolate), LUA_REGISTRYINDEX, group->ref);
 }
 
+static void free_timer(uv_handle_t *handle)
+{
+    mem_free(handle);
+}
+
+static void close_timer(struct group *group)
+{
+    if (group->timer != NULL)
+        uv_close((uv_handle_t *)&group->timer->timer, free_timer);
+    group->timer = NULL;
+}
+
+static void expired(uv_timer_t *timer)
+{
+    struct group *group = ((struct group_timer *)timer)->group;
+    close_timer(group);
+    if (group->first != 0 || group->failed)
+        return;
+    group->expired = true;
+    stop_children(group, NULL, "its time is over");
+}
+
+static void start_timer(struct group *group)
+{
+    group->timer = mem_need(sizeof *group->timer);
+    group->timer->group = group;
+    uv_timer_init(scheduler_loop(isolate_scheduler(group->isolate)), &group->timer->timer);
+    uv_timer_start(&group->timer->timer, expired, (uint64_t)ceil(group->seconds * 1000), 0);
+}
+
 static void cancel_group(void *op)
 {
     struct group *group = op;
     group->parent = NULL;
-    stop_children(group, NULL);
+    close_timer(group);
+    stop_children(group, NULL, "what waited for it was stopped");
 }
 
 /* Stack of the parent: items, function or nil, group, results. */
@@ -155,17 +218,23 @@ static int group_over(lua_State *L, int status, lua_KContext ctx)
     (void)ctx;
     struct group *group = lua_touserdata(L, 3);
     luaL_unref(L, LUA_REGISTRYINDEX, group->ref);
+    close_timer(group);
     if (group->failed) {
         lua_getfield(L, 4, "error");
-        return lua_error(L);
+        return script_raise_again(L);
     }
+    if (group->expired)
+        return script_raise(L, "TimeoutError", "timeout", "workers.timeout: not done within %g s",
+                            group->seconds);
     lua_settop(L, 4);
+    if (group->kind == GROUP_FIRST)
+        lua_rawgeti(L, 4, (lua_Integer)group->first);
     return 1;
 }
 
-static int run_group(lua_State *L, const char *name, size_t concurrency, bool map)
+/* stack: items, function or nil. seconds: 0 for no timeout. */
+static int run_group(lua_State *L, const char *name, enum group_kind kind, size_t concurrency, double seconds)
 {
-    /* stack: items, function or nil */
     size_t total = lua_rawlen(L, 1);
     task_wait_begin(L, name);
     struct group *group = lua_newuserdatauv(L, sizeof *group, 0);
@@ -175,7 +244,8 @@ static int run_group(lua_State *L, const char *name, size_t concurrency, bool ma
         return 1;
     group->isolate = isolate_of(L);
     group->total = total;
-    group->map = map;
+    group->kind = kind;
+    group->seconds = seconds;
     lua_pushvalue(L, 3);
     group->ref = luaL_ref(L, LUA_REGISTRYINDEX);
     struct err err = {0};
@@ -186,8 +256,9 @@ static int run_group(lua_State *L, const char *name, size_t concurrency, bool ma
         lua_pushvalue(L, 1);
         lua_pushvalue(L, 4);
         lua_pushvalue(L, 2);
+        lua_pushcfunction(L, script_keep_traceback);
         code =
-            task_start(group->isolate, L, 4, task_current(L), child_done, group, &group->children[i], &err);
+            task_start(group->isolate, L, 5, task_current(L), child_done, group, &group->children[i], &err);
         if (code == ERR_NONE) {
             group->slots++;
             group->child_count++;
@@ -198,33 +269,68 @@ static int run_group(lua_State *L, const char *name, size_t concurrency, bool ma
         lua_pushstring(L, err.code == ERR_LIMIT ? "not enough memory"
                                                 : err.message); /* Lua's own words for it */
         lua_setfield(L, 4, "error");
-        stop_children(group, NULL);
+        stop_children(group, NULL, "another branch could not be started");
         if (group->child_count == 0)
             return group_over(L, LUA_OK, 0);
+    } else if (seconds > 0) {
+        start_timer(group);
     }
     group->parent = task_current(L);
     task_wait_set(group->parent, cancel_group, group);
     return task_wait(L, 0, group_over);
 }
 
-int async_all(lua_State *L)
+/* Leaves the list of functions alone on the stack; returns their number. */
+static size_t check_functions(lua_State *L, const char *name)
 {
     if (!lua_istable(L, 1))
-        return luaL_error(L, "workers.all: expected a list of functions, got %s",
-                          lua_isnoneornil(L, 1) ? "nothing" : luaL_typename(L, 1));
+        luaL_error(L, "%s: expected a list of functions, got %s", name,
+                   lua_isnoneornil(L, 1) ? "nothing" : luaL_typename(L, 1));
     size_t total = lua_rawlen(L, 1);
     if (total > MAX_CONCURRENCY)
-        return luaL_error(L, "workers.all: more than %d functions; use workers.map with a concurrency",
-                          MAX_CONCURRENCY);
+        luaL_error(L, "%s: more than %d functions; use workers.map with a concurrency", name,
+                   MAX_CONCURRENCY);
     for (size_t i = 1; i <= total; i++) {
         if (lua_rawgeti(L, 1, (lua_Integer)i) != LUA_TFUNCTION)
-            return luaL_error(L, "workers.all: element %d must be a function, got %s", (int)i,
-                              luaL_typename(L, -1));
+            luaL_error(L, "%s: element %d must be a function, got %s", name, (int)i, luaL_typename(L, -1));
         lua_pop(L, 1);
     }
     lua_settop(L, 1);
+    return total;
+}
+
+int async_all(lua_State *L)
+{
+    size_t total = check_functions(L, "workers.all");
     lua_pushnil(L);
-    return run_group(L, "workers.all", total, false);
+    return run_group(L, "workers.all", GROUP_ALL, total, 0);
+}
+
+int async_race(lua_State *L)
+{
+    size_t total = check_functions(L, "workers.race");
+    if (total == 0)
+        return luaL_error(L, "workers.race: the list is empty, so nothing would ever end");
+    lua_pushnil(L);
+    return run_group(L, "workers.race", GROUP_FIRST, total, 0);
+}
+
+/* timeout(seconds, fn) */
+int async_timeout(lua_State *L)
+{
+    double seconds = lua_type(L, 1) == LUA_TNUMBER ? lua_tonumber(L, 1) : 0;
+    if (!(seconds > 0 && seconds <= MAX_SLEEP_SECONDS))
+        return luaL_error(L, "workers.timeout: the seconds must be a number above 0, and at most %d",
+                          (int)MAX_SLEEP_SECONDS);
+    if (!lua_isfunction(L, 2))
+        return luaL_error(L, "workers.timeout: expected workers.timeout(seconds, function() … end)");
+    lua_settop(L, 2);
+    lua_createtable(L, 1, 0);
+    lua_insert(L, 1); /* stack: items, seconds, function */
+    lua_rawseti(L, 1, 1);
+    lua_settop(L, 1);
+    lua_pushnil(L);
+    return run_group(L, "workers.timeout", GROUP_FIRST, 1, seconds);
 }
 
 /* map(list, fn) and map(list, { concurrency = n }, fn) */
@@ -250,5 +356,5 @@ int async_map(lua_State *L)
     lua_pushvalue(L, function);
     lua_replace(L, 2);
     lua_settop(L, 2);
-    return run_group(L, "workers.map", (size_t)concurrency, true);
+    return run_group(L, "workers.map", GROUP_MAP, (size_t)concurrency, 0);
 }

@@ -42,9 +42,11 @@ int luaopen_workers_fs(lua_State *L);
 
 extern const struct script_docs env_docs;
 
-/* async.c: sleep, all, map, which luaopen_workers puts into its table. */
+/* async.c: what luaopen_workers puts into its table. */
 int async_sleep(lua_State *L);
 int async_all(lua_State *L);
 int async_map(lua_State *L);
+int async_race(lua_State *L);
+int async_timeout(lua_State *L);
 
 #endif

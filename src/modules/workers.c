@@ -337,6 +337,8 @@ int luaopen_workers(lua_State *L)
         {"sleep", async_sleep},
         {"all", async_all},
         {"map", async_map},
+        {"race", async_race},
+        {"timeout", async_timeout},
         {"RateLimitError", rate_limit_error},
         {"WebhookVerificationError", webhook_verification_error},
         {NULL, NULL},

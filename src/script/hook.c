@@ -117,7 +117,7 @@ void hook_slice_end(struct isolate *isolate)
 
 const struct stop_reason *hook_stop_reason(struct isolate *isolate)
 {
-    if (isolate->current != NULL && isolate->current->stop.code != ERR_NONE)
+    if (isolate->current != NULL && !isolate->cleaning && isolate->current->stop.code != ERR_NONE)
         return &isolate->current->stop;
     if (isolate->budget != NULL && isolate->budget->stop.code != ERR_NONE)
         return &isolate->budget->stop;
@@ -132,7 +132,7 @@ static uint64_t check_cpu(struct isolate *isolate)
     if (budget == NULL)
         return 0;
     uint64_t slice = clock_thread_cpu_ns() - isolate->slice_start_ns;
-    uint64_t limit_ms = isolate->config.limits.cpu_ms;
+    uint64_t limit_ms = budget->cpu_limit_ms;
     if (limit_ms != 0 && budget->stop.code == ERR_NONE && budget->cpu_used_ns + slice > limit_ms * 1000000) {
         budget->stop.code = ERR_LIMIT;
         snprintf(budget->stop.message, sizeof budget->stop.message,

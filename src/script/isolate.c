@@ -127,7 +127,7 @@ enum err_code isolate_call(struct isolate *isolate, int nargs, int nresults, str
     lua_insert(L, base);
     hook_install(L);
     if (outer_budget == NULL) {
-        isolate->load_budget = (struct budget){0};
+        isolate->load_budget = (struct budget){.cpu_limit_ms = isolate->config.limits.cpu_ms};
         hook_slice_begin(isolate, &isolate->load_budget);
     }
     isolate->no_wait++;

@@ -12,9 +12,11 @@ struct stop_reason {
     char message[256];
 };
 
-/* CPU use and reason to stop of a root task with its children, or of loading. */
+/* CPU use and reason to stop of a root task with its children, of their cleanups once they are stopped, or of
+ * loading. */
 struct budget {
-    uint64_t cpu_used_ns; /* before the slice in hand */
+    uint64_t cpu_limit_ms; /* 0 = no limit */
+    uint64_t cpu_used_ns;  /* before the slice in hand */
     struct stop_reason stop;
 };
 
@@ -30,6 +32,7 @@ struct isolate {
     struct budget *budget;           /* of what runs now, NULL when nothing does */
     uint64_t slice_start_ns;         /* thread CPU time */
     struct task *current;
+    bool cleaning; /* the current task has been stopped, and its to-be-closed variables run */
     struct task *tasks;
 };
 
@@ -42,8 +45,9 @@ struct task {
     bool ready; /* in the scheduler's queue */
     bool waiting;
     struct stop_reason
-        stop;             /* of this task alone (a child of workers.all); the root's budget stops them all */
-    struct budget budget; /* of the root */
+        stop;              /* of this task alone (a child of workers.all); the root's budget stops them all */
+    struct budget budget;  /* of the root */
+    struct budget cleanup; /* of the root */
     void (*cancel)(void *op);
     void *op;
     lua_KFunction resume;
@@ -57,6 +61,8 @@ struct task {
 
 /* script_error.c */
 void script_error_memory(struct script_error *error, struct isolate *isolate);
+/* Where the thread is, in the form of script_error.traceback; the caller's. */
+char *script_error_traceback(lua_State *from);
 /* As script_error_capture, for use outside any protected call. */
 void script_error_capture_safely(struct script_error *error, struct isolate *isolate, lua_State *from);
 

@@ -13,6 +13,11 @@
 #define TRACEBACK_MAX ((size_t)16 * 1024)
 #define TRACEBACK_LEVELS 24
 
+/* Its address is a key of the registry: the traceback of the error that a branch has raised last, and the
+ * task that raised it again. To Lua equal strings are one value, so it counts for that task only. */
+static const char kept_traceback;
+enum { KEPT_ERROR = 1, KEPT_TRACEBACK, KEPT_TASK };
+
 void script_error_init(struct script_error *error)
 {
     *error = (struct script_error){.retry_after = -1};
@@ -99,6 +104,61 @@ static void write_traceback(struct buf *out, lua_State *from, int level)
     }
 }
 
+char *script_error_traceback(lua_State *from)
+{
+    struct buf trace;
+    buf_init(&trace, TRACEBACK_MAX);
+    write_traceback(&trace, from, 0);
+    return buf_take(&trace, NULL);
+}
+
+/* Pushes the traceback of the value at index if this task has raised it again; otherwise nothing. */
+static bool push_kept(lua_State *L, int index)
+{
+    bool found = false;
+    struct task *task = isolate_of(L)->current;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_traceback);
+    if (lua_istable(L, -1)) {
+        lua_rawgeti(L, -1, KEPT_ERROR);
+        lua_rawgeti(L, -2, KEPT_TASK);
+        found = task != NULL && lua_touserdata(L, -1) == task && lua_rawequal(L, -2, index);
+        lua_pop(L, 2);
+        lua_rawgeti(L, -1, KEPT_TRACEBACK);
+        lua_remove(L, -2);
+    }
+    if (!found)
+        lua_pop(L, 1);
+    return found;
+}
+
+int script_keep_traceback(lua_State *L)
+{
+    lua_settop(L, 1);
+    lua_createtable(L, 3, 0);
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, 2, KEPT_ERROR);
+    bool before = push_kept(L, 1); /* of a branch within this one */
+    if (before)
+        lua_pushliteral(L, "\n");
+    script_push_traceback(L, L, 1);
+    if (before)
+        lua_concat(L, 3);
+    lua_rawseti(L, 2, KEPT_TRACEBACK);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_traceback);
+    return 1;
+}
+
+int script_raise_again(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_traceback);
+    if (lua_istable(L, -1)) {
+        lua_pushlightuserdata(L, isolate_of(L)->current);
+        lua_rawseti(L, -2, KEPT_TASK);
+    }
+    lua_pop(L, 1);
+    return lua_error(L);
+}
+
 void script_error_capture(struct script_error *error, lua_State *from)
 {
     int value = lua_gettop(from);
@@ -148,6 +208,11 @@ void script_error_capture(struct script_error *error, lua_State *from)
         char text[64];
         snprintf(text, sizeof text, "(the error is a %s value)", luaL_typename(from, value));
         error->message = copy_text(text, strlen(text));
+    }
+    if (push_kept(from, value)) {
+        buf_adds(&trace, lua_tostring(from, -1));
+        buf_addc(&trace, '\n');
+        lua_pop(from, 1);
     }
     write_traceback(&trace, from, 0);
     error->traceback = buf_take(&trace, NULL);

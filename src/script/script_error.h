@@ -38,6 +38,11 @@ int script_raise_err(lua_State *L, const struct err *err);
 /* Pushes a new structured error without raising it. */
 void script_push_error(lua_State *L, const char *name, const char *code, const char *message, size_t len);
 
+/* A message handler for lua_pcallk: keeps the error's traceback, the newest only. */
+int script_keep_traceback(lua_State *L);
+/* Raises the value on top, whose traceback was kept: it will say where the error was raised first. */
+int script_raise_again(lua_State *L);
+
 /* Pushes the traceback of from onto L, naming the user's files and lines and leaving out the machinery. */
 void script_push_traceback(lua_State *L, lua_State *from, int level);
 

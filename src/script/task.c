@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+/* CPU time that the to-be-closed variables of a stopped task and of its children have in all. */
+#define CLEANUP_MS 100
 #define BATCH_NS ((uint64_t)5000000) /* at most this long before sockets and timers are looked at again */
 
 struct scheduler {
@@ -186,6 +188,8 @@ enum err_code task_start(struct isolate *isolate, lua_State *from, int nargs, st
     task->root = parent != NULL ? parent->root : task;
     task->done = done;
     task->done_ctx = ctx;
+    task->budget.cpu_limit_ms = isolate->config.limits.cpu_ms;
+    task->cleanup.cpu_limit_ms = CLEANUP_MS;
     task->next = isolate->tasks;
     if (task->next != NULL)
         task->next->previous = task;
@@ -231,6 +235,7 @@ static void finish(struct task *task, int status)
         } else if (status == LUA_YIELD) {
             script_error_set(&error, ERR_SCRIPT, "attempt to yield from outside a coroutine");
         } else if (status != LUA_OK) {
+            isolate->current = task;
             script_error_capture_safely(&error, isolate, task->co);
         }
         if (stop != NULL) {
@@ -256,6 +261,30 @@ static void finish(struct task *task, int status)
     release(task);
 }
 
+/* Ends a task that was stopped while others ran: none of its code runs any more but its cleanups, which
+ * cannot wait. */
+static void close_stopped(struct task *task)
+{
+    struct isolate *isolate = task->isolate;
+    const struct stop_reason *stop = stop_reason(task);
+    struct script_error error;
+    script_error_init(&error);
+    script_error_set(&error, stop->code, "%s", stop->message);
+    error.traceback = script_error_traceback(task->co);
+    isolate->current = task;
+    isolate->cleaning = true;
+    hook_install(task->co);
+    hook_slice_begin(isolate, &task->root->cleanup);
+    coroutine_reset(isolate, task->co);
+    hook_slice_end(isolate);
+    isolate->cleaning = false;
+    isolate->current = NULL;
+    task->done(task, task->done_ctx, task->co, &error);
+    script_error_free(&error);
+    luaL_unref(isolate->L, LUA_REGISTRYINDEX, task->co_ref);
+    release(task);
+}
+
 /* A root that was stopped while it waited for its children: they were stopped with it and look at it once
  * more. */
 static bool has_children(const struct task *root)
@@ -270,18 +299,18 @@ static void run(struct task *task)
 {
     struct isolate *isolate = task->isolate;
     int results = 0;
-    if (stop_reason(task) != NULL && task->root == task && has_children(task)) {
-        enqueue(task);
+    if (stop_reason(task) != NULL) {
+        if (task->root == task && has_children(task))
+            enqueue(task);
+        else
+            close_stopped(task);
         return;
     }
     int nargs = task->nargs;
     task->nargs = 0;
     isolate->current = task;
     isolate->loop_yield = false;
-    if (stop_reason(task) != NULL)
-        hook_arm_stop(task->co);
-    else
-        hook_install(task->co);
+    hook_install(task->co);
     hook_slice_begin(isolate, &task->root->budget);
     lua_State *outer = hook_enter(task->co);
     int status = lua_resume(task->co, NULL, nargs, &results);
@@ -381,14 +410,7 @@ void task_wait_set(struct task *task, void (*cancel)(void *op), void *op)
 
 static int wait_over(lua_State *L, int status, lua_KContext ctx)
 {
-    struct isolate *isolate = isolate_of(L);
-    struct task *task = isolate->current;
-    const struct stop_reason *stop = stop_reason(task);
-    if (stop != NULL) {
-        hook_arm_stop(L);
-        return luaL_error(L, "%s", stop->message);
-    }
-    return task->resume(L, status, ctx);
+    return isolate_of(L)->current->resume(L, status, ctx);
 }
 
 int task_wait(lua_State *L, lua_KContext ctx, lua_KFunction k)

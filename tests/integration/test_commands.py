@@ -503,6 +503,30 @@ class CommandsTest(TestCase):
         answer = json.loads(self.p.run("exec", "greet", "-d", '{"name":"nobody"}', "--json").stdout)
         self.assertIn("main.lua:", answer["error"]["trace"])
 
+    def test_traceback_of_a_branch(self):
+        """An error out of workers.map and workers.all keeps the lines of the branch that raised it, and of those around it."""
+        project = self.project("""local workers = require "workers"
+local worker = workers.new()
+local function check(n)
+  if n == 2 then
+    error("broken " .. n)
+  end
+end
+worker:tool("t", { title = "t", description = "d", schema = workers.j.object {}, execute = function()
+  workers.all { function()
+    workers.map({ 1, 2, 3 }, function(n)
+      workers.sleep(0.01)
+      check(n)
+    end)
+  end }
+end })
+return worker
+""")
+        answer = json.loads(project.run("exec", "t", "--json").stdout)
+        self.assertEqual(answer["error"]["message"], "main.lua:5: broken 2")
+        lines = re.findall(r"main.lua:(\d+): in", answer["error"]["trace"])
+        self.assertEqual(lines, ["5", "12", "10", "9"])
+
     def test_exec_of_a_sync_writes_nothing(self):
         self.up.script("pages", page(upsert("a"), next={"page": 2}))
         got = self.json("exec", "pages", "-d", '{"state":{"page":1}}')

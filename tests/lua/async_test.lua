@@ -188,14 +188,14 @@ test("siblings that have not begun are stopped as well", function()
   tap.truthy(testing.now() - before < 5000, "nobody waited for the sleepers")
 end)
 
-test("files are closed in branches that are stopped", function()
+test("files are closed, and cleanups run, in branches that are stopped", function()
   testing.file("lines.txt", "a\nb\n")
   local before, closed = testing.openFiles(), {}
   pcall(workers.all, {
     function()
       local _ <close> = setmetatable({}, {
         __close = function()
-          closed[1] = "a script that must stop runs no further, not even to close"
+          closed[#closed + 1] = pcall(workers.sleep, 1) -- a cleanup cannot wait
         end,
       })
       for _ in fs.lines "lines.txt" do
@@ -209,7 +209,7 @@ test("files are closed in branches that are stopped", function()
     end,
   })
   equal(testing.openFiles(), before)
-  equal(closed, {})
+  equal(closed, { false })
 end)
 
 test("pcall, xpcall and error pass through waits", function()
@@ -402,7 +402,7 @@ test("yield outside a coroutine", function()
   equal(select(2, coroutine.running()), true)
 end)
 
-test("misuse of sleep, all and map", function()
+test("misuse of sleep, all, race, timeout and map", function()
   for _, case in ipairs {
     { workers.sleep, { "x" }, "workers.sleep: the seconds must be a number, got string" },
     { workers.sleep, {}, "workers.sleep: the seconds must be a number, got nothing" },
@@ -411,6 +411,11 @@ test("misuse of sleep, all and map", function()
     { workers.sleep, { math.huge }, "workers.sleep: the seconds must be from 0 to" },
     { workers.all, {}, "workers.all: expected a list of functions, got nothing" },
     { workers.all, { { print, 5 } }, "workers.all: element 2 must be a function, got number" },
+    { workers.race, { {} }, "workers.race: the list is empty" },
+    { workers.race, { { 5 } }, "workers.race: element 1 must be a function, got number" },
+    { workers.timeout, { 0, print }, "workers.timeout: the seconds must be a number above 0" },
+    { workers.timeout, { 0 / 0, print }, "workers.timeout: the seconds must be a number above 0" },
+    { workers.timeout, { 1 }, "workers.timeout: expected workers.timeout(seconds, function() … end)" },
     { workers.map, { 5 }, "workers.map: expected a list, got number" },
     { workers.map, { {}, { concurrency = 0 }, print }, "concurrency must be a whole number from 1 to 1000" },
     { workers.map, { {}, { concurrency = 1001 }, print }, "concurrency must be a whole number from 1 to 1000" },
@@ -423,6 +428,147 @@ test("misuse of sleep, all and map", function()
       case[1](table.unpack(case[2]))
     end, case[3])
   end
+end)
+
+-- A value whose cleanup is noted in log.
+local function noting(log, name)
+  return setmetatable({}, {
+    __close = function()
+      log[#log + 1] = name
+    end,
+  })
+end
+
+test("race gives the result of the first that ends and stops the others, cleanups included", function()
+  local log = {}
+  local function after(seconds, value)
+    return function()
+      local _ <close> = noting(log, value)
+      workers.sleep(seconds)
+      log[#log + 1] = value .. " slept"
+      return value
+    end
+  end
+  equal(workers.race { after(5, "slow"), after(0.01, "fast"), after(6, "slower") }, "fast")
+  table.sort(log)
+  equal(log, { "fast", "fast slept", "slow", "slower" })
+  equal(
+    workers.race {
+      function()
+        return nil
+      end,
+    },
+    nil
+  )
+end)
+
+test("race raises what the first that ends raises", function()
+  local log = {}
+  local err = raises(function()
+    workers.race {
+      function()
+        local _ <close> = noting(log, "closed")
+        workers.sleep(5)
+      end,
+      function()
+        error { message = "broken", code = 7 }
+      end,
+    }
+  end, "broken")
+  equal(err.code, 7)
+  equal(log, { "closed" })
+end)
+
+test("timeout gives what the function returns in time", function()
+  equal(
+    workers.timeout(5, function()
+      workers.sleep(0.01)
+      return "done"
+    end),
+    "done"
+  )
+  raises(function()
+    workers.timeout(5, function()
+      error "broken"
+    end)
+  end, "broken")
+end)
+
+test("timeout stops what takes longer, cleanups included", function()
+  local log = {}
+  local err = raises(function()
+    workers.timeout(0.02, function()
+      local _ <close> = noting(log, "outer")
+      workers.all {
+        function()
+          local _ <close> = noting(log, "inner")
+          pcall(workers.sleep, 10)
+          log[#log + 1] = "not reached"
+        end,
+      }
+    end)
+  end, "workers.timeout: not done within 0.02 s")
+  equal(err.name, "TimeoutError")
+  equal(err.code, "timeout")
+  workers.sleep(0)
+  table.sort(log)
+  equal(log, { "inner", "outer" })
+  raises(function()
+    workers.timeout(0.02, function()
+      while true do
+        local _ = 1
+      end
+    end)
+  end, "not done within")
+end)
+
+test("cleanups that do not end are stopped", function()
+  local before = testing.now()
+  local started = 0
+  raises(function()
+    workers.timeout(0.01, function()
+      workers.map({ 1, 2, 3, 4, 5, 6, 7, 8 }, function()
+        local _ <close> = setmetatable({}, {
+          __close = function()
+            started = started + 1
+            pcall(function()
+              while true do
+                pcall(error)
+              end
+            end)
+            started = started + 100
+          end,
+        })
+        workers.sleep(60)
+      end)
+    end)
+  end, "not done within 0.01 s")
+  workers.sleep(0)
+  equal(started, 1) -- the others find their time used up
+  tap.truthy(testing.now() - before < 5000, "100 ms of CPU in all")
+end)
+
+test("a timeout within a timeout", function()
+  local inner
+  equal(
+    workers.timeout(5, function()
+      inner = raises(function()
+        workers.timeout(0.01, function()
+          workers.sleep(10)
+        end)
+      end, "not done within 0.01 s")
+      return "went on"
+    end),
+    "went on"
+  )
+  equal(inner.code, "timeout")
+  raises(function()
+    workers.timeout(0.01, function()
+      workers.timeout(10, function()
+        workers.sleep(10)
+      end)
+    end)
+  end, "not done within 0.01 s")
 end)
 
 test("groups leave nothing behind", function()
@@ -440,6 +586,15 @@ test("groups leave nothing behind", function()
           error "x"
         end,
       })
+      pcall(workers.timeout, 0.001, function()
+        workers.sleep(1)
+      end)
+      workers.race {
+        function()
+          workers.sleep(1)
+        end,
+        print,
+      }
     end
   end
   use()

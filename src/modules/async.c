@@ -46,6 +46,16 @@ static int return_nothing(lua_State *L, int status, lua_KContext ctx)
     return 0;
 }
 
+int modules_sleep(lua_State *L, double seconds, lua_KContext ctx, lua_KFunction k)
+{
+    struct sleeper *sleeper = mem_need(sizeof *sleeper);
+    sleeper->task = task_current(L);
+    uv_timer_init(scheduler_loop(isolate_scheduler(isolate_of(L))), &sleeper->timer);
+    uv_timer_start(&sleeper->timer, sleep_over, (uint64_t)ceil(seconds * 1000), 0);
+    task_wait_set(sleeper->task, cancel_sleep, sleeper);
+    return task_wait(L, ctx, k);
+}
+
 int async_sleep(lua_State *L)
 {
     if (lua_type(L, 1) != LUA_TNUMBER)
@@ -56,12 +66,7 @@ int async_sleep(lua_State *L)
         return luaL_error(L, "workers.sleep: the seconds must be from 0 to %d, got %f",
                           (int)MAX_SLEEP_SECONDS, seconds);
     task_wait_begin(L, "workers.sleep");
-    struct sleeper *sleeper = mem_need(sizeof *sleeper);
-    sleeper->task = task_current(L);
-    uv_timer_init(scheduler_loop(isolate_scheduler(isolate_of(L))), &sleeper->timer);
-    uv_timer_start(&sleeper->timer, sleep_over, (uint64_t)ceil(seconds * 1000), 0);
-    task_wait_set(sleeper->task, cancel_sleep, sleeper);
-    return task_wait(L, 0, return_nothing);
+    return modules_sleep(L, seconds, 0, return_nothing);
 }
 
 /* ---- several functions at once ---- */

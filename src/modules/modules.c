@@ -9,7 +9,7 @@ const struct script_module workers_modules[] = {
     {"workers.crypto", luaopen_workers_crypto, NULL},
     {"workers.env", luaopen_workers_env, &env_docs},
     {"workers.fs", luaopen_workers_fs, NULL},
-    {"workers.http", luaopen_workers_http, NULL},
+    {"workers.http", luaopen_workers_http, &http_docs},
     {"workers.json", luaopen_workers_json, NULL},
     {"workers.log", luaopen_workers_log, NULL},
     {"workers.time", luaopen_workers_time, NULL},

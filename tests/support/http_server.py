@@ -15,6 +15,8 @@ Options: --port N (default: any free one), --tls CERT KEY (PEM files).
 import argparse
 import base64
 import collections
+import email
+import email.policy
 import gzip
 import json
 import os
@@ -395,6 +397,46 @@ def flaky(request):
         COUNTS[key] += 1
         count = COUNTS[key]
     request.reply(503 if count <= int(request.arg(0, "1")) else 200, str(count).encode())
+
+
+@route("/etag")
+def etag(request):
+    """/etag/VERSION: 304 for who has that version by ETag, or by Last-Modified when it sends no ETag (RFC 9110, 13.1)."""
+    version, modified = f'"{request.arg(0, "1")}"', "Sun, 06 Nov 1994 08:49:37 GMT"
+    known = request.headers.get("If-None-Match")
+    same = known == version if known is not None else request.headers.get("If-Modified-Since") == modified
+    headers = [("ETag", version), ("Last-Modified", modified)]
+    request.reply(304 if same else 200, b"" if same else b"the body", headers)
+
+
+@route("/limited")
+def limited(request):
+    """/limited/KEY?status=403&reset=SECONDS&form=epoch|delta|ms: refuses once, as GitHub, GitLab and others do, then answers."""
+    key = "limited:" + request.arg(0, "")
+    with LOCK:
+        COUNTS[key] += 1
+        count = COUNTS[key]
+    if count > 1:
+        request.reply(200, str(count).encode())
+        return
+    seconds = float(request.query.get("reset", "1"))
+    reset = {"delta": str(round(seconds)), "epoch": str(round(time.time() + seconds)),
+             "ms": str(round((time.time() + seconds) * 1000))}[request.query.get("form", "epoch")]
+    request.reply(int(request.query.get("status", "403")), b"API rate limit exceeded",
+                  [("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", reset)])
+
+
+@route("/multipart")
+def multipart(request):
+    """What an independent parser (the email package) finds in a multipart/form-data body."""
+    head = f"Content-Type: {request.headers.get('Content-Type')}\r\n\r\n".encode()
+    message = email.message_from_bytes(head + request.body, policy=email.policy.HTTP)
+    parts = []
+    for part in message.iter_parts():
+        content = part.get_payload(decode=True)
+        parts.append({"name": part.get_param("name", header="content-disposition"), "filename": part.get_filename(),
+                      "type": part.get_content_type() if part["Content-Type"] else None, "content": content.decode("latin-1")})
+    request.reply_json(parts)
 
 
 @route("/pages")

@@ -292,11 +292,18 @@ void cli_project_free(struct cli_project *project)
     config_free(&project->config);
 }
 
+bool cli_log_is_shown(const char *level)
+{
+    return strcmp(level, "trace") != 0 && strcmp(level, "http") != 0;
+}
+
 static void log_to_stderr(void *ctx, const char *key, const char *run_id, const char *level, const char *text,
                           size_t len)
 {
     (void)ctx;
     (void)run_id;
+    if (!cli_log_is_shown(level))
+        return;
     fprintf(stderr, "%s%s%s: %.*s\n", key != NULL ? key : "", key != NULL ? " " : "", level, (int)len, text);
 }
 

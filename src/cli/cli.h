@@ -110,4 +110,8 @@ enum err_code cli_runtime_open(const struct cli_project *project, log_sink sink,
 enum err_code cli_store_open(const struct cli_project *project, bool create, struct store **out,
                              struct err *err) MUST_CHECK;
 
+/* Lines of the levels "trace" and "http" are kept, but not shown while something runs: the traceback comes
+ * with the error, and requests are many. */
+bool cli_log_is_shown(const char *level);
+
 #endif

@@ -19,6 +19,8 @@ struct exec {
 static void print_log_line(void *ctx, const char *key, const char *run_id, const char *level,
                            const char *text, size_t len)
 {
+    if (!cli_log_is_shown(level))
+        return;
     const struct exec *exec = ctx;
     (void)key;
     (void)run_id;

@@ -106,7 +106,7 @@ static void on_log(void *ctx, const char *key, const char *run_id, const char *l
                    size_t len)
 {
     struct session *session = ctx;
-    if (strcmp(level, "trace") != 0) { /* that comes with the error's message */
+    if (cli_log_is_shown(level)) {
         struct buf shown;
         buf_init(&shown, BUF_UNLIMITED);
         if (key != NULL)

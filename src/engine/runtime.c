@@ -133,6 +133,12 @@ static enum err_code host_net_allowed(void *ctx, const char *host, int port, str
     return config_net_check(runtime->options.config, host, port, err);
 }
 
+static enum err_code host_address_allowed(void *ctx, const struct sockaddr *address, struct err *err)
+{
+    struct runtime *runtime = ((struct execution *)ctx)->runtime;
+    return config_address_check(runtime->options.config, address, err);
+}
+
 void execution_init(struct execution *execution, struct runtime *runtime, const char *key)
 {
     *execution = (struct execution){.runtime = runtime, .key = key};
@@ -146,6 +152,7 @@ void execution_init(struct execution *execution, struct runtime *runtime, const 
         .http_sent = host_http_sent,
         .read_path = host_read_path,
         .net_allowed = host_net_allowed,
+        .address_allowed = host_address_allowed,
     };
 }
 

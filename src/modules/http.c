@@ -456,7 +456,7 @@ static void log_call(lua_State *L, const struct call *call)
     lua_pushfstring(L, "%s %s: %s", call->request.method.text, lua_tostring(L, -1), end);
     size_t len = 0;
     const char *line = lua_tolstring(L, -1, &len);
-    call->host->log(call->host->ctx, "debug", line, len);
+    call->host->log(call->host->ctx, "http", line, len);
     lua_pop(L, 2);
 }
 
@@ -505,6 +505,17 @@ static bool allow_url(void *ctx, bool tls, const char *host, int port, char *rea
     struct err err;
     if (call->host->net_allowed == NULL ||
         call->host->net_allowed(call->host->ctx, host, port, &err) == ERR_NONE)
+        return true;
+    snprintf(reason, HTTP_REASON_MAX, "%.*s", HTTP_REASON_MAX - 1, err.message);
+    return false;
+}
+
+static bool allow_address(void *ctx, const struct sockaddr *address, char *reason)
+{
+    const struct call *call = ctx;
+    struct err err;
+    if (call->host->address_allowed == NULL ||
+        call->host->address_allowed(call->host->ctx, address, &err) == ERR_NONE)
         return true;
     snprintf(reason, HTTP_REASON_MAX, "%.*s", HTTP_REASON_MAX - 1, err.message);
     return false;
@@ -584,7 +595,9 @@ static int begin_call(lua_State *L, const char *function, const struct option_sp
     read_redirects(L, call);
     http_read_retry(L, call);
     call->request.allow_url = allow_url;
+    call->request.allow_address = allow_address;
     call->request.allow_ctx = call;
+    call->request.environment_proxy = true;
     call->attempt = 1;
     if (http_push_option(L, "pacer")) {
         if (modules_pacer_key(L, -1) == NULL)

@@ -81,12 +81,13 @@ struct http_request {
     struct http_slice user, password; /* basic authentication when user.text is not NULL */
     struct http_slice bearer;         /* Authorization: Bearer …, when text is not NULL */
     struct http_slice ca_file;        /* PEM file of trusted certificates instead of the system's */
-    struct http_slice proxy;          /* "http://host:port"; none when empty, whatever the environment says */
+    struct http_slice proxy;          /* "http://host:port"; when empty, the one below or none */
+    bool environment_proxy;           /* the one that the environment asks for, see net/proxy.h */
 
     /* Called before each hop with the host as it will be resolved (lower case, ASCII, IPv6 without
      * brackets), and with each address before connecting to it or reusing a connection to it (behind a proxy
-     * that is the proxy's). false refuses: fill reason, HTTP_REASON_MAX bytes. Neither may call the client.
-     * NULL allows all. */
+     * that is the proxy's; not for one of the environment, which is trusted to connect where it may). false
+     * refuses: fill reason, HTTP_REASON_MAX bytes. Neither may call the client. NULL allows all. */
     bool (*allow_url)(void *ctx, bool tls, const char *host, int port, char *reason);
     bool (*allow_address)(void *ctx, const struct sockaddr *address, char *reason);
     void *allow_ctx; /* must outlive the request */

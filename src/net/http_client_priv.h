@@ -86,6 +86,7 @@ struct http_handle {
     bool following;      /* this response is a redirect that will be followed: its body is of no interest */
     size_t skipped;      /* bytes of that body */
     bool skipped_enough; /* the transfer was ended for it */
+    bool trusted_proxy;  /* this hop goes through the environment's */
     bool address_refused;
     bool address_tried;
     unsigned long refused_allocations; /* as of the start */

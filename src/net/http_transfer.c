@@ -2,6 +2,7 @@
  * Must not call the multi interface, and must not run callbacks of the client's users. */
 #include "net/http_client_priv.h"
 #include "base/mem.h"
+#include "net/proxy.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -174,7 +175,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
 static bool address_allowed(struct http_handle *handle, const struct sockaddr *address)
 {
     char reason[HTTP_REASON_MAX] = "";
-    if (handle->request.allow_address == NULL ||
+    if (handle->request.allow_address == NULL || handle->trusted_proxy ||
         handle->request.allow_address(handle->request.allow_ctx, address, reason))
         return true;
     http_set_failure(handle, HTTP_ERROR_DENIED, "connecting to %s is denied: %s", handle->target.shown,
@@ -296,6 +297,19 @@ static CURLcode set_credentials(struct http_handle *handle)
     return status;
 }
 
+/* Of this hop; "" for none. */
+static const char *proxy_of(struct http_handle *handle)
+{
+    const struct http_request *request = &handle->request;
+    const char *proxy = request->proxy.len > 0 ? request->proxy.text : NULL;
+    handle->trusted_proxy = false;
+    if (proxy == NULL && request->environment_proxy) {
+        proxy = proxy_for(handle->target.tls, handle->target.host, handle->target.port);
+        handle->trusted_proxy = proxy != NULL;
+    }
+    return proxy != NULL ? proxy : "";
+}
+
 static CURLcode set_options(struct http_handle *handle)
 {
     const struct curl_api *api = handle->client->api;
@@ -319,7 +333,7 @@ static CURLcode set_options(struct http_handle *handle)
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     if (request->ca_file.len > 0)
         SET(CURLOPT_CAINFO, request->ca_file.text);
-    SET(CURLOPT_PROXY, request->proxy.len > 0 ? request->proxy.text : "");
+    SET(CURLOPT_PROXY, proxy_of(handle));
     SET(CURLOPT_NOPROXY, "");
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     SET(CURLOPT_ACCEPT_ENCODING, ""); /* all that this libcurl can decode */

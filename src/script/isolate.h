@@ -15,6 +15,7 @@
 #include <lauxlib.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <uv.h>
 
 struct isolate;
@@ -39,7 +40,8 @@ struct script_module {
 /* What modules ask of the floors above. Every function gets ctx first. Optional ones may be NULL. */
 struct isolate_host {
     void *ctx;
-    /* One line of the script's log. level is "debug", "info", "warn" or "error". */
+    /* One line of the script's log. level is "debug", "info", "warn" or "error"; "http" for a request, which
+     * is for those who look into the log later. */
     void (*log)(void *ctx, const char *level, const char *text, size_t len);
     /* Value of an environment variable that the script may see, NULL if there is none or it may not. */
     const char *(*env)(void *ctx, const char *name);
@@ -54,6 +56,8 @@ struct isolate_host {
     enum err_code (*read_path)(void *ctx, const char *path, char *resolved, size_t size, struct err *err);
     /* Whether the script may connect to port of host; ERR_DENIED names the line to add. */
     enum err_code (*net_allowed)(void *ctx, const char *host, int port, struct err *err);
+    /* The same for an address that the host has resolved to. */
+    enum err_code (*address_allowed)(void *ctx, const struct sockaddr *address, struct err *err);
 };
 
 struct isolate_config {

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #define CONFIG_FILE "workers.yaml"
 #define CONFIG_FILE_MAX ((size_t)1024 * 1024) /* bytes */
@@ -90,6 +91,14 @@ bool config_net_allowed(const struct config *config, const char *host, int port)
 /* The same as an error: ERR_DENIED names the line to add. */
 enum err_code config_net_check(const struct config *config, const char *host, int port,
                                struct err *err) MUST_CHECK;
+
+/* Whether scripts may connect to an address that a host they may name has resolved to: any that is on the
+ * public internet, another only when the list has it as an address ("10.1.2.3", "[::1]:8080"), in a network
+ * ("10.0.0.0/8"), or, for loopback, as "localhost". Without a list all are allowed. */
+bool config_address_allowed(const struct config *config, const struct sockaddr *socket);
+/* The same as an error: ERR_DENIED names the line to add. */
+enum err_code config_address_check(const struct config *config, const struct sockaddr *socket,
+                                   struct err *err) MUST_CHECK;
 
 /* The absolute path, free of links, of a file or folder that scripts may read. A relative path starts at
  * project_folder. Allowed is what lies below project_folder after links are followed, and, when there is a

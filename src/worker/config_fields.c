@@ -1,6 +1,8 @@
 /* What workers.yaml may say, as one table, and which values are good. Must not know how it is read. */
 #include "worker/config_priv.h"
 
+#include "net/address.h"
+
 #include "base/mem.h"
 
 #include <arpa/inet.h>
@@ -101,9 +103,30 @@ static const char *wrong_server(const char *text)
     return strpbrk(rest, "?#") != NULL ? "must not contain '?' or '#'" : NULL;
 }
 
+/* "10.0.0.0/8": an address, and how many of its first bits count. */
+static bool read_network(const char *text, const char *slash, struct host_pattern *pattern)
+{
+    struct address network;
+    size_t digits = strspn(slash + 1, "0123456789");
+    if (!address_parse(text, (size_t)(slash - text), &network) || digits == 0 || digits > 3 ||
+        slash[1 + digits] != '\0')
+        return false;
+    int bits = 0;
+    for (size_t i = 1; i <= digits; i++)
+        bits = bits * 10 + (slash[i] - '0');
+    if (bits > (address_is_ipv4(&network) ? 32 : 128))
+        return false;
+    pattern->len = (size_t)(slash - text);
+    pattern->bits = bits;
+    return true;
+}
+
 struct host_pattern config_split_host(const char *text)
 {
-    struct host_pattern pattern = {.host = text, .len = strlen(text)};
+    struct host_pattern pattern = {.host = text, .len = strlen(text), .bits = -1};
+    const char *slash = strchr(text, '/');
+    if (slash != NULL && read_network(text, slash, &pattern))
+        return pattern;
     const char *port = NULL;
     if (text[0] == '[') {
         const char *close = strchr(text, ']');
@@ -131,32 +154,25 @@ struct host_pattern config_split_host(const char *text)
     return pattern;
 }
 
-bool config_is_ipv6(const char *text, size_t len, unsigned char out[16])
-{
-    char copy[64];
-    if (len >= sizeof copy || memchr(text, ':', len) == NULL)
-        return false;
-    memcpy(copy, text, len);
-    copy[len] = '\0';
-    return inet_pton(AF_INET6, copy, out) == 1;
-}
-
 static const char *wrong_host(const char *text)
 {
     if (strstr(text, "://") != NULL)
         return "must be a host alone, such as api.example.com, without https://";
+    struct host_pattern pattern = config_split_host(text);
+    if (pattern.bits >= 0)
+        return NULL;
     if (strchr(text, '/') != NULL)
-        return "must be a host alone, such as api.example.com, without a path";
+        return "must be a host alone, such as api.example.com, or a network such as 10.0.0.0/8, without a "
+               "path";
     if (strchr(text, '@') != NULL)
         return "must be a host alone, such as api.example.com, without a user";
-    struct host_pattern pattern = config_split_host(text);
-    unsigned char address[16];
+    struct address address;
     if (pattern.bad_port)
         return "has a bad port; write it as in api.example.com:8443";
     if (pattern.len == 0 || (pattern.len == 1 && pattern.host[0] == '.'))
         return "is not a host, such as api.example.com";
     if (memchr(pattern.host, ':', pattern.len) != NULL)
-        return config_is_ipv6(pattern.host, pattern.len, address)
+        return address_parse(pattern.host, pattern.len, &address)
                    ? NULL
                    : "is not an IPv6 address; write a port as in [::1]:8080";
     const char *rest = pattern.host;

@@ -40,11 +40,11 @@ struct host_pattern {
     const char *host; /* without brackets */
     size_t len;
     int port;      /* 0: any */
+    int bits;      /* of a network, "10.0.0.0/8"; -1 for a host */
     bool bad_port; /* something stands behind the colon, but no port */
 };
 
 struct host_pattern config_split_host(const char *text);
-bool config_is_ipv6(const char *text, size_t len, unsigned char out[16]);
 
 /* What follows postgresql:// or postgres://; NULL for anything else. */
 const char *config_after_postgresql(const char *text);

@@ -2,8 +2,8 @@
 #include "worker/config_priv.h"
 
 #include "base/text.h"
+#include "net/address.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -20,23 +20,31 @@ bool config_env_allowed(const struct config *config, const char *name)
     return !list->given;
 }
 
+/* Whether a pattern that is an address or a network covers the address. */
+static bool address_matches(const struct host_pattern *pattern, const struct address *address)
+{
+    struct address given;
+    if (!address_parse(pattern->host, pattern->len, &given))
+        return pattern->len == 9 && strncasecmp(pattern->host, "localhost", 9) == 0 &&
+               address_is_loopback(address);
+    if (pattern->bits >= 0)
+        return address_in_network(address, &given, (unsigned)pattern->bits);
+    return memcmp(&given, address, sizeof given) == 0;
+}
+
 static bool host_matches(const struct host_pattern *pattern, const char *host, size_t len)
 {
-    unsigned char a[16];
-    unsigned char b[16];
-    char copy[16]; /* the longest IPv4 address */
+    struct address address, given;
     if (pattern->len == 1 && pattern->host[0] == '*')
         return true;
-    if (config_is_ipv6(pattern->host, pattern->len, a))
-        return config_is_ipv6(host, len, b) && memcmp(a, b, sizeof a) == 0;
+    bool is_address = address_parse(host, len, &address);
+    if (address_parse(pattern->host, pattern->len, &given))
+        return is_address && address_matches(pattern, &address);
     if (pattern->host[0] != '*')
         return pattern->len == len && strncasecmp(pattern->host, host, len) == 0;
     size_t tail = pattern->len - 1; /* with the dot */
-    if (len <= tail || strncasecmp(host + len - tail, pattern->host + 1, tail) != 0)
-        return false;
     /* Addresses have no subdomains. */
-    snprintf(copy, sizeof copy, "%.*s", len < sizeof copy ? (int)len : 0, host);
-    return inet_pton(AF_INET, copy, b) != 1;
+    return !is_address && len > tail && strncasecmp(host + len - tail, pattern->host + 1, tail) == 0;
 }
 
 bool config_net_allowed(const struct config *config, const char *host, int port)
@@ -77,6 +85,40 @@ enum err_code config_net_check(const struct config *config, const char *host, in
                    "this worker may not connect to %s; add it to " CONFIG_FILE
                    ": permissions: { net: [\"%s\"] }",
                    name, name);
+}
+
+bool config_address_allowed(const struct config *config, const struct sockaddr *socket)
+{
+    const struct config_list *list = &config->permissions.net;
+    struct address address;
+    int port = 0;
+    if (!list->given)
+        return true;
+    if (!address_from_socket(socket, &address, &port))
+        return false;
+    if (address_is_public(&address))
+        return true;
+    for (size_t i = 0; i < list->count; i++) {
+        struct host_pattern pattern = config_split_host(list->items[i]);
+        if ((pattern.port == 0 || pattern.port == port) && address_matches(&pattern, &address))
+            return true;
+    }
+    return false;
+}
+
+enum err_code config_address_check(const struct config *config, const struct sockaddr *socket,
+                                   struct err *err)
+{
+    struct address address;
+    char text[ADDRESS_TEXT_MAX] = "an address of another kind";
+    if (config_address_allowed(config, socket))
+        return ERR_NONE;
+    if (address_from_socket(socket, &address, NULL))
+        address_format(&address, text);
+    return err_set(err, ERR_DENIED,
+                   "its address %s is not on the public internet; if it is meant, add it to " CONFIG_FILE
+                   ": permissions: { net: [\"%s\"] }",
+                   text, text);
 }
 
 /* folder, '/' and name in out; false when that is too long, and out is cut. */

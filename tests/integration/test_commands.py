@@ -324,9 +324,10 @@ class CommandsTest(TestCase):
         self.assertEqual(ambiguous.returncode, 1)
         self.assertIn("3 runs begin with", ambiguous.stderr)
         logs = self.ok(self.p.run("runs", "logs", runs[2]["id"])).stdout
-        self.assertRegex(logs, r"^\S+Z info +a page of nothing\n$")
-        line = json.loads(self.ok(self.p.run("runs", "logs", runs[2]["id"], "--json")).stdout)
-        self.assertEqual((line["level"], line["text"]), ("info", "a page of nothing"))
+        self.assertRegex(logs, r"^\S+Z info +a page of nothing\n\S+Z http +POST http://127.0.0.1:\d+/pages: 200, \d+ bytes, \d+ ms\n$")
+        lines = [json.loads(line) for line in self.ok(self.p.run("runs", "logs", runs[2]["id"], "--json")).stdout.splitlines()]
+        self.assertEqual((lines[0]["level"], lines[0]["text"]), ("info", "a page of nothing"))
+        self.assertEqual([line["level"] for line in lines], ["info", "http"])
 
     def test_runs_logs_follow_ends_with_the_run(self):
         gate = threading.Event()

@@ -231,7 +231,7 @@ test("one line of the log for each request, without what may be secret", functio
   pcall(http.get, url .. "/reset?token=hunter2")
   local lines = testing.logs()
   equal(#lines, 2)
-  equal(lines[1][1], "debug")
+  equal(lines[1][1], "http")
   truthy(lines[1][2]:match("^GET http://127%.0%.0%.1:%d+/status/404: 404, 10 bytes, %d+ ms$"), lines[1][2])
   truthy(lines[2][2]:match "^GET http://127%.0%.0%.1:%d+/reset: ", lines[2][2])
   for _, line in ipairs(lines) do

@@ -11,7 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
+#include <netinet/in.h>
 
 #include "base/embed.h"
 #include "base/mem.h"
@@ -326,7 +328,8 @@ static void test_list_entries(void **state)
         const char *list, *column, *entry, *wrong;
     } cases[] = {
         {"net", "22", "https://a.com", "must be a host alone, such as api.example.com, without https://"},
-        {"net", "22", "a.com/x", "must be a host alone, such as api.example.com, without a path"},
+        {"net", "22", "a.com/x",
+         "must be a host alone, such as api.example.com, or a network such as 10.0.0.0/8, without a path"},
         {"net", "22", "me@a.com", "must be a host alone, such as api.example.com, without a user"},
         {"net", "22", "a.com:0", "has a bad port; write it as in api.example.com:8443"},
         {"net", "22", "a.com:65536", "has a bad port; write it as in api.example.com:8443"},
@@ -648,6 +651,21 @@ static void test_env(void **state)
     config_free(&config);
 }
 
+static void fill_socket(struct sockaddr_storage *socket, const char *text, int port)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)socket;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)socket;
+    memset(socket, 0, sizeof *socket);
+    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons((uint16_t)port);
+    } else {
+        assert_int_equal(inet_pton(AF_INET6, text, &v6->sin6_addr), 1);
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons((uint16_t)port);
+    }
+}
+
 static void test_net(void **state)
 {
     (void)state;
@@ -691,6 +709,11 @@ static void test_net(void **state)
         {"[::1]:80", "::1", 81, false},
         {"::1", "::2", 80, false},
         {"::1", "1", 80, false},
+        {"10.0.0.0/8", "10.1.2.3", 80, true},
+        {"10.0.0.0/8", "11.1.2.3", 80, false},
+        {"10.0.0.0/8", "10.a.com", 80, false},
+        {"fd00::/8", "[fd12::1]", 80, true},
+        {"127.0.0.1", "::ffff:127.0.0.1", 80, true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char text[100];
@@ -719,6 +742,62 @@ static void test_net(void **state)
                      "{ net: [\"a.com:80\"] }");
     assert_int_equal(config_net_check(&config, "::1", 80, &err), ERR_DENIED);
     assert_non_null(strstr(err.message, "{ net: [\"[::1]:80\"] }"));
+    config_free(&config);
+}
+
+/* The second half: after names have become addresses. */
+static void test_addresses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list, *address;
+        int port;
+        bool allowed;
+    } cases[] = {
+        {"['*']", "8.8.8.8", 443, true},
+        {"['*']", "127.0.0.1", 80, false},
+        {"['*']", "169.254.169.254", 80, false},
+        {"['*']", "::1", 80, false},
+        {"['*']", "::ffff:10.0.0.1", 80, false},
+        {"[a.com]", "8.8.8.8", 443, true},
+        {"[a.com]", "10.0.0.1", 443, false},
+        {"[]", "8.8.8.8", 443, true}, /* the name was refused already */
+        {"[a.com, 10.0.0.1]", "10.0.0.1", 443, true},
+        {"[a.com, 10.0.0.1]", "10.0.0.2", 443, false},
+        {"['10.0.0.1:443']", "10.0.0.1", 443, true},
+        {"['10.0.0.1:443']", "10.0.0.1", 80, false},
+        {"[10.0.0.0/8]", "10.9.9.9", 80, true},
+        {"[10.0.0.0/8]", "::ffff:10.9.9.9", 80, true},
+        {"[10.0.0.0/8]", "192.168.0.1", 80, false},
+        {"['fd00::/8']", "fd00::1", 80, true},
+        {"[localhost]", "127.0.0.1", 80, true},
+        {"[localhost]", "::1", 80, true},
+        {"['localhost:8080']", "127.0.0.1", 80, false},
+        {"['localhost:8080']", "127.0.0.1", 8080, true},
+        {"[localhost]", "10.0.0.1", 80, false},
+        {"['*.internal']", "10.0.0.1", 80, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct sockaddr_storage socket;
+        char text[100];
+        snprintf(text, sizeof text, "permissions: { net: %s }", cases[i].list);
+        struct config config = parsed(text);
+        fill_socket(&socket, cases[i].address, cases[i].port);
+        if (config_address_allowed(&config, (struct sockaddr *)&socket) != cases[i].allowed)
+            fail_msg("%s %s %d", cases[i].list, cases[i].address, cases[i].port);
+        config_free(&config);
+    }
+    struct config config = parsed("");
+    struct sockaddr_storage socket;
+    struct err err;
+    fill_socket(&socket, "127.0.0.1", 80);
+    assert_true(config_address_allowed(&config, (struct sockaddr *)&socket));
+    config_free(&config);
+    config = parsed("permissions: { net: ['*'] }");
+    assert_int_equal(config_address_check(&config, (struct sockaddr *)&socket, &err), ERR_DENIED);
+    assert_string_equal(err.message,
+                        "its address 127.0.0.1 is not on the public internet; if it is meant, add it to "
+                        "workers.yaml: permissions: { net: [\"127.0.0.1\"] }");
     config_free(&config);
 }
 
@@ -905,6 +984,7 @@ int main(void)
         cmocka_unit_test(test_name),
         cmocka_unit_test(test_env),
         cmocka_unit_test(test_net),
+        cmocka_unit_test(test_addresses),
         cmocka_unit_test_setup_teardown(test_read_without_list, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_read_with_list, set_up, tear_down),
     };

@@ -20,6 +20,8 @@ struct environment {
     struct dotenv file;       /* .env */
     struct variable *secrets; /* from the store, read when first needed */
     bool secrets_read;
+    struct variable *asked;  /* names that scripts have asked for and got; without values */
+    struct variable *hidden; /* names of credentials */
 };
 
 struct environment *environment_new(struct runtime *runtime)
@@ -46,6 +48,8 @@ void environment_free(struct environment *environment)
         return;
     dotenv_free(&environment->file);
     free_list(environment->secrets);
+    free_list(environment->asked);
+    free_list(environment->hidden);
     mem_free(environment);
 }
 
@@ -117,20 +121,69 @@ static bool names_a_secret(const char *name)
     return false;
 }
 
-const char *environment_get(struct environment *environment, const char *name)
+static bool has_name(const struct variable *variable, const char *name)
 {
-    if (!config_env_allowed(environment->runtime->options.config, name))
-        return NULL;
+    while (variable != NULL && strcmp(variable->name, name) != 0)
+        variable = variable->next;
+    return variable != NULL;
+}
+
+static void add_name(struct variable **list, const char *name)
+{
+    if (has_name(*list, name))
+        return;
+    struct variable *variable = mem_need(sizeof *variable);
+    variable->name = mem_need_str(name);
+    variable->next = *list;
+    *list = variable;
+}
+
+/* Whoever may see it. */
+static const char *value_of(struct environment *environment, const char *name)
+{
     const char *value = getenv(name);
-    if (value != NULL) {
-        if (names_a_secret(name))
-            redactor_add(environment->runtime->redactor, value, strlen(value));
+    if (value != NULL)
         return value;
-    }
     const struct dotenv_entry *entry = dotenv_get(&environment->file, name);
     if (entry != NULL)
         return entry->value;
     if (!environment->secrets_read)
         read_secrets(environment);
     return find(environment->secrets, name);
+}
+
+const char *environment_get(struct environment *environment, const char *name)
+{
+    if (!config_env_allowed(environment->runtime->options.config, name) ||
+        has_name(environment->hidden, name))
+        return NULL;
+    const char *value = value_of(environment, name);
+    if (value == NULL)
+        return NULL;
+    if (names_a_secret(name))
+        redactor_add(environment->runtime->redactor, value, strlen(value));
+    add_name(&environment->asked, name);
+    return value;
+}
+
+enum err_code environment_hide(struct environment *environment, const char *name, struct err *err)
+{
+    if (has_name(environment->asked, name))
+        return err_set(
+            err, ERR_DENIED,
+            "the script has read the variable %s before; a credential is for no script to read: take "
+            "env.get(\"%s\") away",
+            name, name);
+    add_name(&environment->hidden, name);
+    return ERR_NONE;
+}
+
+const char *environment_credential(struct environment *environment, const char *name)
+{
+    const char *value = value_of(environment, name);
+    if (value != NULL) {
+        redactor_add(environment->runtime->redactor, value, strlen(value));
+        redactor_add(environment->runtime->credentials, value, strlen(value));
+    }
+    return value;
 }

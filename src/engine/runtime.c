@@ -1,6 +1,7 @@
 /* Putting a process together: loop, script, store; and the host interface that modules see. */
 #include "engine/runtime.h"
 
+#include "base/crypto.h"
 #include "base/mem.h"
 #include "net/http_client.h"
 #include "worker/config.h"
@@ -25,6 +26,7 @@ enum err_code runtime_open(const struct runtime_options *options, struct runtime
         return err_set(err, ERR_IO, "cannot start the event loop");
     }
     runtime->redactor = redactor_new();
+    runtime->credentials = redactor_new();
     runtime->environment = environment_new(runtime);
     runtime->pacers = pacers_new(runtime);
     enum err_code code = scheduler_new(&runtime->loop, &runtime->scheduler, err);
@@ -53,6 +55,7 @@ void runtime_free(struct runtime *runtime)
     sources_free(runtime->sources);
     environment_free(runtime->environment);
     redactor_free(runtime->redactor);
+    redactor_free(runtime->credentials);
     mem_free(runtime);
 }
 
@@ -139,6 +142,74 @@ static enum err_code host_address_allowed(void *ctx, const struct sockaddr *addr
     return config_address_check(runtime->options.config, address, err);
 }
 
+/* ---- credentials ---- */
+
+static enum err_code host_credential_declared(void *ctx, const char *key, struct err *err)
+{
+    return environment_hide(((struct execution *)ctx)->runtime->environment, key, err);
+}
+
+struct filling {
+    struct execution *execution;
+    bool tls;
+    const char *host;
+    http_take_field_fn *take;
+    void *taking;
+    struct err *err;
+    enum err_code code;
+};
+
+static bool fill_header(void *ctx, const struct credential *credential,
+                        const struct credential_header *header)
+{
+    struct filling *filling = ctx;
+    struct runtime *runtime = filling->execution->runtime;
+    if (!filling->tls) {
+        struct err line;
+        err_set(&line, ERR_NONE,
+                "credential \"%s\" is not sent to %s, because the request is not encrypted: use https",
+                credential->key, filling->host);
+        execution_log(filling->execution, "warn", line.message, strlen(line.message));
+        return true;
+    }
+    const char *value = environment_credential(runtime->environment, credential->key);
+    struct buf text;
+    buf_init(&text, BUF_UNLIMITED);
+    if (value == NULL)
+        filling->code =
+            err_set(filling->err, ERR_NOT_FOUND,
+                    "credential \"%s\" has no value: set it with `workers env set %s=…`, or in .env",
+                    credential->key, credential->key);
+    else
+        filling->code = credential_fill(credential, header, value, &text, filling->err);
+    if (filling->code == ERR_NONE && !filling->take(filling->taking, header->name, buf_text(&text), text.len))
+        filling->code = err_nomem(filling->err);
+    crypto_wipe(text.data, text.len);
+    buf_free(&text);
+    return filling->code == ERR_NONE;
+}
+
+static enum err_code host_http_fields(void *ctx, bool tls, const char *host, http_take_field_fn *take,
+                                      void *taking, struct err *err)
+{
+    struct execution *execution = ctx;
+    struct filling filling = {
+        .execution = execution, .tls = tls, .host = host, .take = take, .taking = taking, .err = err};
+    const struct worker *worker = execution->runtime->worker;
+    if (worker != NULL)
+        credential_each_header(worker, host, fill_header, &filling);
+    return filling.code;
+}
+
+static bool host_http_scrub(void *ctx, const char *text, size_t len, struct buf *out)
+{
+    const struct redactor *credentials = ((struct execution *)ctx)->runtime->credentials;
+    if (!redactor_has_values(credentials))
+        return false;
+    redactor_write(credentials, text, len, out);
+    return true;
+}
+
 void execution_init(struct execution *execution, struct runtime *runtime, const char *key)
 {
     *execution = (struct execution){.runtime = runtime, .key = key};
@@ -153,6 +224,9 @@ void execution_init(struct execution *execution, struct runtime *runtime, const 
         .read_path = host_read_path,
         .net_allowed = host_net_allowed,
         .address_allowed = host_address_allowed,
+        .http_fields = host_http_fields,
+        .http_scrub = host_http_scrub,
+        .credential_declared = host_credential_declared,
     };
 }
 

@@ -41,6 +41,7 @@ struct runtime {
     struct executor *executor; /* NULL while there is no store */
     struct http_client *http;  /* made by the first request */
     struct redactor *redactor;
+    struct redactor *credentials; /* values that were put into requests: what comes back must not hold them */
     struct environment *environment;
     struct pacers *pacers;
     char store_folder[4096];
@@ -87,6 +88,11 @@ void environment_free(struct environment *environment);
 /* NULL when there is no such variable or the script may not see it. Values from .env and from the sealed
  * secrets are hidden in everything that is written from then on. */
 const char *environment_get(struct environment *environment, const char *name);
+/* The variable is a credential from now on: environment_get has it no more. ERR_DENIED when it was read
+ * before. */
+enum err_code environment_hide(struct environment *environment, const char *name, struct err *err) MUST_CHECK;
+/* Its value, for nobody but the request that it goes into; NULL when it is not set. */
+const char *environment_credential(struct environment *environment, const char *name);
 /* Reads the project's .env file; a missing one is fine. */
 enum err_code environment_load_file(struct environment *environment, const char *path,
                                     struct err *err) MUST_CHECK;

@@ -31,6 +31,11 @@ static int env_get(lua_State *L)
 static int env_require(lua_State *L)
 {
     const char *value = look_up(L, 1, "env.require");
+    const struct registration *registration = isolate_registry(isolate_of(L));
+    if (value == NULL && registration != NULL &&
+        worker_credential(registration->worker, lua_tostring(L, 1)) != NULL)
+        return luaL_error(L, "%s is a credential: no script can read it, it goes into the requests by itself",
+                          lua_tostring(L, 1));
     if (value == NULL || value[0] == '\0')
         return luaL_error(L,
                           "the environment variable %s is %s: set it with `workers env set %s=…`, or in .env",

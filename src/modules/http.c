@@ -2,6 +2,7 @@
  * (net/http_client.h) or who is allowed to connect where (the host). */
 #include "modules/http_priv.h"
 
+#include "base/mem.h"
 #include "base/number.h"
 #include "base/text.h"
 #include "modules/json.h"
@@ -460,6 +461,62 @@ static void log_call(lua_State *L, const struct call *call)
     lua_pop(L, 2);
 }
 
+/* Takes the credentials of requests out of a text; clean stays empty when there are none in it. False when
+ * memory is out. */
+static bool scrub_text(const struct call *call, const char *text, size_t len, struct buf *clean)
+{
+    buf_init(clean, BUF_UNLIMITED);
+    if (call->host->http_scrub(call->host->ctx, text, len, clean) && clean->len == len &&
+        memcmp(buf_text(clean), text, len) == 0)
+        buf_free(clean); /* nothing was found */
+    return !clean->failed;
+}
+
+static bool scrub_headers(const struct call *call, struct http_headers *headers)
+{
+    bool fits = true;
+    for (size_t i = 0; i < headers->count && fits; i++) {
+        struct http_header *header = &headers->items[i];
+        struct buf clean;
+        fits = scrub_text(call, header->value, header->value_len, &clean);
+        if (fits && clean.len > 0) {
+            header->value = arena_strndup(&headers->text, buf_text(&clean), clean.len);
+            header->value_len = clean.len;
+            fits = header->value != NULL;
+        }
+        buf_free(&clean);
+    }
+    return fits;
+}
+
+static bool replace_text(const struct call *call, char **text, size_t *len)
+{
+    struct buf clean;
+    bool fits = scrub_text(call, *text, *len, &clean);
+    if (fits && clean.len > 0) {
+        mem_free(*text);
+        *text = buf_take(&clean, len);
+    }
+    buf_free(&clean);
+    return fits;
+}
+
+/* Some servers give back what they were sent, credentials and all. */
+static void scrub_response(struct call *call)
+{
+    struct http_response *response = call->response;
+    if (response == NULL || call->host->http_scrub == NULL)
+        return;
+    size_t url_len = strlen(response->url);
+    if (scrub_headers(call, &response->headers) && replace_text(call, &response->url, &url_len) &&
+        replace_text(call, &response->body, &response->body_len))
+        return;
+    http_response_free(response);
+    call->response = NULL;
+    call->error = HTTP_ERROR_NOMEM;
+    snprintf(call->message, sizeof call->message, "out of memory");
+}
+
 static int wait_over(lua_State *L, int status, lua_KContext ctx)
 {
     (void)status;
@@ -472,6 +529,7 @@ static int call_over(lua_State *L, int status, lua_KContext ctx)
     (void)status;
     (void)ctx;
     struct call *call = lua_touserdata(L, CALL_BOX);
+    scrub_response(call);
     log_call(L, call);
     double wait = http_retry_wait(call);
     if (wait >= 0) {
@@ -516,6 +574,18 @@ static bool allow_address(void *ctx, const struct sockaddr *address, char *reaso
     struct err err;
     if (call->host->address_allowed == NULL ||
         call->host->address_allowed(call->host->ctx, address, &err) == ERR_NONE)
+        return true;
+    snprintf(reason, HTTP_REASON_MAX, "%.*s", HTTP_REASON_MAX - 1, err.message);
+    return false;
+}
+
+static bool add_fields(void *ctx, bool tls, const char *host, int port, http_take_field_fn *take,
+                       void *taking, char *reason)
+{
+    (void)port;
+    struct call *call = ctx;
+    struct err err;
+    if (call->host->http_fields(call->host->ctx, tls, host, take, taking, &err) == ERR_NONE)
         return true;
     snprintf(reason, HTTP_REASON_MAX, "%.*s", HTTP_REASON_MAX - 1, err.message);
     return false;
@@ -596,8 +666,10 @@ static int begin_call(lua_State *L, const char *function, const struct option_sp
     http_read_retry(L, call);
     call->request.allow_url = allow_url;
     call->request.allow_address = allow_address;
+    call->request.add_fields = call->host->http_fields != NULL ? add_fields : NULL;
     call->request.allow_ctx = call;
     call->request.environment_proxy = true;
+    call->request.ca_file = http_slice(getenv("SSL_CERT_FILE")); /* as OpenSSL's own programs do */
     call->attempt = 1;
     if (http_push_option(L, "pacer")) {
         if (modules_pacer_key(L, -1) == NULL)

@@ -110,6 +110,24 @@ static int worker_declare_pacer(lua_State *L)
     return 1;
 }
 
+static int worker_declare_credential(lua_State *L)
+{
+    const char *key = check_arguments(L, "credential");
+    struct registration *registration = registration_of(L);
+    lua_settop(L, 3);
+    if (registration->discover) {
+        declare_check_key(L, registration->worker, key, "credential");
+        declare_credential(L, registration->worker, key, 3);
+    } else if (worker_credential(registration->worker, key) == NULL) {
+        return refuse_changed_script(L, "credential", key);
+    }
+    const struct isolate_host *host = isolate_host(isolate_of(L));
+    struct err err;
+    if (host->credential_declared != NULL && host->credential_declared(host->ctx, key, &err) != ERR_NONE)
+        return luaL_error(L, "worker:credential(\"%s\"): %s", key, err.message);
+    return 0;
+}
+
 static void keep_functions(lua_State *L, const char *key)
 {
     lua_getfield(L, LUA_REGISTRYINDEX, FUNCTIONS);
@@ -312,8 +330,10 @@ static int no_method(lua_State *L)
 
 static void make_worker_metatable(lua_State *L)
 {
-    static const luaL_Reg methods[] = {
-        {"database", worker_declare_database}, {"pacer", worker_declare_pacer}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"database", worker_declare_database},
+                                       {"pacer", worker_declare_pacer},
+                                       {"credential", worker_declare_credential},
+                                       {NULL, NULL}};
     make_metatable(L, WORKER, methods);
     lua_getfield(L, -1, "__index");
     for (int kind = CAPABILITY_SYNC; kind <= CAPABILITY_JOB; kind++) {
@@ -351,6 +371,8 @@ int luaopen_workers(lua_State *L)
     luaL_newlib(L, functions);
     lua_pushlightuserdata(L, NULL);
     lua_setfield(L, -2, "null");
+    lua_pushliteral(L, CREDENTIAL_MARKER);
+    lua_setfield(L, -2, "CREDENTIAL_VALUE");
     lua_pushliteral(L, WORKERS_VERSION);
     lua_setfield(L, -2, "version");
     lua_createtable(L, 0, 1);

@@ -59,6 +59,9 @@ struct http_field {
     struct http_slice value;
 };
 
+/* Takes one header field; copies it. False when memory is out. */
+typedef bool http_take_field_fn(void *taking, const char *name, const char *value, size_t len);
+
 struct http_request {
     struct http_slice method; /* a token, sent as it is; default "GET". CONNECT is refused */
     /* http or https, at most 64 KiB. Dot segments are resolved as browsers do; path and query have bytes
@@ -90,7 +93,11 @@ struct http_request {
      * refuses: fill reason, HTTP_REASON_MAX bytes. Neither may call the client. NULL allows all. */
     bool (*allow_url)(void *ctx, bool tls, const char *host, int port, char *reason);
     bool (*allow_address)(void *ctx, const struct sockaddr *address, char *reason);
-    void *allow_ctx; /* must outlive the request */
+    /* Called before each hop, after allow_url: gives fields that go to this host only, in the place of the
+     * request's own of the same name. They are not kept. false refuses: fill reason. NULL adds none. */
+    bool (*add_fields)(void *ctx, bool tls, const char *host, int port, http_take_field_fn *take,
+                       void *taking, char *reason);
+    void *allow_ctx; /* of all three; must outlive the request */
 };
 
 struct http_response {

@@ -59,6 +59,14 @@ enum http_state {
     HTTP_CALLING, /* its callback is running */
 };
 
+/* A header field that only this hop has: "Name: value". */
+struct http_added {
+    struct http_added *next;
+    size_t name_len;
+    size_t len;
+    char line[];
+};
+
 struct http_handle {
     struct http_link link;
     struct http_client *client;
@@ -78,6 +86,7 @@ struct http_handle {
     /* The hop under way. */
     CURL *easy;
     struct curl_slist *lines;
+    struct http_added *added; /* fields of this hop only, newest first */
     struct http_headers headers;
     struct buf body;
     int status; /* 0 before the first status line */

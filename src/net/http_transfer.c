@@ -1,6 +1,7 @@
 /* One hop of a request: libcurl's options, what arrives, redirects, and the end put into words.
  * Must not call the multi interface, and must not run callbacks of the client's users. */
 #include "net/http_client_priv.h"
+#include "base/crypto.h"
 #include "base/mem.h"
 #include "net/proxy.h"
 
@@ -258,10 +259,66 @@ static bool sends_body(const struct http_handle *handle)
            method_is(handle, "PATCH");
 }
 
+/* ---- fields of one hop ---- */
+
+static bool take_field(void *taking, const char *name, const char *value, size_t len)
+{
+    struct http_handle *handle = taking;
+    size_t name_len = strlen(name);
+    struct http_added *added = mem_alloc(sizeof *added + name_len + len + 3);
+    if (added == NULL)
+        return false;
+    added->name_len = name_len;
+    added->len = name_len + 2 + len;
+    memcpy(added->line, name, name_len);
+    memcpy(added->line + name_len, ": ", 2);
+    memcpy(added->line + name_len + 2, value, len);
+    added->line[added->len] = '\0';
+    added->next = handle->added;
+    handle->added = added;
+    return true;
+}
+
+static void release_added(struct http_handle *handle)
+{
+    while (handle->added != NULL) {
+        struct http_added *added = handle->added;
+        handle->added = added->next;
+        crypto_wipe(added->line, added->len);
+        mem_free(added);
+    }
+}
+
+static bool is_replaced(const struct http_handle *handle, const char *name)
+{
+    size_t len = strlen(name);
+    for (const struct http_added *added = handle->added; added != NULL; added = added->next)
+        if (added->name_len == len && strncasecmp(added->line, name, len) == 0)
+            return true;
+    return false;
+}
+
+/* Asks for the fields of this hop; false when it is refused, with error and message set. */
+static bool collect_added(struct http_handle *handle)
+{
+    char reason[HTTP_REASON_MAX] = "";
+    const struct http_request *request = &handle->request;
+    if (request->add_fields == NULL ||
+        request->add_fields(request->allow_ctx, handle->target.tls, handle->target.host, handle->target.port,
+                            take_field, handle, reason))
+        return true;
+    return http_set_failure(handle, HTTP_ERROR_DENIED, "a request to %s cannot be sent: %s",
+                            handle->target.shown, reason);
+}
+
 static bool add_lines(struct http_handle *handle)
 {
     for (size_t i = 0; i < handle->request.header_count; i++)
-        if (!name_is(&handle->fields[i], "Content-Length") && !add_field(handle, &handle->fields[i]))
+        if (!name_is(&handle->fields[i], "Content-Length") &&
+            !is_replaced(handle, handle->fields[i].name.text) && !add_field(handle, &handle->fields[i]))
+            return false;
+    for (const struct http_added *added = handle->added; added != NULL; added = added->next)
+        if (!add_line(handle, added->line))
             return false;
     if (sends_body(handle) && !has_field(handle, "Content-Type") && !add_line(handle, "Content-Type:"))
         return false; /* libcurl would say that it is a form */
@@ -279,6 +336,8 @@ static CURLcode set_credentials(struct http_handle *handle)
     const struct curl_api *api = handle->client->api;
     const struct http_request *request = &handle->request;
     CURLcode status = CURLE_OK;
+    if (is_replaced(handle, "Authorization"))
+        return CURLE_OK;
     const char *user = handle->send_credentials ? request->user.text : NULL;
     const char *password = user != NULL && request->password.text != NULL ? request->password.text : "";
     const char *bearer = handle->send_credentials ? request->bearer.text : NULL;
@@ -390,6 +449,8 @@ bool http_transfer_prepare(struct http_handle *handle)
     handle->refused_allocations = curl_api_refused_allocations();
 
     handle->easy = api->easy_init();
+    if (!collect_added(handle))
+        return false;
     if (handle->easy == NULL || !add_lines(handle))
         return http_set_failure(handle, HTTP_ERROR_NOMEM, "out of memory");
     CURLcode status = set_options(handle);
@@ -410,6 +471,7 @@ void http_transfer_release(struct http_handle *handle)
         api->slist_free_all(handle->lines);
     handle->easy = NULL;
     handle->lines = NULL;
+    release_added(handle);
     http_headers_free(&handle->headers);
     buf_free(&handle->body);
 }

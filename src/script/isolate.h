@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <uv.h>
 
+struct buf;
 struct isolate;
 struct scheduler;
 struct sources;
@@ -56,6 +57,16 @@ struct isolate_host {
     enum err_code (*read_path)(void *ctx, const char *path, char *resolved, size_t size, struct err *err);
     /* Whether the script may connect to port of host; ERR_DENIED names the line to add. */
     enum err_code (*net_allowed)(void *ctx, const char *host, int port, struct err *err);
+    /* Gives the fields that are put into a request to the host below Lua, one by one to take
+     * (net/http_client.h). */
+    enum err_code (*http_fields)(void *ctx, bool tls, const char *host,
+                                 bool (*take)(void *taking, const char *name, const char *value, size_t len),
+                                 void *taking, struct err *err);
+    /* Appends the text without what http_fields has put into requests; false when it has none of that. */
+    bool (*http_scrub)(void *ctx, const char *text, size_t len, struct buf *out);
+    /* The script has declared a credential: from now on its variable is not there for scripts. ERR_DENIED
+     * when the script has read it before. */
+    enum err_code (*credential_declared)(void *ctx, const char *key, struct err *err);
     /* The same for an address that the host has resolved to. */
     enum err_code (*address_allowed)(void *ctx, const struct sockaddr *address, struct err *err);
 };

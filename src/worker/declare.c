@@ -1,5 +1,6 @@
 /* From Lua tables to declarations. */
 #include "worker/declare.h"
+#include "worker/declare_priv.h"
 
 #include "base/text.h"
 #include "modules/json.h"
@@ -16,25 +17,24 @@
 #define KEY_MAX 100
 #define PROPERTIES_MAX 500 /* per database */
 
-static void *need(lua_State *L, void *block)
+void *declare_need(lua_State *L, void *block)
 {
     if (block == NULL)
         luaL_error(L, "out of memory");
     return block;
 }
 
-static const char *keep(lua_State *L, struct worker *worker, const char *text)
+const char *declare_keep(lua_State *L, struct worker *worker, const char *text)
 {
-    return text != NULL ? need(L, arena_strndup(&worker->arena, text, strlen(text))) : NULL;
+    return text != NULL ? declare_need(L, arena_strndup(&worker->arena, text, strlen(text))) : NULL;
 }
 
-/* Makes room for one more element at the end of an array in the arena. */
-static void *grow(lua_State *L, struct worker *worker, void *array, size_t count, size_t *room, size_t size)
+void *declare_grow(lua_State *L, struct worker *worker, void *array, size_t count, size_t *room, size_t size)
 {
     if (count < *room)
         return array;
     size_t more = *room > 0 ? *room * 2 : 8;
-    void *larger = need(L, arena_zalloc(&worker->arena, more * size));
+    void *larger = declare_need(L, arena_zalloc(&worker->arena, more * size));
     if (count > 0)
         memcpy(larger, array, count * size);
     *room = more;
@@ -52,7 +52,7 @@ void declare_check_key(lua_State *L, const struct worker *worker, const char *ke
         if ((unsigned char)*at < 0x20 || *at == 0x7f)
             luaL_error(L, "worker:%s: the key must not contain control characters", method);
     if (worker_database(worker, key) != SIZE_MAX || worker_pacer(worker, key) != NULL ||
-        worker_capability(worker, key) != NULL)
+        worker_credential(worker, key) != NULL || worker_capability(worker, key) != NULL)
         luaL_error(
             L,
             "worker:%s(\"%s\"): something with this key is already registered; keys are unique in a worker",
@@ -98,7 +98,7 @@ static void read_options(lua_State *L, struct worker *worker, struct property *p
 {
     size_t count = lua_rawlen(L, -1);
     struct select_option *options =
-        need(L, arena_zalloc(&worker->arena, (property->option_count + count + 1) * sizeof *options));
+        declare_need(L, arena_zalloc(&worker->arena, (property->option_count + count + 1) * sizeof *options));
     if (property->option_count > 0)
         memcpy(options, property->options, property->option_count * sizeof *options);
     for (size_t i = 1; i <= count; i++) {
@@ -108,10 +108,10 @@ static void read_options(lua_State *L, struct worker *worker, struct property *p
         const char *name = lua_tolstring(L, -1, &option->len);
         if (name == NULL)
             luaL_error(L, "an option without a name");
-        option->name = need(L, arena_strndup(&worker->arena, name, option->len));
+        option->name = declare_need(L, arena_strndup(&worker->arena, name, option->len));
         lua_pop(L, 1);
         lua_getfield(L, -1, "color");
-        option->color = keep(L, worker, lua_tostring(L, -1));
+        option->color = declare_keep(L, worker, lua_tostring(L, -1));
         option->group = group;
         lua_pop(L, 2);
     }
@@ -125,7 +125,7 @@ static void read_groups(lua_State *L, struct worker *worker, struct property *pr
     for (size_t i = 0; i < count && i < 3; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i + 1);
         lua_getfield(L, -1, "name");
-        property->groups[i] = keep(L, worker, lua_tostring(L, -1));
+        property->groups[i] = declare_keep(L, worker, lua_tostring(L, -1));
         lua_pop(L, 1);
         lua_getfield(L, -1, "options");
         if (lua_istable(L, -1))
@@ -139,12 +139,13 @@ static void read_groups(lua_State *L, struct worker *worker, struct property *pr
 static void read_relation(lua_State *L, struct worker *worker, struct property *property)
 {
     lua_getfield(L, -1, "relatedDatabaseKey");
-    property->related_database = keep(L, worker, lua_tostring(L, -1));
+    property->related_database = declare_keep(L, worker, lua_tostring(L, -1));
     lua_pop(L, 1);
     if (lua_getfield(L, -1, "config") == LUA_TTABLE) {
         property->two_way = options_boolean(L, -1, "twoWay", false);
         if (property->two_way)
-            property->related_property = keep(L, worker, options_string(L, -1, "relatedPropertyName", NULL));
+            property->related_property =
+                declare_keep(L, worker, options_string(L, -1, "relatedPropertyName", NULL));
     }
     lua_pop(L, 1);
 }
@@ -179,10 +180,10 @@ static lua_Integer read_property(lua_State *L, struct worker *worker, const char
         luaL_error(L, "%s: property \"%s\" has an unknown type \"%s\"", where, name, type);
         break;
     case PROPERTY_NUMBER:
-        property->format = keep(L, worker, options_string(L, -1, "format", NULL));
+        property->format = declare_keep(L, worker, options_string(L, -1, "format", NULL));
         break;
     case PROPERTY_DATE:
-        property->format = keep(L, worker, options_string(L, -1, "date_format", NULL));
+        property->format = declare_keep(L, worker, options_string(L, -1, "date_format", NULL));
         break;
     case PROPERTY_SELECT:
     case PROPERTY_MULTI_SELECT:
@@ -215,7 +216,7 @@ static const char *column_name(lua_State *L, struct worker *worker, const char *
     buf_free(&column);
     if (failed)
         luaL_error(L, "the name \"%s\" is too long for a column", name);
-    return need(L, (void *)(uintptr_t)kept);
+    return declare_need(L, (void *)(uintptr_t)kept);
 }
 
 static void check_columns(lua_State *L, const struct database *database, const char *where)
@@ -243,7 +244,7 @@ static void read_properties(lua_State *L, struct worker *worker, struct database
 {
     /* stack: …, properties */
     struct declared_property *declared =
-        need(L, arena_zalloc(&worker->arena, (PROPERTIES_MAX + 1) * sizeof *declared));
+        declare_need(L, arena_zalloc(&worker->arena, (PROPERTIES_MAX + 1) * sizeof *declared));
     size_t count = 0;
     size_t titles = 0;
     lua_pushnil(L);
@@ -257,7 +258,7 @@ static void read_properties(lua_State *L, struct worker *worker, struct database
         const char *name = lua_tolstring(L, -2, &property->name_len);
         if (!text_is_utf8(name, property->name_len, NULL) || strlen(name) != property->name_len)
             luaL_error(L, "%s: a property name is not valid UTF-8", where);
-        property->name = need(L, arena_strndup(&worker->arena, name, property->name_len));
+        property->name = declare_need(L, arena_strndup(&worker->arena, name, property->name_len));
         declared[count].order = read_property(L, worker, where, property);
         property->column = column_name(L, worker, property->name, property->name_len);
         titles += property->type == PROPERTY_TITLE;
@@ -265,7 +266,8 @@ static void read_properties(lua_State *L, struct worker *worker, struct database
         lua_pop(L, 1);
     }
     qsort(declared, count, sizeof *declared, by_order);
-    database->properties = need(L, arena_zalloc(&worker->arena, (count + 1) * sizeof *database->properties));
+    database->properties =
+        declare_need(L, arena_zalloc(&worker->arena, (count + 1) * sizeof *database->properties));
     for (size_t i = 0; i < count; i++)
         database->properties[i] = declared[i].property;
     database->property_count = count;
@@ -311,15 +313,15 @@ void declare_database(lua_State *L, struct worker *worker, const char *key, int 
     const char *where = lua_pushfstring(L, "worker:database(\"%s\")", key);
     index = lua_absindex(L, index);
     options_check(L, index, database_options, where);
-    struct database database = {.key = keep(L, worker, key)};
+    struct database database = {.key = declare_keep(L, worker, key)};
     luaL_where(L, 1);
-    database.where = keep(L, worker, lua_tostring(L, -1));
+    database.where = declare_keep(L, worker, lua_tostring(L, -1));
     lua_pop(L, 1);
     const char *type = options_string(L, index, "type", "");
     if (strcmp(type, "managed") != 0 && strcmp(type, "attached") != 0)
         luaL_error(L, "%s: option \"type\" must be \"managed\", got \"%s\"", where, type);
-    database.type = keep(L, worker, type);
-    database.initial_title = keep(L, worker, options_string(L, index, "initialTitle", ""));
+    database.type = declare_keep(L, worker, type);
+    database.initial_title = declare_keep(L, worker, options_string(L, index, "initialTitle", ""));
     database.table = column_name(L, worker, key, strlen(key));
     if (strncmp(database.table, "sqlite", 6) == 0)
         luaL_error(
@@ -348,19 +350,19 @@ void declare_database(lua_State *L, struct worker *worker, const char *key, int 
         buf_free(&icon);
         if (code != ERR_NONE)
             luaL_error(L, "%s: databaseIcon: %s", where, err.message);
-        need(L, (void *)(uintptr_t)database.icon_json);
+        declare_need(L, (void *)(uintptr_t)database.icon_json);
     }
     lua_pop(L, 1);
     if (lua_getfield(L, -1, "subItems") == LUA_TTABLE) {
         const char *sub_where = lua_pushfstring(L, "%s: subItems", where);
         options_check(L, -2, sub_item_options, sub_where);
         lua_pop(L, 1);
-        database.sub_items_parent = keep(L, worker, options_string(L, -1, "parentPropertyName", ""));
-        database.sub_items_child = keep(L, worker, options_string(L, -1, "childPropertyName", ""));
+        database.sub_items_parent = declare_keep(L, worker, options_string(L, -1, "parentPropertyName", ""));
+        database.sub_items_child = declare_keep(L, worker, options_string(L, -1, "childPropertyName", ""));
     }
     lua_pop(L, 2);
-    worker->databases =
-        grow(L, worker, worker->databases, worker->database_count, &worker->database_room, sizeof database);
+    worker->databases = declare_grow(L, worker, worker->databases, worker->database_count,
+                                     &worker->database_room, sizeof database);
     worker->databases[worker->database_count++] = database;
     lua_pop(L, 1);
 }
@@ -377,7 +379,7 @@ void declare_pacer(lua_State *L, struct worker *worker, const char *key, int ind
 {
     const char *where = lua_pushfstring(L, "worker:pacer(\"%s\")", key);
     options_check(L, index, pacer_options, where);
-    struct pacer pacer = {.key = keep(L, worker, key)};
+    struct pacer pacer = {.key = declare_keep(L, worker, key)};
     pacer.allowed_requests = options_number(L, index, "allowedRequests", 0);
     pacer.interval_ms = options_number(L, index, "intervalMs", 0);
     if (!(pacer.allowed_requests > 0) || !(pacer.interval_ms > 0) || !isfinite(pacer.allowed_requests) ||
@@ -386,7 +388,8 @@ void declare_pacer(lua_State *L, struct worker *worker, const char *key, int ind
                    "%s: allowedRequests and intervalMs must be greater than 0 and give a request at least "
                    "every 7 days",
                    where);
-    worker->pacers = grow(L, worker, worker->pacers, worker->pacer_count, &worker->pacer_room, sizeof pacer);
+    worker->pacers =
+        declare_grow(L, worker, worker->pacers, worker->pacer_count, &worker->pacer_room, sizeof pacer);
     worker->pacers[worker->pacer_count++] = pacer;
     lua_pop(L, 1);
 }
@@ -473,8 +476,8 @@ static bool read_schedule(lua_State *L, struct worker *worker, int index, const 
         options_check(L, -2, cron_options, cron_where);
         lua_pop(L, 1);
         *out = (struct schedule){.type = SCHEDULE_CRON};
-        out->cron_text = keep(L, worker, options_string(L, -1, "cron", ""));
-        out->timezone = keep(L, worker, options_string(L, -1, "timezone", "UTC"));
+        out->cron_text = declare_keep(L, worker, options_string(L, -1, "cron", ""));
+        out->timezone = declare_keep(L, worker, options_string(L, -1, "timezone", "UTC"));
         code = cron_parse(out->cron_text, &out->cron, &err);
         if (code == ERR_NONE && !schedule_timezone_exists(out->timezone))
             code = err_set(&err, ERR_INVALID,
@@ -587,11 +590,11 @@ void declare_capability(lua_State *L, struct worker *worker, enum capability_kin
     const char *where = lua_pushfstring(L, "worker:%s(\"%s\")", capability_kind_name(kind), key);
     index = lua_absindex(L, index);
     options_check(L, index, capability_options[kind], where);
-    struct capability capability = {.kind = kind, .key = keep(L, worker, key), .read_only_hint = -1};
-    capability.title = keep(L, worker, options_string(L, index, "title", ""));
-    capability.description = keep(L, worker, options_string(L, index, "description", ""));
-    worker->capabilities = grow(L, worker, worker->capabilities, worker->capability_count,
-                                &worker->capability_room, sizeof capability);
+    struct capability capability = {.kind = kind, .key = declare_keep(L, worker, key), .read_only_hint = -1};
+    capability.title = declare_keep(L, worker, options_string(L, index, "title", ""));
+    capability.description = declare_keep(L, worker, options_string(L, index, "description", ""));
+    worker->capabilities = declare_grow(L, worker, worker->capabilities, worker->capability_count,
+                                        &worker->capability_room, sizeof capability);
     switch (kind) {
     case CAPABILITY_SYNC:
         read_sync(L, worker, index, where, &capability);

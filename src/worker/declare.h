@@ -13,6 +13,7 @@ void declare_check_key(lua_State *L, const struct worker *worker, const char *ke
 
 /* The table of options is at index. */
 void declare_database(lua_State *L, struct worker *worker, const char *key, int index);
+void declare_credential(lua_State *L, struct worker *worker, const char *key, int index);
 void declare_pacer(lua_State *L, struct worker *worker, const char *key, int index);
 /* kind decides which options there are. */
 void declare_capability(lua_State *L, struct worker *worker, enum capability_kind kind, const char *key,

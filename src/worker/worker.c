@@ -361,7 +361,13 @@ enum err_code worker_manifest(const struct worker *worker, struct buf *out)
 {
     enum err_code code = ERR_NONE;
     buf_adds(out, "{\"sdkVersion\":\"" SDK_VERSION "\",\"workersVersion\":\"" WORKERS_VERSION
-                  "\",\"credentials\":[],\"databases\":[");
+                  "\",\"credentials\":[");
+    for (size_t i = 0; i < worker->credential_count; i++) {
+        if (i > 0)
+            buf_addc(out, ',');
+        credential_write(&worker->credentials[i], out);
+    }
+    buf_adds(out, "],\"databases\":[");
     for (size_t i = 0; i < worker->database_count; i++) {
         if (i > 0)
             buf_addc(out, ',');

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "worker/credential.h"
 #include "worker/schedule.h"
 
 #include <stdbool.h>
@@ -119,7 +120,9 @@ struct worker {
     size_t pacer_count;
     struct capability *capabilities;
     size_t capability_count;
-    size_t database_room, pacer_room, capability_room;
+    struct credential *credentials;
+    size_t credential_count;
+    size_t database_room, pacer_room, capability_room, credential_room;
 };
 
 struct worker *worker_new(void); /* NULL when memory is out */

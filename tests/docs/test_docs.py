@@ -286,6 +286,7 @@ class Docs(unittest.TestCase):
         for heading, call in {
             "worker:database": 'worker:database("d", { zzzzzzzzzz = 1 })',
             "worker:pacer": 'worker:pacer("p", { zzzzzzzzzz = 1 })',
+            "worker:credential": 'worker:credential("C", { zzzzzzzzzz = 1 })',
             "worker:sync": 'worker:sync("s", { zzzzzzzzzz = 1 })',
             "worker:tool": 'worker:tool("t", { zzzzzzzzzz = 1 })',
             "worker:webhook": 'worker:webhook("w", { zzzzzzzzzz = 1 })',

@@ -398,5 +398,49 @@ scriptCase("manifest", [["tasks", on("database", "tasks", database({ Other: call
 scriptCase("manifest", [["tasks", on("database", "tasks", database({ Project: call("Schema", "relation", "nowhere") }))]], { reason: "an unknown related database; deploying fails" });
 scriptCase("manifest", [["tasks", on("database", "tasks", { ...database({}), primaryKeyProperty: "Nope" })]], { reason: "the primary key is no property; deploying fails" });
 
+// ---- Credentials: limits, domains, headers, conflicts ----
+
+const MARKER = "{{credential}}";
+const credential = (key, network) => [null, on("credential", key, { network })];
+const bearer = { Authorization: `Bearer ${MARKER}` };
+const rule = (domain, ...transforms) => ({ domain, transform: (transforms.length ? transforms : [bearer]).map((headers) => ({ headers })) });
+const credentialCase = (...credentials) => scriptCase("credential", credentials);
+
+for (const key of ["API_TOKEN", "a", "A1_b", "x".repeat(64), "x".repeat(65), "1A", "_A", "A-B", "A B", "NOTION_X", "notion_x", "NOTION_API_TOKEN", "Notion_Api_Base_Url", "NOTION_", "NOTIONX", "ÄB"])
+	credentialCase(credential(key, [rule("api.example.com")]));
+for (const domain of ["api.example.com", "API.Example.COM", " api.example.com\t", "api.example.com.", "*.example.com", "*.com", "*", "com", "localhost", "api", "*.*.com", "a.*.com", "api.*", "*api.example.com", "-a.com", "a-.com", "a-b.com", "a--b.com", "a_b.com", "1.2.3.4", "[::1]", "::1", "api.example.com:443", "https://api.example.com", "api.example.com/x", "a..com", ".a.com", "..", "a.com..", "münchen.de", "xn--mnchen-3ya.de", `${"a".repeat(63)}.com`, `${"a".repeat(64)}.com`, `${"a.".repeat(125)}com`, `${"a.".repeat(126)}com`, "a b.com", "a.com\n", ".", "*."])
+	credentialCase(credential("KEY", [rule(domain)]));
+scriptCase("credential", [credential("KEY", [rule("\u00a0a.com")])], { reason: "a space that is none of ASCII's is no part of a host name" });
+for (const [name, template] of [["X-Key", MARKER], ["x-key", `a ${MARKER} b`], ["X Key", MARKER], ["X:Key", MARKER], ["!#$%&'*+-.^_`|~0aZ", MARKER], ["Ü", MARKER], ["k".repeat(256), MARKER], ["k".repeat(257), MARKER], ["K", "none"], ["K", `${MARKER}${MARKER}`], ["K", `${MARKER} and ${MARKER}`], ["K", "{{credential}"], ["K", "{{Credential}}"], ["K", `{${MARKER}}`], ["K", `a\n${MARKER}`], ["K", `a\t${MARKER}`], ["K", `\x7f${MARKER}`], ["K", `ü€𝄞 ${MARKER}`], ["K", `${"t".repeat(8178)}${MARKER}`], ["K", `${"t".repeat(8179)}${MARKER}`], ["K", `${"ü".repeat(4089)}${MARKER}`], ["K", `${"ü".repeat(4090)}${MARKER}`], ["K", 5], ["K", true]])
+	credentialCase(credential("KEY", [rule("api.example.com", { [name]: template })]));
+credentialCase(credential("KEY", []));
+credentialCase(credential("KEY", [{ domain: "a.com", transform: [] }]));
+credentialCase(credential("KEY", [{ domain: "a.com", transform: [{ headers: {} }] }]));
+credentialCase(credential("KEY", [rule("a.com"), rule("b.com"), rule("*.c.com")]));
+credentialCase(credential("KEY", [rule("a.com"), rule("A.com.")]));
+credentialCase(credential("KEY", [rule("a.com"), rule("*.a.com")]));
+credentialCase(credential("KEY", [rule("a.com", { A: MARKER }, { B: MARKER })]));
+credentialCase(credential("KEY", [rule("a.com", { A: MARKER }, { a: MARKER })]));
+for (const count of [20, 21]) {
+	const many = (make) => Array.from({ length: count }, (_, i) => make(i));
+	credentialCase(credential("KEY", many((i) => rule(`a${i}.com`))));
+	credentialCase(credential("KEY", [rule("a.com", ...many((i) => ({ [`H${i}`]: MARKER })))]));
+	credentialCase(credential("KEY", [rule("a.com", Object.fromEntries(many((i) => [`H${i}`, MARKER])))]));
+}
+for (const count of [100, 101]) credentialCase(...Array.from({ length: count }, (_, i) => credential(`K${i}`, [rule(`a${i}.com`)])));
+for (const count of [31, 33]) credentialCase(...Array.from({ length: count }, (_, i) => credential(`K${i}`, [rule(`a${i}.com`, { K: MARKER + "t".repeat(8100) })])));
+credentialCase(credential("KEY", [rule("a.com")]), credential("KEY", [rule("b.com")]));
+credentialCase(["api", on("pacer", "KEY", { allowedRequests: 1, intervalMs: 1000 })], credential("KEY", [rule("b.com")]));
+// Which domains overlap shows in whether one header may stand on both.
+const OVERLAPPING = ["a.com", "b.a.com", "c.b.a.com", "ba.com", "*.a.com", "*.b.a.com", "*.c.b.a.com", "*.ba.com", "*.com.a", "x.com"];
+for (const first of OVERLAPPING)
+	for (const second of OVERLAPPING)
+		if (first <= second) credentialCase(credential("ONE", [rule(first, { "X-Key": MARKER })]), credential("TWO", [rule(second, { "x-key": MARKER })]));
+for (let i = 0; i < 20; i++) {
+	const some = (limit) => distinct(1 + random.below(limit), () => random.pick(OVERLAPPING));
+	const headers = () => Object.fromEntries(distinct(1 + random.below(2), () => random.pick(["A", "B", "c"])).map((name) => [name, `${random.pick(["", "Bearer ", "x"])}${MARKER}`]));
+	credentialCase(...["ONE", "TWO", "THREE"].slice(0, 1 + random.below(3)).map((key) => credential(key, some(3).map((domain) => rule(domain, headers())))));
+}
+
 const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
 process.stderr.write(`# ${total} cases: ${Object.entries(counts).map(([kind, count]) => `${count} ${kind}`).join(", ")}\n`);

@@ -1,0 +1,16 @@
+/* What the files that read declarations share. Nothing outside includes it. */
+#ifndef WORKERS_WORKER_DECLARE_PRIV_H
+#define WORKERS_WORKER_DECLARE_PRIV_H
+
+#include "worker/worker.h"
+
+#include <lua.h>
+
+/* The block, or an error about memory when it is NULL. */
+void *declare_need(lua_State *L, void *block);
+/* A copy in the worker's arena; NULL for NULL. */
+const char *declare_keep(lua_State *L, struct worker *worker, const char *text);
+/* Makes room for one more element at the end of an array in the arena. */
+void *declare_grow(lua_State *L, struct worker *worker, void *array, size_t count, size_t *room, size_t size);
+
+#endif

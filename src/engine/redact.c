@@ -115,3 +115,16 @@ void redactor_write(const struct redactor *redactor, const char *text, size_t le
         at = (size_t)(found - text) + found_len;
     }
 }
+
+size_t redactor_safe_length(const struct redactor *redactor, const char *text, size_t len)
+{
+    size_t cut = 0;
+    for (size_t i = 0; i < redactor->count; i++) {
+        const struct secret *secret = &redactor->secrets[i];
+        size_t begun = secret->len - 1 < len ? secret->len - 1 : len;
+        while (begun > cut && memcmp(text + len - begun, secret->value, begun) != 0)
+            begun--;
+        cut = begun > cut ? begun : cut;
+    }
+    return len - cut;
+}

@@ -15,6 +15,8 @@ void redactor_add(struct redactor *redactor, const char *value, size_t len);
 /* Appends text with every known value, or its first half and what follows of it, replaced by [redacted]; the
  * longest match wins. */
 void redactor_write(const struct redactor *redactor, const char *text, size_t len, struct buf *out);
+/* The length of the text without a value, or the beginning of one, that is cut off at its end. */
+size_t redactor_safe_length(const struct redactor *redactor, const char *text, size_t len);
 bool redactor_has_values(const struct redactor *redactor);
 
 #endif

@@ -210,6 +210,11 @@ static bool host_http_scrub(void *ctx, const char *text, size_t len, struct buf 
     return true;
 }
 
+static size_t host_http_scrub_safe(void *ctx, const char *text, size_t len)
+{
+    return redactor_safe_length(((struct execution *)ctx)->runtime->credentials, text, len);
+}
+
 void execution_init(struct execution *execution, struct runtime *runtime, const char *key)
 {
     *execution = (struct execution){.runtime = runtime, .key = key};
@@ -226,6 +231,7 @@ void execution_init(struct execution *execution, struct runtime *runtime, const 
         .address_allowed = host_address_allowed,
         .http_fields = host_http_fields,
         .http_scrub = host_http_scrub,
+        .http_scrub_safe = host_http_scrub_safe,
         .credential_declared = host_credential_declared,
     };
 }

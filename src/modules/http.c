@@ -32,6 +32,8 @@ static int call_release(lua_State *L)
     call->response = NULL;
     buf_free(&call->url);
     buf_free(&call->body);
+    buf_free(&call->data);
+    buf_free(&call->clean);
     return 0;
 }
 
@@ -42,6 +44,8 @@ static struct call *push_call(lua_State *L, const char *function)
     http_request_init(&call->request);
     buf_init(&call->url, MAX_URL);
     buf_init(&call->body, MAX_ENCODED);
+    buf_init(&call->data, BUF_UNLIMITED); /* the transfer rests when there is enough in it */
+    buf_init(&call->clean, BUF_UNLIMITED);
     luaL_setmetatable(L, CALL);
     return call;
 }
@@ -178,6 +182,12 @@ static void check_buffer(lua_State *L, const struct call *call, const struct buf
     }
 
 static const struct option_spec call_options[] = {CALL_OPTIONS};
+
+/* What stream(url, …) takes. */
+static const struct option_spec stream_options[] = {
+    {"method", OPTION_STRING, false, "such as \"GET\""},
+    CALL_OPTIONS,
+};
 
 /* What request{…} takes. */
 static const struct option_spec request_options[] = {
@@ -533,6 +543,8 @@ static int call_over(lua_State *L, int status, lua_KContext ctx)
     log_call(L, call);
     double wait = http_retry_wait(call);
     if (wait >= 0) {
+        http_cancel(call->handle); /* of a stream, whose body is of no interest */
+        call->handle = NULL;
         http_response_free(call->response);
         call->response = NULL;
         call->attempt++;
@@ -594,6 +606,7 @@ static bool add_fields(void *ctx, bool tls, const char *host, int port, http_tak
 static void cancel_call(void *op)
 {
     struct call *call = op;
+    call->reading = false;
     http_cancel(call->handle);
     call->handle = NULL;
 }
@@ -602,6 +615,10 @@ static void call_done(void *ctx, struct http_response *response, const struct ht
 {
     struct call *call = ctx;
     call->handle = NULL;
+    if (call->stream) {
+        http_stream_ended(call, response, failure);
+        return;
+    }
     call->response = response;
     if (response == NULL) {
         call->error = failure->error;
@@ -617,6 +634,8 @@ static int send_call(lua_State *L, int status, lua_KContext ctx)
     struct call *call = lua_touserdata(L, CALL_BOX);
     struct err err;
     lua_settop(L, SENDING_TOP);
+    if (call->stream)
+        http_stream_begin(call);
     struct http_client *client = call->host->http != NULL
                                      ? call->host->http(call->host->ctx, &err)
                                      : (err_set(&err, ERR_DENIED, "requests cannot be sent from here"), NULL);
@@ -643,7 +662,7 @@ static int start_attempt(lua_State *L)
 }
 
 /* stack: method, url, options or nil. specs is NULL when the options have been checked. */
-static int begin_call(lua_State *L, const char *function, const struct option_spec *specs)
+static int begin_call(lua_State *L, const char *function, const struct option_spec *specs, bool stream)
 {
     task_wait_begin(L, function);
     if (specs != NULL && !lua_isnil(L, OPTIONS)) {
@@ -654,6 +673,7 @@ static int begin_call(lua_State *L, const char *function, const struct option_sp
     }
     luaL_checkstack(L, 16, NULL);
     struct call *call = push_call(L, function);
+    call->stream = stream;
     lua_newtable(L); /* the anchor */
     read_method(L, call);
     read_url(L, call);
@@ -690,7 +710,7 @@ static int call_method(lua_State *L, const char *function, const char *method)
     lua_settop(L, 2);
     lua_pushstring(L, method);
     lua_insert(L, METHOD);
-    return begin_call(L, function, call_options);
+    return begin_call(L, function, call_options, false);
 }
 
 static int http_get(lua_State *L)
@@ -731,7 +751,23 @@ static int http_request(lua_State *L)
     lua_insert(L, METHOD);
     lua_pushstring(L, options_string(L, 2, "url", ""));
     lua_insert(L, URL);
-    return begin_call(L, "http.request", NULL);
+    return begin_call(L, "http.request", NULL, false);
+}
+
+static int http_stream(lua_State *L)
+{
+    if (lua_type(L, 1) != LUA_TSTRING)
+        return luaL_error(L, "http.stream: the first argument must be the URL, got %s",
+                          lua_isnoneornil(L, 1) ? "nothing" : luaL_typename(L, 1));
+    lua_settop(L, 2);
+    if (lua_isnil(L, 2)) {
+        lua_newtable(L);
+        lua_replace(L, 2);
+    }
+    options_check(L, 2, stream_options, "http.stream");
+    lua_pushstring(L, options_string(L, 2, "method", "GET"));
+    lua_insert(L, METHOD);
+    return begin_call(L, "http.stream", NULL, true);
 }
 
 /* ---- the module ---- */
@@ -756,6 +792,8 @@ static const struct script_function functions[] = {
     {"head", http_head, SENDS, "sends a HEAD request and waits for the answer"},
     {"request", http_request, "(options: workers.http.Request): workers.http.Response",
      "sends a request of any method and waits for the answer"},
+    {"stream", http_stream, "(url: string, options?: workers.http.StreamOptions): workers.http.Stream",
+     "sends a request and waits for the beginning of the answer, whose body is read piece by piece"},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -780,6 +818,8 @@ const struct script_docs http_docs = {
     "---@field ifChanged? { etag?: string, lastModified?: string } what response:validators() gave\n"
     "---@class workers.http.Request: workers.http.Options\n"
     "---@field url string\n"
+    "---@field method? string\n"
+    "---@class workers.http.StreamOptions: workers.http.Options\n"
     "---@field method? string\n"
     "---@class workers.http.Part\n"
     "---@field name string\n"

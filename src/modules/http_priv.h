@@ -31,6 +31,14 @@ struct call {
     bool conditional; /* ifChanged was given */
     struct http_retry retry;
     int attempt; /* from 1 */
+    /* of http.stream */
+    bool stream;
+    bool head_given; /* response is the answer, whose body is arriving */
+    bool reading;    /* task waits for the answer, or for a piece */
+    bool ended;      /* nothing more will arrive; error says why if it is not the end */
+    bool closed;
+    struct buf data;  /* arrived and not read */
+    struct buf clean; /* the piece that is being given */
 };
 
 /* Stack of a function that sends: method, url, options or nil, call, anchor (a table of strings in use). */
@@ -49,6 +57,16 @@ void http_push_shown_url(lua_State *L, const char *url, size_t len);
 /* Seconds to wait by Retry-After (RFC 9110, section 10.2.3), or by X-RateLimit-Reset when
  * X-RateLimit-Remaining is 0; negative when neither can be read. Any of the texts may be NULL. */
 double http_wait_seconds(const char *retry_after, const char *remaining, const char *reset);
+
+/* http_stream.c */
+/* Before a request is sent whose body is to be streamed; and when it has ended. */
+void http_stream_begin(struct call *call);
+void http_stream_ended(struct call *call, struct http_response *response, const struct http_failure *failure);
+/* The response at the one index holds the call at the other. */
+void http_stream_keep(lua_State *L, int response, int box);
+int http_stream_read(lua_State *L);
+int http_stream_chunks(lua_State *L);
+int http_stream_close(lua_State *L);
 
 /* http_multipart.c: reads the option, the value on top of the stack, into the call's body (RFC 7578). Returns
  * its Content-Type, which is left on the stack. */

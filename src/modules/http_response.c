@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define RESPONSE "workers.http.response"
+#define STREAM "workers.http.stream"
 #define HEADERS "workers.http.headers"
 
 #define MAX_SHOWN_BODY 300 /* characters of a body in an error message */
@@ -105,9 +106,13 @@ void http_push_response(lua_State *L, struct call *call)
     lua_setfield(L, -2, "method");
     push_headers(L, &response->headers);
     lua_setfield(L, -2, "headers");
-    lua_pushlstring(L, response->body, response->body_len);
-    lua_setfield(L, -2, "body");
-    luaL_setmetatable(L, RESPONSE);
+    if (call->stream) {
+        http_stream_keep(L, -1, CALL_BOX);
+    } else {
+        lua_pushlstring(L, response->body, response->body_len);
+        lua_setfield(L, -2, "body");
+    }
+    luaL_setmetatable(L, call->stream ? STREAM : RESPONSE);
     http_response_free(call->response);
     call->response = NULL;
 }
@@ -119,7 +124,8 @@ static void check_response(lua_State *L, const char *method)
     bool good = lua_istable(L, 1) && lua_getmetatable(L, 1);
     if (good) {
         luaL_getmetatable(L, RESPONSE);
-        good = lua_rawequal(L, -1, -2);
+        luaL_getmetatable(L, STREAM);
+        good = lua_rawequal(L, -1, -3) || lua_rawequal(L, -2, -3);
     }
     if (!good)
         luaL_error(L, "call it with a colon: response:%s()", method);
@@ -431,8 +437,18 @@ void http_make_response_metatables(lua_State *L)
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, response_tostring);
     lua_setfield(L, -2, "__tostring");
+    static const luaL_Reg stream_methods[] = {
+        {"read", http_stream_read}, {"chunks", http_stream_chunks},      {"close", http_stream_close},
+        {"raise", response_raise},  {"validators", response_validators}, {NULL, NULL}};
+    luaL_newmetatable(L, STREAM);
+    luaL_newlib(L, stream_methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, response_tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_pushcfunction(L, http_stream_close);
+    lua_setfield(L, -2, "__close");
     luaL_newmetatable(L, HEADERS);
     lua_pushcfunction(L, headers_index);
     lua_setfield(L, -2, "__index");
-    lua_pop(L, 2);
+    lua_pop(L, 3);
 }

@@ -19,6 +19,7 @@
     X(easy_reset)                                                                                            \
     X(easy_setopt)                                                                                           \
     X(easy_getinfo)                                                                                          \
+    X(easy_pause)                                                                                            \
     X(easy_strerror)                                                                                         \
     X(multi_init)                                                                                            \
     X(multi_cleanup)                                                                                         \

@@ -642,6 +642,19 @@ failed:
     return code;
 }
 
+void http_resume(struct http_handle *handle)
+{
+    struct http_client *client = handle->client;
+    if (handle->state != HTTP_ACTIVE || !handle->resting || handle->cancelled)
+        return;
+    uv_update_time(client->loop);
+    client->inside_curl++; /* it may bring the piece at once */
+    http_transfer_resume(handle);
+    client->inside_curl--;
+    watch_deadline(client, handle->deadline);
+    wake_now(client);
+}
+
 void http_cancel(struct http_handle *handle)
 {
     if (handle == NULL || handle->state == HTTP_CALLING)

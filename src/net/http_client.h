@@ -59,6 +59,8 @@ struct http_field {
     struct http_slice value;
 };
 
+struct http_response;
+
 /* Takes one header field; copies it. False when memory is out. */
 typedef bool http_take_field_fn(void *taking, const char *name, const char *value, size_t len);
 
@@ -98,6 +100,15 @@ struct http_request {
     bool (*add_fields)(void *ctx, bool tls, const char *host, int port, http_take_field_fn *take,
                        void *taking, char *reason);
     void *allow_ctx; /* of all three; must outlive the request */
+
+    /* For bodies that are not to be collected: on_head gets the answer without its body, as the callee's,
+     * when its body begins; on_data its pieces. on_data returns false to have the piece again after
+     * http_resume; meanwhile the transfer rests. timeout_ms is then the time between two pieces, and the
+     * response at the end has no body. An answer without a body comes to the callback only. Neither may call
+     * the client. */
+    void (*on_head)(void *ctx, struct http_response *head);
+    bool (*on_data)(void *ctx, const char *data, size_t len);
+    void *stream_ctx; /* must outlive the request */
 };
 
 struct http_response {
@@ -152,6 +163,9 @@ enum err_code http_client_send(struct http_client *client, const struct http_req
 /* The callback does not run afterwards. Allowed at any time before it ran, from any callback; during it, does
  * nothing. NULL is allowed. */
 void http_cancel(struct http_handle *handle);
+
+/* The transfer goes on that on_data had rest. From outside the client's callbacks. */
+void http_resume(struct http_handle *handle);
 
 /* Closes the kept connections if no request is under way or in line, else does nothing. They never keep the
  * loop alive; this gives back their sockets and memory. */

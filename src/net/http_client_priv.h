@@ -95,6 +95,9 @@ struct http_handle {
     bool following;      /* this response is a redirect that will be followed: its body is of no interest */
     size_t skipped;      /* bytes of that body */
     bool skipped_enough; /* the transfer was ended for it */
+    bool head_given;     /* to on_head */
+    bool resting;        /* on_data had no room */
+    size_t streamed;     /* bytes that on_data took */
     bool trusted_proxy;  /* this hop goes through the environment's */
     bool address_refused;
     bool address_tried;
@@ -148,6 +151,8 @@ void http_transfer_release(struct http_handle *handle);
  * and message tell how it ended. */
 bool http_transfer_ended(struct http_handle *handle, CURLcode code) MUST_CHECK;
 void http_transfer_timed_out(struct http_handle *handle);
+/* Lets a resting transfer go on. */
+void http_transfer_resume(struct http_handle *handle);
 /* NULL when memory is out. Empties the handle's headers and body. */
 struct http_response *http_transfer_response(struct http_handle *handle) MUST_CHECK;
 bool http_set_failure(struct http_handle *handle, enum http_error error, const char *format, ...)

@@ -140,11 +140,48 @@ static bool begin_body(struct http_handle *handle)
         return true;
     if ((uint64_t)announced > handle->request.max_body)
         return body_too_large(handle);
+    if (handle->request.on_data != NULL)
+        return true;
     size_t likely = (size_t)announced < PRESIZED_BODY_MAX ? (size_t)announced : PRESIZED_BODY_MAX;
     if (buf_reserve(&handle->body, likely) == NULL)
         return http_set_failure(handle, HTTP_ERROR_NOMEM, "out of memory while reading the body from %s",
                                 handle->target.shown);
     return true;
+}
+
+/* Hands a piece of the body to whoever streams it. */
+static size_t stream_body(struct http_handle *handle, const char *data, size_t len)
+{
+    const struct http_request *request = &handle->request;
+    if (!handle->head_given) {
+        struct http_response *head = http_transfer_response(handle);
+        if (head == NULL) {
+            http_set_failure(handle, HTTP_ERROR_NOMEM, "out of memory while reading the body from %s",
+                             handle->target.shown);
+            return 0;
+        }
+        handle->head_given = true;
+        request->on_head(request->stream_ctx, head);
+    }
+    if (len > request->max_body - handle->streamed) {
+        body_too_large(handle);
+        return 0;
+    }
+    handle->resting = !request->on_data(request->stream_ctx, data, len);
+    if (handle->resting) {
+        handle->deadline = UINT64_MAX;
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    handle->streamed += len;
+    handle->deadline = uv_now(handle->client->loop) + request->timeout_ms;
+    return len;
+}
+
+void http_transfer_resume(struct http_handle *handle)
+{
+    handle->resting = false;
+    handle->deadline = uv_now(handle->client->loop) + handle->request.timeout_ms;
+    handle->client->api->easy_pause(handle->easy, CURLPAUSE_CONT);
 }
 
 static size_t on_body(char *data, size_t size, size_t count, void *ctx)
@@ -158,6 +195,8 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
     }
     if (!handle->body_begun && !begin_body(handle))
         return 0;
+    if (handle->request.on_data != NULL)
+        return stream_body(handle, data, len);
     if (len > handle->request.max_body - handle->body.len) {
         body_too_large(handle);
         return 0;
@@ -444,6 +483,7 @@ bool http_transfer_prepare(struct http_handle *handle)
     handle->status = 0;
     handle->headers_done = handle->body_begun = handle->following = handle->skipped_enough = false;
     handle->address_refused = handle->address_tried = false;
+    handle->resting = false;
     handle->skipped = 0;
     handle->detail[0] = '\0';
     handle->refused_allocations = curl_api_refused_allocations();

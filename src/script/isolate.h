@@ -64,6 +64,9 @@ struct isolate_host {
                                  void *taking, struct err *err);
     /* Appends the text without what http_fields has put into requests; false when it has none of that. */
     bool (*http_scrub)(void *ctx, const char *text, size_t len, struct buf *out);
+    /* How many bytes of the text can be given to it while more is to come: those before the beginning of such
+     * a value. */
+    size_t (*http_scrub_safe)(void *ctx, const char *text, size_t len);
     /* The script has declared a credential: from now on its variable is not there for scripts. ERR_DENIED
      * when the script has read it before. */
     enum err_code (*credential_declared)(void *ctx, const char *key, struct err *err);

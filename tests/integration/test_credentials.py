@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from harness import TestCase, main  # noqa: E402
@@ -55,6 +56,13 @@ end
 worker:tool("get", { title = "t", description = "d", schema = j.object { url = j.string() }, execute = get })
 worker:tool("with", { title = "t", description = "d", schema = j.object { url = j.string(), name = j.string(), value = j.string() },
   execute = function(input) return get { url = input.url, headers = { [input.name] = input.value } } end })
+worker:tool("stream", { title = "t", description = "d", schema = j.object { url = j.string() }, execute = function(input)
+  local pieces = workers.array {}
+  for piece in http.stream(input.url):chunks() do pieces[#pieces + 1] = piece end
+  local found = {}
+  look({ pieces, _G, package.loaded }, "", {}, found)
+  return { body = table.concat(pieces), pieces = #pieces, found = workers.array(found) }
+end })
 worker:tool("boom", { title = "t", description = "d", schema = j.object { url = j.string() },
   execute = function(input) error("upstream said " .. http.get(input.url).body) end })
 worker:sync("fill", { database = items, schedule = "manual", execute = function()
@@ -78,6 +86,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("X-Echo", self.headers.get("Authorization", "") + self.headers.get("X-Key", ""))
         self.send_header("Content-Length", str(len(whole)))
         self.end_headers()
+        value = self.headers.get("Authorization", "")
+        if "split" in self.path and value:
+            # The value in three parts, each in a TLS record of its own.
+            cut = whole.index(value) + len("Bearer ")
+            for piece in (whole[:cut + 5], whole[cut + 5:cut + 20], whole[cut + 20:]):
+                self.wfile.write(piece.encode())
+                self.wfile.flush()
+                time.sleep(0.1)
+            return
         self.wfile.write(whole.encode())
 
     def log_message(self, *_):
@@ -169,6 +186,11 @@ class CredentialsTest(TestCase):
         self.assertIn("Authorization: Bearer [redacted]", answer["body"])
         self.assertEqual(answer["headers"]["x-echo"], "Bearer [redacted]")
         self.assertIn("k=[redacted];v=1", self.get("a.sub.example", "/echo")["body"])
+
+    def test_a_streamed_answer_is_cleaned_across_its_pieces(self):
+        answer = self.get("api.test.example", "/echo/split", tool="stream")
+        self.assertIn("Authorization: Bearer [redacted]", answer["body"])
+        self.assertGreater(answer["pieces"], 1)
 
     def test_redirects_take_it_along_only_where_it_belongs(self):
         self.get("api.test.example", f"/to?https://other.example:{self.port}/there")

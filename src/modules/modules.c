@@ -13,6 +13,7 @@ const struct script_module workers_modules[] = {
     {"workers.json", luaopen_workers_json, NULL},
     {"workers.log", luaopen_workers_log, NULL},
     {"workers.time", luaopen_workers_time, NULL},
+    {"workers.url", luaopen_workers_url, &url_docs},
     {"workers.yaml", luaopen_workers_yaml, NULL},
     {"cjson", luaopen_cjson, NULL},
     {"cjson.safe", luaopen_cjson_safe, NULL},

@@ -33,7 +33,7 @@ static void test_url_text(void **state)
     url_encode_form(&out, "a b+~*", 6);
     assert_string_equal(buf_text(&out), "a+b%2B%7E*");
     buf_clear(&out);
-    assert_int_equal(url_decode(&out, "a+b%2f%c3%A9", 12, false, &err), ERR_NONE);
+    assert_int_equal(url_decode(&out, "a+b%2f%c3%A9", 12, &err), ERR_NONE);
     assert_string_equal(buf_text(&out), "a+b/\xc3\xa9");
     buf_clear(&out);
     assert_int_equal(url_decode(&out, "a+b", 3, true, &err), ERR_NONE);

@@ -71,11 +71,11 @@ static const struct url_pair *collect_list(lua_State *L, int index, const struct
     struct url_pair *pairs = lua_newuserdatauv(L, (*count + 1) * sizeof *pairs, 0);
     for (size_t i = 0; i < *count; i++) {
         if (lua_rawgeti(L, index, (lua_Integer)i + 1) != LUA_TTABLE)
-            luaL_error(L, "%s: entry %d of %s must be { name = , value = }, got %s", spec->function,
-                       (int)i + 1, spec->what, luaL_typename(L, -1));
+            luaL_error(L, "%s: %s must be name = value, or a list of { name = , value = }; entry %d is a %s",
+                       spec->function, spec->what, (int)i + 1, luaL_typename(L, -1));
         lua_pushliteral(L, "name");
         if (lua_rawget(L, -2) != LUA_TSTRING)
-            luaL_error(L, "%s: entry %d of %s must have a string as its name, got %s", spec->function,
+            luaL_error(L, "%s: the name in entry %d of %s must be a string, got %s", spec->function,
                        (int)i + 1, spec->what, luaL_typename(L, -1));
         pairs[i] = (struct url_pair){0};
         pairs[i].name = pairs_anchor(L, spec->anchor, &pairs[i].name_len);

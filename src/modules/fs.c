@@ -3,7 +3,6 @@
 #include "modules/modules.h"
 
 #include "base/buf.h"
-#include "base/text.h"
 #include "modules/json.h"
 #include "script/budget.h"
 #include "script/options.h"

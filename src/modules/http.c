@@ -3,8 +3,6 @@
 #include "modules/http_priv.h"
 
 #include "base/mem.h"
-#include "base/number.h"
-#include "base/text.h"
 #include "modules/json.h"
 #include "modules/pairs.h"
 #include "net/url.h"

@@ -3,7 +3,6 @@
 #include "modules/modules.h"
 
 #include "base/buf.h"
-#include "base/text.h"
 #include "modules/json.h"
 #include "script/budget.h"
 #include "script/options.h"
@@ -185,21 +184,8 @@ static int fs_read(lua_State *L)
     check_path(L, "fs.read");
     lua_settop(L, 2);
     if (!lua_isnil(L, 2)) {
-        struct err err;
-        size_t len = 0;
-        int integral = 0;
         options_check(L, 2, read_options, "fs.read");
-        lua_getfield(L, 2, "max");
-        const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
-        lua_Integer bytes = lua_type(L, -1) == LUA_TNUMBER ? lua_tointegerx(L, -1, &integral) : 0;
-        if (text != NULL && text_parse_size(text, len, &max, &err) != ERR_NONE)
-            return luaL_error(L, "fs.read: option \"max\": %s", err.message);
-        if (text == NULL && !lua_isnil(L, -1) && (!integral || bytes < 0))
-            return luaL_error(
-                L, "fs.read: option \"max\" must be a whole number of bytes or a text such as \"64MiB\"");
-        if (integral)
-            max = (uint64_t)bytes;
-        lua_settop(L, 2);
+        max = options_size(L, 2, "max", max, "fs.read");
     }
     push_content(L, "fs.read", max);
     return 1;

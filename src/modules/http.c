@@ -3,9 +3,8 @@
 #include "modules/http_priv.h"
 
 #include "base/mem.h"
-#include "base/number.h"
-#include "base/text.h"
 #include "modules/json.h"
+#include "modules/pairs.h"
 #include "net/url.h"
 #include "script/script_error.h"
 #include "script/task.h"
@@ -17,7 +16,6 @@
 
 #define CALL "workers.http.call"
 
-#define MAX_PAIRS ((size_t)100000)             /* of query or form */
 #define MAX_ENCODED ((size_t)64 * 1024 * 1024) /* bytes of a body made from json or form */
 #define MAX_URL ((size_t)64 * 1024)
 
@@ -54,108 +52,19 @@ static struct call *push_call(lua_State *L, const char *function)
 static struct http_slice anchor(lua_State *L)
 {
     struct http_slice slice = {0};
-    slice.text = lua_tolstring(L, -1, &slice.len);
-    lua_rawseti(L, ANCHOR, (lua_Integer)lua_rawlen(L, ANCHOR) + 1);
+    slice.text = pairs_anchor(L, ANCHOR, &slice.len);
     return slice;
 }
 
 /* ---- query, form, headers ---- */
 
-/* The text of the scalar on top of the stack, which is popped; what names it for messages. */
-static struct http_slice scalar_text(lua_State *L, const struct call *call, const char *what,
-                                     const char *name)
-{
-    char number[NUMBER_TEXT_MAX];
-    if (lua_isinteger(L, -1)) {
-        number_format_integer(lua_tointeger(L, -1), number);
-        lua_pushstring(L, number);
-        lua_remove(L, -2);
-    } else if (lua_type(L, -1) == LUA_TNUMBER) {
-        if (!isfinite(lua_tonumber(L, -1)))
-            luaL_error(L, "%s: %s \"%s\" is not a finite number", call->function, what, name);
-        number_format_js(lua_tonumber(L, -1), number); /* 3.0 is "3": it came from a division, most likely */
-        lua_pushstring(L, number);
-        lua_remove(L, -2);
-    } else if (lua_isboolean(L, -1)) {
-        lua_pushstring(L, lua_toboolean(L, -1) ? "true" : "false");
-        lua_remove(L, -2);
-    } else if (lua_type(L, -1) != LUA_TSTRING) {
-        luaL_error(L, "%s: %s \"%s\" must be a string, a number, true, false, or a list of them, got %s",
-                   call->function, what, name,
-                   lua_touserdata(L, -1) == NULL && lua_islightuserdata(L, -1) ? "null"
-                                                                               : luaL_typename(L, -1));
-    }
-    return anchor(L);
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    const struct http_field *x = a, *y = b;
-    size_t least = x->name.len < y->name.len ? x->name.len : y->name.len;
-    int order = least > 0 ? memcmp(x->name.text, y->name.text, least) : 0;
-    if (order != 0)
-        return order;
-    if (x->name.len != y->name.len)
-        return x->name.len < y->name.len ? -1 : 1;
-    return x->value.len < y->value.len ? -1 : 1; /* not a length yet, see collect */
-}
-
-/* Reads the table at index, name -> scalar or list of scalars, in order of the names. The fields are a
- * userdata that is left on the stack; its strings are in the anchor table. */
-static struct http_field *collect(lua_State *L, const struct call *call, int index, const char *what,
-                                  size_t most, size_t *count)
-{
-    size_t total = 0;
-    index = lua_absindex(L, index);
-    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING)
-            luaL_error(L, "%s: %s must have names as keys, got a %s key", call->function, what,
-                       luaL_typename(L, -2));
-        total += lua_istable(L, -1) ? lua_rawlen(L, -1) : 1;
-        if (total > most)
-            luaL_error(L, "%s: more than %d entries in %s", call->function, (int)most, what);
-    }
-    luaL_checkstack(L, 6, NULL);
-    struct http_field *fields = lua_newuserdatauv(L, (total + 1) * sizeof *fields, 0);
-    size_t at = 0;
-    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
-        lua_pushvalue(L, -2);
-        struct http_slice name = anchor(L);
-        bool list = lua_istable(L, -1);
-        size_t length = list ? lua_rawlen(L, -1) : 1;
-        for (size_t i = 1; i <= length && at < total; i++, at++) {
-            if (list)
-                lua_rawgeti(L, -1, (lua_Integer)i);
-            else
-                lua_pushvalue(L, -1);
-            /* Sorting must keep lists in order: until then, the length is the value's number in the anchor
-             * table. */
-            scalar_text(L, call, what, name.text);
-            fields[at] = (struct http_field){.name = name};
-            fields[at].value.len = lua_rawlen(L, ANCHOR);
-        }
-    }
-    qsort(fields, at, sizeof *fields, compare_names);
-    for (size_t i = 0; i < at; i++) {
-        lua_rawgeti(L, ANCHOR, (lua_Integer)fields[i].value.len);
-        fields[i].value.text = lua_tolstring(L, -1, &fields[i].value.len);
-        lua_pop(L, 1);
-    }
-    *count = at;
-    return fields;
-}
-
 /* Leaves one value on the stack. */
 static const struct url_pair *collect_pairs(lua_State *L, const struct call *call, int index,
                                             const char *what, size_t *count)
 {
-    const struct http_field *fields = collect(L, call, index, what, MAX_PAIRS, count);
-    struct url_pair *pairs = lua_newuserdatauv(L, (*count + 1) * sizeof *pairs, 0);
-    for (size_t i = 0; i < *count; i++)
-        pairs[i] = (struct url_pair){fields[i].name.text, fields[i].name.len, fields[i].value.text,
-                                     fields[i].value.len};
-    lua_remove(L, -2);
-    return pairs;
+    const struct pairs_spec spec = {
+        .function = call->function, .what = what, .anchor = ANCHOR, .most = PAIRS_MAX, .list = true};
+    return pairs_collect(L, index, &spec, count);
 }
 
 static void check_buffer(lua_State *L, const struct call *call, const struct buf *buf, const char *what)
@@ -233,29 +142,12 @@ static uint64_t read_timeout(lua_State *L, const struct call *call, const char *
 
 static void read_max_body(lua_State *L, struct call *call)
 {
-    if (!http_push_option(L, "maxBody"))
+    if (!lua_istable(L, OPTIONS))
         return;
-    uint64_t bytes = 0;
-    int integral = 0;
-    if (lua_type(L, -1) == LUA_TSTRING) {
-        struct err err;
-        size_t len = 0;
-        const char *text = lua_tolstring(L, -1, &len);
-        if (text_parse_size(text, len, &bytes, &err) != ERR_NONE)
-            luaL_error(L, "%s: option \"maxBody\": %s", call->function, err.message);
-    } else {
-        lua_Integer given = lua_type(L, -1) == LUA_TNUMBER ? lua_tointegerx(L, -1, &integral) : 0;
-        if (!integral || given < 0)
-            luaL_error(
-                L,
-                "%s: option \"maxBody\" must be a whole number of bytes or a text such as \"64MiB\", got %s",
-                call->function, integral ? "a negative number" : luaL_typename(L, -1));
-        bytes = (uint64_t)given;
-    }
+    uint64_t bytes = options_size(L, OPTIONS, "maxBody", call->request.max_body, call->function);
     if (bytes > HTTP_MAX_BODY_LIMIT)
         luaL_error(L, "%s: option \"maxBody\" is greater than 4 GiB", call->function);
     call->request.max_body = (size_t)bytes;
-    lua_pop(L, 1);
 }
 
 static void read_redirects(lua_State *L, struct call *call)
@@ -392,16 +284,19 @@ static size_t add_conditions(lua_State *L, struct call *call, struct http_field 
 static void read_headers(lua_State *L, struct call *call, const char *content_type)
 {
     size_t count = 0;
-    const struct http_field *given = NULL;
+    const struct url_pair *given = NULL;
+    const struct pairs_spec spec = {
+        .function = call->function, .what = "headers", .anchor = ANCHOR, .most = HTTP_HEADERS_MAX_COUNT};
     if (http_push_option(L, "headers")) {
-        given = collect(L, call, -1, "headers", HTTP_HEADERS_MAX_COUNT, &count);
+        given = pairs_collect(L, -1, &spec, &count);
         lua_remove(L, -2);
     } else {
         lua_pushnil(L);
     }
     struct http_field *fields = lua_newuserdatauv(L, (count + 3) * sizeof *fields, 0);
-    if (count > 0)
-        memcpy(fields, given, count * sizeof *fields);
+    for (size_t i = 0; i < count; i++)
+        fields[i] =
+            (struct http_field){{given[i].name, given[i].name_len}, {given[i].value, given[i].value_len}};
     count = add_conditions(L, call, fields, count);
     if (content_type != NULL && !has_field(fields, count, "content-type"))
         fields[count++] = (struct http_field){http_slice("Content-Type"), http_slice(content_type)};

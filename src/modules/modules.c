@@ -6,6 +6,7 @@
 const struct script_module workers_modules[] = {
     {"workers", luaopen_workers, NULL},
     {"workers.builder", luaopen_workers_builder, NULL},
+    {"workers.compress", luaopen_workers_compress, &compress_docs},
     {"workers.crypto", luaopen_workers_crypto, NULL},
     {"workers.env", luaopen_workers_env, &env_docs},
     {"workers.fs", luaopen_workers_fs, NULL},
@@ -13,6 +14,7 @@ const struct script_module workers_modules[] = {
     {"workers.json", luaopen_workers_json, NULL},
     {"workers.log", luaopen_workers_log, NULL},
     {"workers.time", luaopen_workers_time, NULL},
+    {"workers.url", luaopen_workers_url, &url_docs},
     {"workers.yaml", luaopen_workers_yaml, NULL},
     {"cjson", luaopen_cjson, NULL},
     {"cjson.safe", luaopen_cjson_safe, NULL},

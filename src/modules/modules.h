@@ -39,9 +39,13 @@ int luaopen_workers_http(lua_State *L);
 int luaopen_workers_log(lua_State *L);
 int luaopen_workers_env(lua_State *L);
 int luaopen_workers_fs(lua_State *L);
+int luaopen_workers_url(lua_State *L);
+int luaopen_workers_compress(lua_State *L);
 
+extern const struct script_docs compress_docs;
 extern const struct script_docs env_docs;
 extern const struct script_docs http_docs;
+extern const struct script_docs url_docs;
 
 /* async.c: waits; to be returned after task_wait_begin. k runs when the seconds, 0 to 1e9, have passed. */
 int modules_sleep(lua_State *L, double seconds, lua_KContext ctx, lua_KFunction k);

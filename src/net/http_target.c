@@ -1,6 +1,7 @@
-/* Parses URLs with libcurl's parser. Must not put credentials or a query into a message. */
+/* URLs that can be requested. Must not put credentials or a query into a message. */
 #include "net/http_target.h"
 #include "base/mem.h"
+#include "net/url.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,32 +22,11 @@ void http_target_free(const struct curl_api *api, struct http_target *target)
     *target = (struct http_target){0};
 }
 
-/* What of a malformed URL may be shown: nothing when an @ could mean credentials, else all before the query.
- */
-static const char *quotable(char *out, size_t size, const char *url, size_t len)
-{
-    size_t used = 0;
-    out[0] = '\0';
-    if (len == 0 || memchr(url, '@', len) != NULL)
-        return out;
-    for (size_t i = 0; i < len && used + 8 < size && url[i] != '?' && url[i] != '#'; i++) {
-        if (used == 0) {
-            out[used++] = ' ';
-            out[used++] = '"';
-        }
-        out[used++] = url[i] > ' ' && url[i] < 0x7f ? url[i] : '?';
-    }
-    if (used > 0)
-        out[used++] = '"';
-    out[used] = '\0';
-    return out;
-}
-
 static enum http_error malformed(char *message, const char *url, size_t len, const char *why)
 {
     char shown[160];
-    snprintf(message, HTTP_MESSAGE_MAX, "the URL%s is malformed: %s", quotable(shown, sizeof shown, url, len),
-             why);
+    snprintf(message, HTTP_MESSAGE_MAX, "the URL%s is malformed: %s",
+             url_quotable(shown, sizeof shown, url, len), why);
     return HTTP_ERROR_URL;
 }
 
@@ -56,7 +36,7 @@ static enum http_error out_of_memory(char *message)
     return HTTP_ERROR_NOMEM;
 }
 
-/* Things that libcurl's parser lets pass and that parsers disagree about. */
+/* Things that the standard lets pass, and of which a person means something else. */
 static enum http_error check_text(const char *url, size_t len, bool absolute, char *message)
 {
     char why[96];
@@ -91,46 +71,6 @@ static enum http_error check_text(const char *url, size_t len, bool absolute, ch
     return HTTP_OK;
 }
 
-/* One part as text of ours; a part that is not there gives NULL and HTTP_OK. */
-static enum http_error get_part(const struct curl_api *api, CURLU *url, CURLUPart part, unsigned flags,
-                                char **out, CURLUcode *status)
-{
-    char *text = NULL;
-    *out = NULL;
-    *status = api->url_get(url, part, &text, flags);
-    if (*status == CURLUE_OUT_OF_MEMORY)
-        return HTTP_ERROR_NOMEM;
-    if (*status != CURLUE_OK)
-        return HTTP_OK;
-    *out = mem_strndup(text, strlen(text));
-    api->free(text);
-    return *out != NULL ? HTTP_OK : HTTP_ERROR_NOMEM;
-}
-
-static enum http_error take_credentials(const struct curl_api *api, struct http_target *target)
-{
-    CURLUcode status;
-    if (get_part(api, target->url, CURLUPART_USER, CURLU_URLDECODE, &target->user, &status) != HTTP_OK)
-        return HTTP_ERROR_NOMEM;
-    if (status != CURLUE_OK && status != CURLUE_NO_USER)
-        return HTTP_ERROR_URL;
-    if (get_part(api, target->url, CURLUPART_PASSWORD, CURLU_URLDECODE, &target->password, &status) !=
-        HTTP_OK)
-        return HTTP_ERROR_NOMEM;
-    if (status != CURLUE_OK && status != CURLUE_NO_PASSWORD)
-        return HTTP_ERROR_URL;
-    if (target->user == NULL && target->password != NULL)
-        target->user = mem_strndup("", 0);
-    if (target->user != NULL && target->password == NULL)
-        target->password = mem_strndup("", 0);
-    if ((target->user == NULL) != (target->password == NULL))
-        return HTTP_ERROR_NOMEM;
-    api->url_set(target->url, CURLUPART_USER, NULL, 0);
-    api->url_set(target->url, CURLUPART_PASSWORD, NULL, 0);
-    api->url_set(target->url, CURLUPART_OPTIONS, NULL, 0);
-    return HTTP_OK;
-}
-
 static char *format_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static char *format_text(const char *format, ...)
 {
@@ -147,111 +87,111 @@ static char *format_text(const char *format, ...)
     return text;
 }
 
-/* Everything but the CURLU itself, which must already be there. */
-static enum http_error fill(const struct curl_api *api, struct http_target *target, char *message)
+static char *copy_part(const struct url *url, const struct url_part *part)
 {
-    CURLUcode status;
-    char *scheme = NULL;
-    char *port = NULL;
-    char *bracketed = NULL;
-    const char *why = NULL;
-    enum http_error error = HTTP_ERROR_NOMEM;
-
-    if (get_part(api, target->url, CURLUPART_SCHEME, 0, &scheme, &status) != HTTP_OK)
-        goto cleanup;
-    if (scheme == NULL || (strcasecmp(scheme, "http") != 0 && strcasecmp(scheme, "https") != 0)) {
-        why = "it must begin with http:// or https://";
-        goto cleanup;
-    }
-    target->tls = strlen(scheme) == 5;
-
-    error = take_credentials(api, target);
-    if (error == HTTP_ERROR_URL)
-        why = "its user name or password is not decodable";
-    if (error != HTTP_OK)
-        goto cleanup;
-    error = HTTP_ERROR_NOMEM;
-
-    if (get_part(api, target->url, CURLUPART_HOST, 0, &bracketed, &status) != HTTP_OK)
-        goto cleanup;
-    if (bracketed == NULL || bracketed[0] == '\0') {
-        why = status == CURLUE_OK ? "it has no host" : api->url_strerror(status);
-        goto cleanup;
-    }
-    for (char *c = bracketed; *c != '\0'; c++) {
-        if ((unsigned char)*c >= 0x80) {
-            /* libcurl's conversion leaks what it cannot convert, and look-alikes are better seen for what
-             * they are. */
-            why = "its host has letters beyond ASCII; write it in punycode (xn--...)";
-            goto cleanup;
-        }
-        if (*c >= 'A' && *c <= 'Z')
-            *c = (char)(*c + ('a' - 'A'));
-    }
-    size_t len = strlen(bracketed);
-    bool ipv6 = bracketed[0] == '[' && bracketed[len - 1] == ']';
-    target->host = ipv6 ? mem_strndup(bracketed + 1, len - 2) : mem_strndup(bracketed, len);
-    if (target->host == NULL)
-        goto cleanup;
-
-    if (get_part(api, target->url, CURLUPART_PORT, CURLU_DEFAULT_PORT, &port, &status) != HTTP_OK)
-        goto cleanup;
-    long number = port != NULL ? strtol(port, NULL, 10) : 0;
-    if (number < 1 || number > 65535) {
-        why = "its port is not between 1 and 65535";
-        goto cleanup;
-    }
-    target->port = (int)number;
-    if (get_part(api, target->url, CURLUPART_URL, 0, &target->text, &status) != HTTP_OK)
-        goto cleanup;
-    if (target->text == NULL) {
-        why = api->url_strerror(status);
-        goto cleanup;
-    }
-    target->origin = format_text("%s://%s:%d", target->tls ? "https" : "http", bracketed, target->port);
-    bool default_port = target->port == (target->tls ? 443 : 80);
-    target->shown =
-        default_port ? mem_strndup(bracketed, len) : format_text("%s:%d", bracketed, target->port);
-    if (target->origin != NULL && target->shown != NULL)
-        error = HTTP_OK;
-
-cleanup:
-    if (why != NULL) {
-        snprintf(message, HTTP_MESSAGE_MAX, "the URL is malformed: %s", why);
-        error = HTTP_ERROR_URL;
-    } else if (error == HTTP_ERROR_NOMEM) {
-        out_of_memory(message);
-    }
-    mem_free(bracketed);
-    mem_free(port);
-    mem_free(scheme);
-    if (error != HTTP_OK)
-        http_target_free(api, target);
-    return error;
+    return mem_strndup(url_part_text(url, part), part->len);
 }
 
-static enum http_error set_url(const struct curl_api *api, struct http_target *target, const char *url,
-                               size_t len, char *message)
+static bool take_credentials(const struct url *url, struct http_target *target, const char **why)
 {
-    char *copy = mem_strndup(url, len);
-    if (copy == NULL || target->url == NULL) {
-        mem_free(copy);
-        http_target_free(api, target);
-        return out_of_memory(message);
+    if (url->user.len == 0 && url->password.len == 0)
+        return true;
+    target->user = copy_part(url, &url->user);
+    target->password = copy_part(url, &url->password);
+    if (target->user == NULL || target->password == NULL)
+        return false;
+    char *const texts[] = {target->user, target->password};
+    for (size_t i = 0; i < 2; i++) {
+        size_t len = url_decode_loose(texts[i], texts[i], strlen(texts[i]), false);
+        texts[i][len] = '\0';
+        for (size_t at = 0; at < len; at++)
+            if ((unsigned char)texts[i][at] < ' ')
+                *why = "its user name or password has a control character";
     }
+    return *why == NULL;
+}
+
+/* Gives the text to libcurl, and compares what it makes of it with what was understood here. */
+static bool set_curl_url(const struct curl_api *api, struct http_target *target, const char *host,
+                         const char **why)
+{
+    char *curl_host = NULL;
+    char *curl_port = NULL;
     unsigned long refused = curl_api_refused_allocations();
-    CURLUcode status = api->url_set(target->url, CURLUPART_URL, copy, CURLU_URLENCODE);
-    if (status != CURLUE_OK && refused != curl_api_refused_allocations())
-        status = CURLUE_OUT_OF_MEMORY; /* it may say something else */
-    mem_free(copy);
+    target->url = api->url();
+    if (target->url == NULL)
+        return false;
+    CURLUcode status = api->url_set(target->url, CURLUPART_URL, target->text, CURLU_PATH_AS_IS);
     if (status == CURLUE_OK)
-        return fill(api, target, message);
-    http_target_free(api, target);
-    if (status == CURLUE_OUT_OF_MEMORY)
-        return out_of_memory(message);
-    if (status == CURLUE_UNSUPPORTED_SCHEME)
-        return malformed(message, url, len, "it must begin with http:// or https://");
-    return malformed(message, url, len, api->url_strerror(status));
+        status = api->url_get(target->url, CURLUPART_HOST, &curl_host, 0);
+    if (status == CURLUE_OK)
+        status = api->url_get(target->url, CURLUPART_PORT, &curl_port, CURLU_DEFAULT_PORT);
+    /* When it was refused memory it may say something else. */
+    bool out_of_memory = status == CURLUE_OUT_OF_MEMORY || refused != curl_api_refused_allocations();
+    if (status != CURLUE_OK && !out_of_memory)
+        *why = api->url_strerror(status);
+    else if (status == CURLUE_OK &&
+             (strcmp(curl_host, host) != 0 || strtol(curl_port, NULL, 10) != target->port))
+        *why = "libcurl understands its host or port differently";
+    api->free(curl_host);
+    api->free(curl_port);
+    return status == CURLUE_OK && *why == NULL;
+}
+
+/* Returns false, and why unless memory is out. */
+static bool fill(const struct curl_api *api, const struct url *url, struct http_target *target,
+                 const char **why)
+{
+    target->tls = url_part_is(url, &url->scheme, "https");
+    target->port = url->port >= 0 ? url->port : url->default_port;
+    if (!target->tls && !url_part_is(url, &url->scheme, "http"))
+        *why = "it must begin with http:// or https://";
+    else if (target->port == 0)
+        *why = "its port is not between 1 and 65535";
+    if (*why != NULL || !take_credentials(url, target, why))
+        return false;
+    char *host = copy_part(url, &url->host);
+    if (host == NULL)
+        return false;
+    bool ipv6 = host[0] == '[';
+    const char *scheme = target->tls ? "https" : "http";
+    const char *rest = url_part_text(url, &url->host) + url->host.len; /* port, path, query, fragment */
+    target->host = ipv6 ? mem_strndup(host + 1, url->host.len - 2) : copy_part(url, &url->host);
+    target->origin = format_text("%s://%s:%d", scheme, host, target->port);
+    target->shown = url->port >= 0 ? format_text("%s:%d", host, url->port) : copy_part(url, &url->host);
+    target->text = format_text("%s://%s%s", scheme, host, rest);
+    bool ok = target->host != NULL && target->origin != NULL && target->shown != NULL &&
+              target->text != NULL && set_curl_url(api, target, host, why);
+    mem_free(host);
+    return ok;
+}
+
+/* base may be NULL. */
+static enum http_error parse(const struct curl_api *api, const struct http_target *base, const char *text,
+                             size_t len, struct http_target *target, char *message)
+{
+    struct err err = {0};
+    struct url base_url = {0};
+    struct url url = {0};
+    const char *why = NULL;
+    enum http_error error = HTTP_OK;
+    enum err_code code = ERR_NONE;
+    if (base != NULL)
+        code = url_parse(&base_url, base->text, strlen(base->text), NULL, &err);
+    if (code == ERR_NONE)
+        code = url_parse(&url, text, len, base != NULL ? &base_url : NULL, &err);
+    if (code == ERR_NOMEM) {
+        error = out_of_memory(message);
+    } else if (code != ERR_NONE) {
+        snprintf(message, HTTP_MESSAGE_MAX, "%.*s", HTTP_MESSAGE_MAX - 1, err.message);
+        error = HTTP_ERROR_URL;
+    } else if (!fill(api, &url, target, &why)) {
+        error = why != NULL ? malformed(message, text, len, why) : out_of_memory(message);
+        http_target_free(api, target);
+    }
+    url_free(&url);
+    url_free(&base_url);
+    return error;
 }
 
 enum http_error http_target_parse(const struct curl_api *api, const char *url, size_t len,
@@ -259,10 +199,7 @@ enum http_error http_target_parse(const struct curl_api *api, const char *url, s
 {
     *target = (struct http_target){0};
     enum http_error error = check_text(url, len, true, message);
-    if (error != HTTP_OK)
-        return error;
-    target->url = api->url();
-    return set_url(api, target, url, len, message);
+    return error != HTTP_OK ? error : parse(api, NULL, url, len, target, message);
 }
 
 enum http_error http_target_join(const struct curl_api *api, const struct http_target *base,
@@ -270,8 +207,5 @@ enum http_error http_target_join(const struct curl_api *api, const struct http_t
 {
     *target = (struct http_target){0};
     enum http_error error = check_text(reference, len, false, message);
-    if (error != HTTP_OK)
-        return error;
-    target->url = api->url_dup(base->url);
-    return set_url(api, target, reference, len, message);
+    return error != HTTP_OK ? error : parse(api, base, reference, len, target, message);
 }

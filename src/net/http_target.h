@@ -1,5 +1,5 @@
-/* Where one request goes: a URL, parsed once by libcurl and handed to it in that form, so that the host which
- * is checked is the host which is connected to.
+/* Where one request goes: a URL, parsed by net/url.h and handed to libcurl in its normal form, of which
+ * libcurl must make the same host, so that the host which is checked is the host which is connected to.
  *
  * Who owns what: a target owns its parts until http_target_free. */
 #ifndef WORKERS_NET_HTTP_TARGET_H
@@ -14,7 +14,7 @@ struct http_target {
     CURLU *url;   /* without credentials */
     char *text;   /* the same as text */
     char *origin; /* "https://example.com:443": scheme, lower-case host, port; always with the port */
-    char *host;   /* lower case, ASCII, IPv6 without brackets */
+    char *host;   /* lower case, ASCII, addresses in their normal form, IPv6 without brackets */
     char *shown; /* for messages: "example.com", "127.0.0.1:8080": host, and the port unless it is the default
                   */
     char *user;  /* credentials from the URL, percent-decoded; NULL when it has none */

@@ -127,6 +127,28 @@ double options_number(lua_State *L, int index, const char *name, double absent)
     return number;
 }
 
+uint64_t options_size(lua_State *L, int index, const char *name, uint64_t absent, const char *what)
+{
+    uint64_t bytes = absent;
+    int integral = 0;
+    int type = lua_getfield(L, index, name);
+    lua_Integer number = type == LUA_TNUMBER ? lua_tointegerx(L, -1, &integral) : 0;
+    if (type == LUA_TSTRING) {
+        struct err err;
+        size_t len = 0;
+        const char *text = lua_tolstring(L, -1, &len);
+        if (text_parse_size(text, len, &bytes, &err) != ERR_NONE)
+            luaL_error(L, "%s: option \"%s\": %s", what, name, err.message);
+    } else if (integral && number >= 0) {
+        bytes = (uint64_t)number;
+    } else if (type != LUA_TNIL) {
+        luaL_error(L, "%s: option \"%s\" must be a whole number of bytes or a text such as \"64MiB\", got %s",
+                   what, name, integral ? "a negative number" : luaL_typename(L, -1));
+    }
+    lua_pop(L, 1);
+    return bytes;
+}
+
 bool options_boolean(lua_State *L, int index, const char *name, bool absent)
 {
     bool value = lua_getfield(L, index, name) == LUA_TNIL ? absent : lua_toboolean(L, -1);

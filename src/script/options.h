@@ -5,6 +5,7 @@
 
 #include <lua.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 enum option_type {
     OPTION_STRING,  /* a non-empty string */
@@ -32,6 +33,8 @@ void options_check(lua_State *L, int index, const struct option_spec *specs, con
 /* Readers for tables that options_check has passed. Absent options leave the default. */
 const char *options_string(lua_State *L, int index, const char *name, const char *absent);
 double options_number(lua_State *L, int index, const char *name, double absent);
+/* Bytes: a whole number, or a text such as "64MiB". For OPTION_ANY: raises for anything else. */
+uint64_t options_size(lua_State *L, int index, const char *name, uint64_t absent, const char *what);
 bool options_boolean(lua_State *L, int index, const char *name, bool absent);
 
 #endif

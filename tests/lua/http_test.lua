@@ -64,6 +64,7 @@ test("query: sorted names, lists, numbers, booleans, every byte", function()
   equal(seen.path, "/echo?a=x+y%26%3D%3F%23%C3%A4&b=2&f=1.5&list=3&list=z&list=true&no=false&whole=3")
   equal(echo("GET", { query = { n = 2 } }, "/echo?m=1#part").path, "/echo?m=1&n=2")
   equal(echo("GET", { query = {} }).path, "/echo")
+  equal(echo("GET", { query = { { name = "b", value = 2 }, { name = "a", value = 1 }, { name = "b", value = 0 } } }).path, "/echo?b=2&a=1&b=0")
   equal(echo("GET", { query = { [""] = "" } }).path, "/echo?=")
   equal(echo("GET", { query = { big = math.maxinteger } }).path, "/echo?big=9223372036854775807")
   local list = {}
@@ -144,7 +145,7 @@ test("json decodes, and says what is wrong and where", function()
     http.get(url .. "/bytes/3?token=secret"):json()
   end)
   equal({ err.name, err.code }, { "HttpError", "json" })
-  truthy(err.message:find("http_test.lua:144: ", 1, true) == 1, err.message)
+  truthy(err.message:find("http_test.lua:145: ", 1, true) == 1, err.message)
   truthy(err.message:find("the body from " .. url .. "/bytes/3 is not JSON: ", 1, true), err.message)
   truthy(err.message:find("line 1, column 1", 1, true), err.message)
   truthy(not err.message:find("secret", 1, true), "no query in messages")
@@ -255,7 +256,7 @@ test("transport failures", function()
   local err = error_of(function()
     http.get(closed)
   end)
-  truthy(err.message:find("http_test.lua:256: ", 1, true) == 1, "the caller's position: " .. err.message)
+  truthy(err.message:find("http_test.lua:257: ", 1, true) == 1, "the caller's position: " .. err.message)
 end)
 
 test("a host that is not allowed", function()
@@ -418,7 +419,8 @@ test("misuse names the option", function()
     { { json = circle }, 'http.get: option "json": ' },
     { { json = { a = { print } } }, 'http.get: option "json": ' },
     { { body = {} }, 'http.get: option "body" must be a string (use json or form to send a table), got table' },
-    { { query = { "a" } }, "http.get: query must have names as keys, got a number key" },
+    { { query = { "a" } }, "http.get: query must be name = value, or a list of { name = , value = }; entry 1 is a string" },
+    { { headers = { "a" } }, "http.get: headers must have names as keys, got a number key" },
     { { query = { a = {} , b = print } }, 'http.get: query "b" must be a string, a number, true, false, or a list of them, got function' },
     { { query = { a = { {} } } }, 'http.get: query "a" must be a string' },
     { { query = { a = workers.null } }, 'http.get: query "a" must be a string, a number, true, false, or a list of them, got null' },

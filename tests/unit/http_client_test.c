@@ -502,12 +502,14 @@ static void test_malformed_urls(void **state)
          "the URL \"http://a/b?Host:?c\" is malformed: it has a control character at byte 11"},
         {"http://good.com\\@bad.com/", "the URL is malformed: it has a backslash in its host"},
         {"http://a:99999/", "the URL \"http://a:99999/\" is malformed: "},
-        {"http://a:0/", "the URL is malformed: its port is not between 1 and 65535"},
+        {"http://a:0/", "the URL \"http://a:0/\" is malformed: its port is not between 1 and 65535"},
         {"http://b\xc3\xbc"
          "cher.example/",
-         "the URL is malformed: its host has letters beyond ASCII; write it in punycode"},
-        {"http://b%C3%BCcher.example/",
-         "the URL is malformed: its host has letters beyond ASCII; write it in punycode"},
+         "the URL \"http://b??cher.example/\" is malformed: its host has letters beyond ASCII; write it in "
+         "punycode"},
+        {"http://b%C3%BCcher.example/", "the URL \"http://b%C3%BCcher.example/\" is malformed: its host has "
+                                        "letters beyond ASCII; write it in "
+                                        "punycode"},
         {"http://[::1/", "the URL \"http://[::1/\" is malformed: "},
         {"http://user:secret@ho st/?key=secret", "the URL is malformed: it has a space at byte 22"},
         {"http://a/?key=sec ret", "the URL \"http://a/\" is malformed: it has a space"},
@@ -597,7 +599,7 @@ static void test_what_is_sent(void **state)
     request.header_count = 4;
     struct http_response *response = expect_status(200);
     expect_echo(response, "'method': 'GET'", true);
-    expect_echo(response, "'path': '/echo/b%2F?q=%c3%a9'", true);
+    expect_echo(response, "'path': '/echo/b%2F?q=%C3%A9'", true);
     expect_echo(response, "['User-Agent', 'workers/" WORKERS_VERSION "']", true);
     expect_echo(response, "['X-One', '1']", true);
     expect_echo(response, "['X-Empty', '']", true);

@@ -115,6 +115,7 @@ static const struct option_spec condition_options[] = {
 static const struct option_spec auth_options[] = {
     {"user", OPTION_TEXT, false, NULL},
     {"password", OPTION_TEXT, false, NULL},
+    {"digest", OPTION_BOOLEAN, false, NULL},
     {"bearer", OPTION_STRING, false, "the token"},
     {NULL, 0, false, NULL},
 };
@@ -195,6 +196,9 @@ static void read_auth(lua_State *L, struct call *call)
                    call->function);
     if (basic && call->request.user.text == NULL)
         luaL_error(L, "%s: option \"auth\" has a password but no user", call->function);
+    call->request.digest = options_boolean(L, index, "digest", false);
+    if (call->request.digest && bearer)
+        luaL_error(L, "%s: option \"auth\": digest goes with user and password", call->function);
     lua_pop(L, 1);
 }
 
@@ -702,7 +706,7 @@ const struct script_docs http_docs = {
     "---@field form? table<string, any> the body, as a form\n"
     "---@field multipart? workers.http.Part[] the body, as form data with files\n"
     "---@field body? string the body\n"
-    "---@field auth? { bearer?: string, user?: string, password?: string }\n"
+    "---@field auth? { bearer?: string, user?: string, password?: string, digest?: boolean }\n"
     "---@field pacer? workers.Pacer waits for its slot before each attempt\n"
     "---@field timeout? number seconds for one attempt\n"
     "---@field connectTimeout? number seconds\n"

@@ -84,10 +84,12 @@ struct http_request {
     unsigned max_redirects;      /* 0 returns the redirect itself; at most HTTP_MAX_REDIRECTS_LIMIT */
 
     struct http_slice user, password; /* basic authentication when user.text is not NULL */
-    struct http_slice bearer;         /* Authorization: Bearer …, when text is not NULL */
-    struct http_slice ca_file;        /* PEM file of trusted certificates instead of the system's */
-    struct http_slice proxy;          /* "http://host:port"; when empty, the one below or none */
-    bool environment_proxy;           /* the one that the environment asks for, see net/proxy.h */
+    bool digest; /* digest authentication instead (RFC 7616): the first request goes without, to be challenged
+                  */
+    struct http_slice bearer;  /* Authorization: Bearer …, when text is not NULL */
+    struct http_slice ca_file; /* PEM file of trusted certificates instead of the system's */
+    struct http_slice proxy;   /* "http://host:port"; when empty, the one below or none */
+    bool environment_proxy;    /* the one that the environment asks for, see net/proxy.h */
 
     /* Called before each hop with the host as it will be resolved (lower case, ASCII, IPv6 without
      * brackets), and with each address before connecting to it or reusing a connection to it (behind a proxy

@@ -94,9 +94,12 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx)
     struct http_handle *handle = ctx;
     size_t len = size * count;
     bool interim = handle->status >= 100 && handle->status < 200;
-    if (handle->headers_done && !interim)
+    bool status_line = len >= 5 && memcmp(line, "HTTP/", 5) == 0;
+    /* A challenge that libcurl answers is followed by another response of the same transfer. */
+    bool challenged = handle->request.digest && handle->status == 401 && status_line;
+    if (handle->headers_done && !interim && !challenged)
         return len; /* trailers */
-    if (len >= 5 && memcmp(line, "HTTP/", 5) == 0 && (handle->status == 0 || handle->headers_done)) {
+    if (status_line && (handle->status == 0 || handle->headers_done)) {
         size_t bytes = handle->headers.bytes; /* endless interim responses are endless headers */
         http_headers_free(&handle->headers);
         handle->headers.bytes = bytes + len;
@@ -388,7 +391,7 @@ static CURLcode set_credentials(struct http_handle *handle)
         SET(CURLOPT_HTTPAUTH, (long)CURLAUTH_BEARER);
         SET(CURLOPT_XOAUTH2_BEARER, bearer);
     } else if (user != NULL) {
-        SET(CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+        SET(CURLOPT_HTTPAUTH, handle->request.digest ? (long)CURLAUTH_DIGEST : (long)CURLAUTH_BASIC);
         SET(CURLOPT_USERNAME, user);
         SET(CURLOPT_PASSWORD, password);
     }

@@ -257,6 +257,37 @@ def measure_sync(report, workers, build, runner, peers, rounds):
         report.rate("  beside", plain.rate(1), peer.rate(1), f"{peer.name}, second pass")
 
 
+# ---- requests ----
+
+def measure_requests(report, workers, runner, rounds):
+    """500 requests at once, ten times over, against one upstream; the whole process."""
+    count, repeats = 500, 10
+    with subprocess.Popen(["node", os.path.join(SCRIPTS, "http_upstream.mjs")], stdout=subprocess.PIPE, text=True) as upstream:
+        try:
+            url = f"http://127.0.0.1:{upstream.stdout.readline().strip()}"
+            commands = {
+                OURS: [workers, "exec", "fetchAll", "--script", "http.lua", "-d",
+                       json.dumps({"url": url, "count": count, "rounds": repeats})],
+                "Node, fetch": ["node", "http.mjs", url, str(count), str(repeats)],
+            }
+            results = {name: [] for name in commands}
+            for i in range(rounds + 1):
+                for name, command in commands.items():
+                    usage = runner.run(command)
+                    if int(usage.output) != repeats * count * (count + 1) // 2:
+                        sys.exit(f"bench: {name} said {usage.output!r}")
+                    if i > 0:
+                        results[name].append(usage)
+        finally:
+            upstream.kill()
+    ours, node = results.values()
+    report.faster("5,000 requests, 500 at once, whole process", Sample(u.seconds * 1e3 for u in ours),
+                  Sample(u.seconds * 1e3 for u in node), "Node, fetch")
+    report.faster("  CPU time of the process", Sample(u.cpu * 1e3 for u in ours), Sample(u.cpu * 1e3 for u in node), "Node, fetch")
+    report.faster("  peak memory", Sample(u.peak_kib / 1024 for u in ours), Sample(u.peak_kib / 1024 for u in node), "Node, fetch",
+                  unit="MiB")
+
+
 # ---- isolates ----
 
 def measure_isolates(report, build, runner, rounds):
@@ -295,6 +326,8 @@ def main():
         measure_exec(report, workers, runner, peers, npm, 8 if args.quick else 30)
         measure_sync(report, workers, build, runner, peers, rounds)
         measure_isolates(report, build, runner, rounds)
+        if shutil.which("node") is not None:
+            measure_requests(report, workers, runner, rounds)
     if args.json:
         print(json.dumps({"cores": os.cpu_count(), "load": load, "rounds": rounds, "figures": report.rows}, indent=2))
     else:

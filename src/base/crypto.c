@@ -1,125 +1,19 @@
-/* A small facade over OpenSSL's libcrypto. Must not let any of OpenSSL's types or error queues out of this
- * file. */
+/* Digests, sealing, random bytes and text forms. Must not let OpenSSL's types or error queue out. */
 #include "base/crypto.h"
 
-#include <dlfcn.h>
+#include "base/crypto_api.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
 #define NONCE_SIZE 12
 #define TAG_SIZE 16
 _Static_assert(NONCE_SIZE + TAG_SIZE == CRYPTO_SEAL_OVERHEAD, "the header states the overhead");
-
-#define LIBRARY "libcrypto.so.3"
-
-enum digest_id { MD5, SHA1, SHA256, SHA384, SHA512, DIGEST_COUNT };
-
-static const struct {
-    const char *name;
-    const char *openssl_name;
-} digests[DIGEST_COUNT] = {
-    [MD5] = {"md5", "MD5"},
-    [SHA1] = {"sha1", "SHA1"},
-    [SHA256] = {"sha256", "SHA2-256"},
-    [SHA384] = {"sha384", "SHA2-384"},
-    [SHA512] = {"sha512", "SHA2-512"},
-};
-
-/* ---- loading ---- */
-
-/* Every function that is used, declared once: the pointer's type is that of the header. */
-#define FUNCTIONS(X)                                                                                         \
-    X(EVP_MD_fetch)                                                                                          \
-    X(EVP_CIPHER_fetch)                                                                                      \
-    X(EVP_Digest)                                                                                            \
-    X(HMAC)                                                                                                  \
-    X(EVP_CIPHER_CTX_new)                                                                                    \
-    X(EVP_CIPHER_CTX_free)                                                                                   \
-    X(EVP_CIPHER_CTX_ctrl)                                                                                   \
-    X(EVP_EncryptInit_ex)                                                                                    \
-    X(EVP_EncryptUpdate)                                                                                     \
-    X(EVP_EncryptFinal_ex)                                                                                   \
-    X(EVP_DecryptInit_ex)                                                                                    \
-    X(EVP_DecryptUpdate)                                                                                     \
-    X(EVP_DecryptFinal_ex)                                                                                   \
-    X(ERR_clear_error)                                                                                       \
-    X(ERR_peek_last_error)                                                                                   \
-    X(ERR_error_string_n)
-
-static struct {
-#define POINTER(name) __typeof__(&name) name;
-    FUNCTIONS(POINTER)
-#undef POINTER
-    EVP_MD *digest[DIGEST_COUNT]; /* NULL when the installed OpenSSL is configured not to offer it */
-    EVP_CIPHER *aes_256_gcm;
-} ssl;
-
-static pthread_once_t loaded_once = PTHREAD_ONCE_INIT;
-static char load_failure[256]; /* empty: loaded */
-
-static bool load_symbols(void *library)
-{
-    static const char *const names[] = {
-#define NAME(name) #name,
-        FUNCTIONS(NAME)
-#undef NAME
-    };
-    void *symbols[sizeof names / sizeof names[0]];
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        symbols[i] = dlsym(library, names[i]);
-        if (symbols[i] == NULL)
-            return false;
-    }
-    size_t next = 0;
-#define STORE(name) memcpy(&ssl.name, &symbols[next++], sizeof ssl.name);
-    FUNCTIONS(STORE)
-#undef STORE
-    return true;
-}
-
-static void load(void)
-{
-    void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (library == NULL || !load_symbols(library)) {
-        const char *why = dlerror();
-        struct err text;
-        err_set(&text, ERR_IO, "%s", why != NULL ? why : "a function is missing");
-        memcpy(load_failure, text.message, sizeof load_failure - 1);
-        return;
-    }
-    for (size_t i = 0; i < DIGEST_COUNT; i++)
-        ssl.digest[i] = ssl.EVP_MD_fetch(NULL, digests[i].openssl_name, NULL);
-    ssl.aes_256_gcm = ssl.EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-    ssl.ERR_clear_error();
-}
-
-static enum err_code need_library(struct err *err)
-{
-    pthread_once(&loaded_once, load);
-    if (load_failure[0] != '\0')
-        return err_set(err, ERR_IO, "cannot load OpenSSL 3 (%s); install the package libssl3", load_failure);
-    return ERR_NONE;
-}
-
-static enum err_code library_failed(struct err *err, const char *what)
-{
-    char reason[160] = "no reason given";
-    unsigned long code = ssl.ERR_peek_last_error();
-    if (code != 0)
-        ssl.ERR_error_string_n(code, reason, sizeof reason);
-    ssl.ERR_clear_error();
-    return err_set(err, ERR_INTERNAL, "OpenSSL could not %s: %s", what, reason);
-}
 
 /* ---- random bytes, comparing ---- */
 
@@ -177,31 +71,17 @@ void crypto_wipe(void *bytes, size_t len)
 
 /* ---- digests ---- */
 
-static enum err_code find_digest(const char *name, const EVP_MD **out, struct err *err)
-{
-    for (size_t i = 0; i < DIGEST_COUNT; i++) {
-        if (strcmp(name, digests[i].name) != 0)
-            continue;
-        if (need_library(err) != ERR_NONE)
-            return ERR_IO;
-        if (ssl.digest[i] == NULL)
-            return err_set(err, ERR_INVALID, "digest %s is switched off in this machine's OpenSSL", name);
-        *out = ssl.digest[i];
-        return ERR_NONE;
-    }
-    return err_set(err, ERR_INVALID, "unknown digest \"%s\"; use one of " CRYPTO_DIGEST_NAMES, name);
-}
-
 enum err_code crypto_digest(const char *name, const void *bytes, size_t len,
                             unsigned char out[CRYPTO_DIGEST_MAX], size_t *out_len, struct err *err)
 {
+    const struct crypto_api *ssl = NULL;
     const EVP_MD *digest = NULL;
-    enum err_code code = find_digest(name, &digest, err);
+    enum err_code code = crypto_api_digest(name, &ssl, &digest, err);
     if (code != ERR_NONE)
         return code;
     unsigned size = 0;
-    if (ssl.EVP_Digest(bytes, len, out, &size, digest, NULL) != 1)
-        return library_failed(err, "compute the digest");
+    if (ssl->EVP_Digest(bytes, len, out, &size, digest, NULL) != 1)
+        return crypto_api_failed(ssl, "compute the digest", err);
     *out_len = size;
     return ERR_NONE;
 }
@@ -219,16 +99,17 @@ enum err_code crypto_sha256(const void *bytes, size_t len, unsigned char out[32]
 enum err_code crypto_hmac(const char *name, const void *key, size_t key_len, const void *bytes, size_t len,
                           unsigned char out[CRYPTO_DIGEST_MAX], size_t *out_len, struct err *err)
 {
+    const struct crypto_api *ssl = NULL;
     const EVP_MD *digest = NULL;
-    enum err_code code = find_digest(name, &digest, err);
+    enum err_code code = crypto_api_digest(name, &ssl, &digest, err);
     if (code != ERR_NONE)
         return code;
     if (key_len > INT_MAX)
         return err_set(err, ERR_INVALID, "the HMAC key is longer than %d bytes", INT_MAX);
     unsigned size = 0;
     /* HMAC refuses NULL for an empty message. */
-    if (ssl.HMAC(digest, key, (int)key_len, len > 0 ? bytes : "", len, out, &size) == NULL)
-        return library_failed(err, "compute the HMAC");
+    if (ssl->HMAC(digest, key, (int)key_len, len > 0 ? bytes : "", len, out, &size) == NULL)
+        return crypto_api_failed(ssl, "compute the HMAC", err);
     *out_len = size;
     return ERR_NONE;
 }
@@ -258,13 +139,15 @@ static bool feed(update_function *update, EVP_CIPHER_CTX *ctx, unsigned char *ou
     return true;
 }
 
-static enum err_code new_cipher(EVP_CIPHER_CTX **ctx, struct err *err)
+static enum err_code new_cipher(const struct crypto_api **api, EVP_CIPHER_CTX **ctx, struct err *err)
 {
-    if (need_library(err) != ERR_NONE)
+    const struct crypto_api *ssl = crypto_api_get(err);
+    if (ssl == NULL)
         return ERR_IO;
-    if (ssl.aes_256_gcm == NULL)
+    if (ssl->aes_256_gcm == NULL)
         return err_set(err, ERR_INVALID, "AES-256-GCM is switched off in this machine's OpenSSL");
-    *ctx = ssl.EVP_CIPHER_CTX_new();
+    *api = ssl;
+    *ctx = ssl->EVP_CIPHER_CTX_new();
     return *ctx != NULL ? ERR_NONE : err_nomem(err);
 }
 
@@ -272,23 +155,24 @@ enum err_code crypto_seal(const unsigned char key[CRYPTO_KEY_SIZE], const void *
                           size_t additional_len, const void *plain, size_t len, unsigned char *out,
                           struct err *err)
 {
+    const struct crypto_api *ssl = NULL;
     EVP_CIPHER_CTX *ctx = NULL;
     unsigned char *body = out + NONCE_SIZE;
     int written = 0;
-    enum err_code code = new_cipher(&ctx, err);
+    enum err_code code = new_cipher(&ssl, &ctx, err);
     if (code != ERR_NONE)
         return code;
     code = crypto_random(out, NONCE_SIZE, err);
     if (code != ERR_NONE)
         goto done;
-    if (ssl.EVP_EncryptInit_ex(ctx, ssl.aes_256_gcm, NULL, key, out) != 1 ||
-        !feed(ssl.EVP_EncryptUpdate, ctx, NULL, additional, additional_len) ||
-        !feed(ssl.EVP_EncryptUpdate, ctx, body, plain, len) ||
-        ssl.EVP_EncryptFinal_ex(ctx, body + len, &written) != 1 ||
-        ssl.EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, TAG_SIZE, body + len) != 1)
-        code = library_failed(err, "seal");
+    if (ssl->EVP_EncryptInit_ex(ctx, ssl->aes_256_gcm, NULL, key, out) != 1 ||
+        !feed(ssl->EVP_EncryptUpdate, ctx, NULL, additional, additional_len) ||
+        !feed(ssl->EVP_EncryptUpdate, ctx, body, plain, len) ||
+        ssl->EVP_EncryptFinal_ex(ctx, body + len, &written) != 1 ||
+        ssl->EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, TAG_SIZE, body + len) != 1)
+        code = crypto_api_failed(ssl, "seal", err);
 done:
-    ssl.EVP_CIPHER_CTX_free(ctx);
+    ssl->EVP_CIPHER_CTX_free(ctx);
     return code;
 }
 
@@ -296,6 +180,7 @@ enum err_code crypto_open(const unsigned char key[CRYPTO_KEY_SIZE], const void *
                           size_t additional_len, const void *sealed, size_t sealed_len, unsigned char *out,
                           struct err *err)
 {
+    const struct crypto_api *ssl = NULL;
     EVP_CIPHER_CTX *ctx = NULL;
     const unsigned char *body = (const unsigned char *)sealed + NONCE_SIZE;
     unsigned char tag[TAG_SIZE], nothing[TAG_SIZE];
@@ -304,24 +189,24 @@ enum err_code crypto_open(const unsigned char key[CRYPTO_KEY_SIZE], const void *
         return err_set(err, ERR_CORRUPT, "a sealed value of %zu bytes is cut short: at least %d expected",
                        sealed_len, CRYPTO_SEAL_OVERHEAD);
     size_t len = sealed_len - CRYPTO_SEAL_OVERHEAD;
-    enum err_code code = new_cipher(&ctx, err);
+    enum err_code code = new_cipher(&ssl, &ctx, err);
     if (code != ERR_NONE)
         return code;
     memcpy(tag, body + len, TAG_SIZE);
-    if (ssl.EVP_DecryptInit_ex(ctx, ssl.aes_256_gcm, NULL, key, sealed) != 1 ||
-        !feed(ssl.EVP_DecryptUpdate, ctx, NULL, additional, additional_len) ||
-        !feed(ssl.EVP_DecryptUpdate, ctx, out, body, len) ||
-        ssl.EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, TAG_SIZE, tag) != 1) {
-        code = library_failed(err, "open a sealed value");
-    } else if (ssl.EVP_DecryptFinal_ex(ctx, nothing, &written) != 1) {
-        ssl.ERR_clear_error();
+    if (ssl->EVP_DecryptInit_ex(ctx, ssl->aes_256_gcm, NULL, key, sealed) != 1 ||
+        !feed(ssl->EVP_DecryptUpdate, ctx, NULL, additional, additional_len) ||
+        !feed(ssl->EVP_DecryptUpdate, ctx, out, body, len) ||
+        ssl->EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, TAG_SIZE, tag) != 1) {
+        code = crypto_api_failed(ssl, "open a sealed value", err);
+    } else if (ssl->EVP_DecryptFinal_ex(ctx, nothing, &written) != 1) {
+        ssl->ERR_clear_error();
         code = err_set(err, ERR_CORRUPT,
                        "a sealed value does not open: it was altered, or sealed with another key or "
                        "for another purpose");
     }
     if (code != ERR_NONE)
         crypto_wipe(out, len);
-    ssl.EVP_CIPHER_CTX_free(ctx);
+    ssl->EVP_CIPHER_CTX_free(ctx);
     return code;
 }
 

@@ -7,7 +7,7 @@ const struct script_module workers_modules[] = {
     {"workers", luaopen_workers, NULL},
     {"workers.builder", luaopen_workers_builder, NULL},
     {"workers.compress", luaopen_workers_compress, &compress_docs},
-    {"workers.crypto", luaopen_workers_crypto, NULL},
+    {"workers.crypto", luaopen_workers_crypto, &crypto_docs},
     {"workers.env", luaopen_workers_env, &env_docs},
     {"workers.fs", luaopen_workers_fs, NULL},
     {"workers.http", luaopen_workers_http, &http_docs},

@@ -43,6 +43,7 @@ int luaopen_workers_url(lua_State *L);
 int luaopen_workers_compress(lua_State *L);
 
 extern const struct script_docs compress_docs;
+extern const struct script_docs crypto_docs;
 extern const struct script_docs env_docs;
 extern const struct script_docs http_docs;
 extern const struct script_docs url_docs;

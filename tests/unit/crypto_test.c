@@ -1,9 +1,7 @@
-/* Digests, sealing, text forms, identifiers and workers.crypto, against the vectors of their specifications.
- */
+/* Digests, sealing, text forms and identifiers, against the vectors of their specifications. */
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/id.h"
-#include "script/budget.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,17 +12,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#include <lauxlib.h>
-#include <lualib.h>
-
-int luaopen_workers_crypto(lua_State *L);
-
-/* No isolate here, so no CPU limit. */
-__attribute__((weak)) void budget_tick(lua_State *L)
-{
-    (void)L;
-}
 
 static const char *hex_of(const void *bytes, size_t len)
 {
@@ -390,89 +377,13 @@ static void uuids(void **state)
     check_layout(id, '7');
 }
 
-/* ---- workers.crypto ---- */
-
-static const char lua_crypto[] =
-    "local function fails(want, f, ...)\n"
-    "  local args = table.pack(...)\n"
-    "  local ok, message = pcall(function() f(table.unpack(args, 1, args.n)) end)\n"
-    "  assert(not ok, 'no error')\n"
-    "  assert(message == 'script:3: ' .. want, message)\n"
-    "end\n"
-    "local abc = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'\n"
-    "assert(crypto.sha256('abc') == abc and crypto.sha256('abc', 'hex') == abc)\n"
-    "assert(crypto.hex(crypto.sha256('abc', 'raw')) == abc)\n"
-    "assert(crypto.sha256('abc', 'base64') == 'ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=')\n"
-    "assert(crypto.sha256('abc', 'base64url') == 'ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0')\n"
-    "assert(crypto.digest('md5', 'abc') == '900150983cd24fb0d6963f7d28e17f72')\n"
-    "assert(crypto.digest('sha1', 'a\\0c', 'raw') ~= crypto.digest('sha1', 'a', 'raw'))\n"
-    "assert(#crypto.digest('sha512', '', 'raw') == 64)\n"
-    "assert(crypto.hmac('sha256', 'Jefe', 'what do ya want for nothing?') =="
-    " '5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843')\n"
-    "assert(crypto.equal('a\\0b', 'a\\0b') and not crypto.equal('a\\0b', 'a\\0c') and not crypto.equal('a', "
-    "'ab'))\n"
-    "assert(#crypto.randomBytes(0) == 0 and #crypto.randomBytes(65536) == 65536)\n"
-    "assert(crypto.randomBytes(16) ~= crypto.randomBytes(16))\n"
-    "assert(crypto.uuid():match('^%x+%-%x+%-4%x+%-[89ab]%x+%-%x+$'))\n"
-    "local first = crypto.uuid7()\n"
-    "assert(first < crypto.uuid7() and #first == 36)\n"
-    "local all = {}\n"
-    "for i = 0, 255 do all[#all + 1] = string.char(i) end\n"
-    "all = table.concat(all)\n"
-    "assert(crypto.fromHex(crypto.hex(all)) == all and crypto.fromBase64(crypto.base64(all)) == all)\n"
-    "assert(crypto.fromBase64url(crypto.base64url(all)) == all)\n"
-    "assert(crypto.hex('') == '' and crypto.fromBase64('') == '')\n"
-    "local big = ('0123456789'):rep(300000)\n"
-    "assert(crypto.fromBase64(crypto.base64(big)) == big and crypto.fromHex(crypto.hex(big)) == big)\n"
-    "fails('crypto.sha256: argument 1 (data): string expected, got number', crypto.sha256, 1)\n"
-    "fails('crypto.sha256: argument 1 (data): string expected, got no value', crypto.sha256)\n"
-    "fails('crypto.sha256: argument 2 (encoding): \"hex\", \"base64\", \"base64url\" or \"raw\" expected, "
-    "got base32',"
-    " crypto.sha256, 'a', 'base32')\n"
-    "fails('crypto.digest: unknown digest \"crc32\"; use one of md5, sha1, sha256, sha384, sha512', "
-    "crypto.digest,"
-    " 'crc32', 'a')\n"
-    "fails('crypto.digest: unknown digest \"\"; use one of md5, sha1, sha256, sha384, sha512', crypto.digest,"
-    " 'md5\\0', 'a')\n"
-    "fails('crypto.hmac: argument 2 (key): string expected, got nil', crypto.hmac, 'md5', nil, 'a')\n"
-    "fails('crypto.hmac: argument 4 (encoding): \"hex\", \"base64\", \"base64url\" or \"raw\" expected, got "
-    "true',"
-    " crypto.hmac, 'md5', 'k', 'a', true)\n"
-    "fails('crypto.equal: argument 2 (b): string expected, got nil', crypto.equal, 'a', nil)\n"
-    "fails('crypto.randomBytes: argument 1 (count): integer from 0 to 65536 expected, got 65537',"
-    " crypto.randomBytes, 65537)\n"
-    "fails('crypto.randomBytes: argument 1 (count): integer from 0 to 65536 expected, got -1', "
-    "crypto.randomBytes, -1)\n"
-    "fails('crypto.randomBytes: argument 1 (count): integer from 0 to 65536 expected, got 1.5',"
-    " crypto.randomBytes, 1.5)\n"
-    "fails('crypto.randomBytes: argument 1 (count): integer from 0 to 65536 expected, got 16', "
-    "crypto.randomBytes,"
-    " '16')\n"
-    "fails('crypto.fromHex: not hex: character \\'g\\' at position 3', crypto.fromHex, '12g4')\n"
-    "fails('crypto.fromBase64: not base64: 2 \\'=\\' at the end expected, got 0', crypto.fromBase64, 'Zg')\n"
-    "fails('crypto.fromBase64url: argument 1 (text): string expected, got table', crypto.fromBase64url, "
-    "{})\n";
-
-static void crypto_module(void **state)
-{
-    (void)state;
-    lua_State *L = luaL_newstate();
-    luaL_openlibs(L);
-    luaL_requiref(L, "workers.crypto", luaopen_workers_crypto, 0);
-    lua_setglobal(L, "crypto");
-    if (luaL_loadbuffer(L, lua_crypto, sizeof lua_crypto - 1, "=script") != LUA_OK ||
-        lua_pcall(L, 0, 0, 0) != LUA_OK)
-        fail_msg("%s", lua_tostring(L, -1));
-    lua_close(L);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digests),      cmocka_unit_test(hmacs),           cmocka_unit_test(equal),
         cmocka_unit_test(random_bytes), cmocka_unit_test(seal_and_tamper), cmocka_unit_test(open_known),
         cmocka_unit_test(text_forms),   cmocka_unit_test(round_trips),     cmocka_unit_test(bad_text),
-        cmocka_unit_test(uuids),        cmocka_unit_test(crypto_module),
+        cmocka_unit_test(uuids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,9 +35,10 @@ static void suggest_module(lua_State *L, const char *name)
     const struct script_module *module = isolate_of(L)->config.modules;
     const char *names[64];
     size_t count = 0;
-    for (; module != NULL && module->name != NULL && count < 62; module++)
+    for (; module != NULL && module->name != NULL && count < 61; module++)
         names[count++] = module->name;
-    names[count++] = "workers.j"; /* the modules in Lua that scripts are meant to require */
+    names[count++] = "workers.aws"; /* the modules in Lua that scripts are meant to require */
+    names[count++] = "workers.j";
     names[count++] = "workers.schema";
     int nearest = text_nearest(name, strlen(name), names, count);
     if (nearest >= 0)

@@ -2,7 +2,7 @@
 #
 # Lua, SQLite, libuv, libyaml, PCRE2, expat, utf8proc, gumbo and zlib are linked statically, so that one binary is the whole
 # installation and starts fast.
-# libcurl and libcrypto are compiled against but loaded when first used (src/net/curl_api.c, src/base/crypto.c):
+# libcurl and libcrypto are compiled against but loaded when first used (src/net/curl_api.c, src/base/crypto_api.c):
 # loading them costs more than the rest of a short command.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)

@@ -12,6 +12,7 @@ import string
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import urllib.parse
 
@@ -80,6 +81,25 @@ def need(program):
 def openssl(*arguments, input=None):
     return subprocess.run(["openssl", *map(str, arguments)], input=input, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True,
                           timeout=60).stdout
+
+
+# DER (ITU-T X.690), for keys that openssl(1) would not write.
+def tagged(tag, content):
+    size = len(content)
+    length = bytes([size]) if size < 128 else bytes([0x80 | (size.bit_length() + 7) // 8]) + size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag]) + length + content
+
+
+def integer(value):
+    return tagged(2, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+
+
+def sequence(*parts):
+    return tagged(0x30, b"".join(parts))
+
+
+def pem_text(name, content):
+    return f"-----BEGIN {name}-----\n{base64.encodebytes(content).decode()}-----END {name}-----\n"
 
 
 class Keys:
@@ -198,6 +218,31 @@ class Crypto(unittest.TestCase):
         refused = sum(isinstance(result, dict) for result in run(changed))
         self.assertGreater(refused, len(changed) // 4)
         print(f"{len(cut)} cut keys refused, {refused} of {len(changed)} changed ones")
+
+    def test_hostile_numbers(self):
+        """RSA keys whose numbers are nonsense are refused or used, but never bring the program down or hold it up."""
+        modulus = int(openssl("rsa", "-in", pathlib.Path(self.folder) / "rsa.pem", "-noout", "-modulus").split(b"=")[1], 16)
+        rng = random.Random(SEED)
+        names = ["n", "e", "d", "p", "q", "dp", "dq", "qi"]
+        plain = {name: modulus if name == "n" else 65537 if name == "e" else rng.getrandbits(1024) | 1 for name in names}
+        cases = [(name, value, {**plain, name: value}) for name in names
+                 for value in (0, 1, 2, plain[name] & ~1, modulus + 1, rng.getrandbits(100000) | 1)]
+        jobs = []
+        for _, _, numbers in cases:
+            body = sequence(integer(0), *(integer(numbers[name]) for name in names))
+            jobs.append({"do": "sign", "key": pem_text("RSA PRIVATE KEY", body), "private": True, "data": "x"})
+            algorithm = sequence(tagged(6, bytes.fromhex("2a864886f70d010101")), tagged(5, b""))
+            wrapped = sequence(integer(0), algorithm, tagged(4, body))
+            jobs.append({"do": "sign", "key": pem_text("PRIVATE KEY", wrapped), "private": True, "data": "x"})
+        begin = time.monotonic()
+        results = run(jobs)
+        self.assertLess(time.monotonic() - begin, 30)
+        for (name, value, _), *pair in zip(cases, results[::2], results[1::2]):
+            for result in pair:
+                if value.bit_length() > 8192:
+                    self.assertRegex(result["error"], "longer than its modulus|bits: 2048 to 8192|longer than 64 bits", name)
+                elif isinstance(result, dict):
+                    self.assertRegex(result["error"], r"crypto\.(privateKey|sign): ", name)
 
     def node(self, jobs):
         need("node")

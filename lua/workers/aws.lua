@@ -5,12 +5,13 @@
 local crypto = require "workers.crypto"
 local suggest = require "workers.suggest"
 local time = require "workers.time"
+local url = require "workers.url"
 
 local show, remedy, unknown_key = suggest.show, suggest.remedy, suggest.unknown_key
 
 ---@class workers.aws.SignOptions
 ---@field method? string "GET" unless given
----@field url string whole, with its query, percent-encoded as it is sent
+---@field url string whole, with its query
 ---@field headers? table<string, string|number|string[]> of the request; all of them are signed
 ---@field body? string the bytes that are sent
 ---@field service string "s3", "dynamodb", …
@@ -114,34 +115,23 @@ local function check_options(options)
   return true
 end
 
--- host, path and query of the URL as they are sent.
-local function split_url(url)
-  local position = url:find "[^\33-\126]"
+-- The parts of the URL as workers.http sends it: what is signed must be what arrives.
+local function parse_url(text)
+  local position = text:find "[%c ]"
   if position then
-    return nil,
-      ('option "url" has byte 0x%02x at position %d; write it percent-encoded'):format(url:byte(position), position)
+    return nil, ('option "url" has byte 0x%02x at position %d; percent-encode it'):format(text:byte(position), position)
   end
-  local scheme, authority, rest = url:match "^(%a+)://([^/?#]*)([^#]*)"
-  scheme = scheme and scheme:lower()
-  if scheme ~= "https" and scheme ~= "http" then
-    return nil, 'option "url" must begin with https:// or http://'
+  local ok, parts = pcall(url.parse, text)
+  if not ok or (parts.scheme ~= "https" and parts.scheme ~= "http") then
+    return nil, 'option "url" must be a whole URL that begins with https:// or http://'
+  elseif parts.user or parts.password then
+    return nil, 'option "url" must not have a user name in it'
   end
-  local host = authority:lower()
-  if host == "" or host:find "@" then
-    return nil, 'option "url" ' .. (host == "" and "has no host" or "must not have a user name in it")
-  end
-  host = host:gsub(scheme == "https" and ":443$" or ":80$", "")
-  local path, query = rest:match "^([^?]*)%??(.*)$"
-  return { host = host, path = path == "" and "/" or path, query = query }
+  return parts
 end
 
 local function encode_byte(c)
   return ("%%%02X"):format(c:byte())
-end
-
--- Every byte but the unreserved ones of RFC 3986.
-local function encode(text)
-  return (text:gsub("[^%w%-._~]", encode_byte))
 end
 
 -- S3 takes the path as it is, once encoded: what is encoded stays so, what should have been becomes so.
@@ -164,35 +154,28 @@ local function normal_path(path)
     if segment == ".." then
       segments[#segments] = nil
     elseif segment ~= "." then
-      segments[#segments + 1] = encode(segment)
+      segments[#segments + 1] = url.encode(segment)
     end
   end
   local folder = #segments > 0 and path:sub(-1) == "/"
   return "/" .. table.concat(segments, "/") .. (folder and "/" or "")
 end
 
-local function decode(text)
-  return (text:gsub("+", " "):gsub("%%(%x%x)", function(digits)
-    return string.char(tonumber(digits, 16))
-  end))
-end
-
 local function canonical_query(query)
-  local pairs_of_text = {}
-  for pair in query:gmatch "[^&]+" do
-    local name, value = pair:match "^([^=]*)=?(.*)$"
-    pairs_of_text[#pairs_of_text + 1] = { encode(decode(name)), encode(decode(value)) }
+  local lines = {}
+  for i, parameter in ipairs(url.query(query)) do
+    lines[i] = { url.encode(parameter.name), url.encode(parameter.value) }
   end
-  table.sort(pairs_of_text, function(a, b)
+  table.sort(lines, function(a, b)
     if a[1] ~= b[1] then
       return a[1] < b[1]
     end
     return a[2] < b[2]
   end)
-  for i, pair in ipairs(pairs_of_text) do
-    pairs_of_text[i] = pair[1] .. "=" .. pair[2]
+  for i, line in ipairs(lines) do
+    lines[i] = line[1] .. "=" .. line[2]
   end
-  return table.concat(pairs_of_text, "&")
+  return table.concat(lines, "&")
 end
 
 local function header_text(value)
@@ -242,16 +225,16 @@ local function sorted_names(headers)
 end
 
 -- What is hashed and signed: one request, one text. Also the names of the headers in it.
-local function canonical_request(options, url, headers, payload)
+local function canonical_request(options, parts, headers, payload)
   local names, lines = sorted_names(headers), {}
   for i, name in ipairs(names) do
     lines[i] = name .. ":" .. headers[name] .. "\n"
   end
   local signed_names = table.concat(names, ";")
-  local path = S3[options.service] and s3_path(url.path) or normal_path(url.path)
+  local path = S3[options.service] and s3_path(parts.path) or normal_path(parts.path)
   local method = (options.method or "GET"):upper()
-  local parts = { method, path, canonical_query(url.query), table.concat(lines), signed_names, payload }
-  return table.concat(parts, "\n"), signed_names
+  local texts = { method, path, canonical_query(parts.query or ""), table.concat(lines), signed_names, payload }
+  return table.concat(texts, "\n"), signed_names
 end
 
 -- The signature of the text. The key is that of one day, region and service, so that the secret itself signs nothing.
@@ -275,8 +258,8 @@ function aws.sign(options)
   if not ok then
     fail(message)
   end
-  local url, why = split_url(options.url)
-  if not url then
+  local parts, why = parse_url(options.url)
+  if not parts then
     fail(why)
   end
   local signed, wrong = canonical_headers(options.headers or {})
@@ -296,9 +279,9 @@ function aws.sign(options)
   for name, value in next, added do
     signed[name:lower()] = value
   end
-  signed.host = signed.host or url.host
+  signed.host = signed.host or parts.host .. (parts.port and ":" .. parts.port or "")
 
-  local request, names = canonical_request(options, url, signed, payload)
+  local request, names = canonical_request(options, parts, signed, payload)
   local scope = table.concat({ stamp:sub(1, 8), options.region, options.service, "aws4_request" }, "/")
   local text = table.concat({ ALGORITHM, stamp, scope, crypto.sha256(request) }, "\n")
   added.Authorization = ("%s Credential=%s/%s, SignedHeaders=%s, Signature=%s"):format(

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#define AMOUNT_ENOUGH INT64_C(1000000000000000) /* more than any unit allows */
 #define SECOND_MS INT64_C(1000)
 #define MINUTE_MS (60 * SECOND_MS)
 #define HOUR_MS (60 * MINUTE_MS)
@@ -105,8 +106,8 @@ static enum err_code read_parts(struct reader *r, int first, int last, struct du
     for (int unit = first; is_digit(r);) {
         size_t begin = r->at;
         int64_t amount = 0, billionths = 0;
-        for (; is_digit(r) && r->at - begin < 16; r->at++)
-            amount = amount * 10 + (r->text[r->at] - '0');
+        for (; is_digit(r); r->at++)
+            amount = amount < AMOUNT_ENOUGH ? amount * 10 + (r->text[r->at] - '0') : amount;
         fraction = first == DURATION_HOURS && (take(r, '.') || take(r, ','));
         if (fraction && read_fraction(r, &billionths) != ERR_NONE)
             return ERR_INVALID;

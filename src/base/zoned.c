@@ -58,8 +58,8 @@ enum err_code zoned_from_local(const struct zone *zone, int64_t local_ms, struct
     if (choice == ZONED_REFUSE) {
         char text[ISO_FORMAT_SIZE];
         iso_format(local_ms, 0, ISO_MILLISECONDS, text);
-        return err_set(err, ERR_INVALID, "%.*s is shown %s by the clocks of %s", ISO_UTC_SIZE - 2, text,
-                       kind == ZONE_REPEATED ? "twice" : "never", zone_name(zone));
+        return err_set(err, ERR_INVALID, "%.*s is %s by the clocks of %s", ISO_UTC_SIZE - 2, text,
+                       kind == ZONE_REPEATED ? "shown twice" : "never shown", zone_name(zone));
     }
     *ms = choice == ZONED_EARLIER ? earlier : later;
     return in_range(*ms) ? ERR_NONE : outside(err);

@@ -68,7 +68,9 @@ const struct zone *time_check_zone(lua_State *L, const char *function, int index
     if (lua_type(L, index) != LUA_TSTRING)
         luaL_error(L, "time.%s: %s: the name of a time zone, such as \"Europe/Berlin\", expected, got %s",
                    function, place, luaL_typename(L, index));
-    return find_zone(L, function, index, place);
+    const struct zone *zone = find_zone(L, function, index, place);
+    lua_pop(L, 1);
+    return zone;
 }
 
 /* Option zone of the checked table at index; NULL when absent. */
@@ -107,6 +109,7 @@ struct time_choice time_check_choice(lua_State *L, const char *function, int ind
     struct time_choice choice = {.policy = ZONED_USUAL};
     if (lua_istable(L, index)) {
         options_check(L, index, options, lua_pushfstring(L, "time.%s", function));
+        lua_pop(L, 1);
         choice.zone = zone_option(L, function, index);
         choice.policy.repeated = choice_option(L, function, index, "repeated", choice.policy.repeated);
         choice.policy.skipped = choice_option(L, function, index, "skipped", choice.policy.skipped);

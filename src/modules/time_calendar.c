@@ -172,6 +172,7 @@ static struct duration check_duration(lua_State *L, const char *function, int in
 {
     struct duration duration = {0};
     options_check(L, index, duration_options, lua_pushfstring(L, "time.%s", function));
+    lua_pop(L, 1);
     for (int unit = 0; unit < DURATION_UNITS; unit++) {
         const char *name = duration_unit_name((enum duration_unit)unit);
         lua_Integer max = duration_unit_max((enum duration_unit)unit);

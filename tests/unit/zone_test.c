@@ -4,6 +4,7 @@
 #include "base/zone_priv.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -103,7 +104,7 @@ static void check_local(const char *name, const struct zone *zone, int64_t at, i
 /* Every line that zdump has for the years, and that we go from transition to transition as it does. */
 static size_t compare_with_zdump(const char *name, const char *years)
 {
-    char command[256], line[512];
+    char command[512], line[512];
     snprintf(command, sizeof command, "zdump -v -c %s %s 2>/dev/null", years, name);
     FILE *dump = popen(command, "r");
     assert_non_null(dump);
@@ -140,25 +141,26 @@ static void twelve_zones(void **state)
     (void)state;
     static const struct {
         const char *name;
-        size_t transitions; /* from 2020 to 2030 */
+        size_t known; /* transitions from 2020 to 2024, which no later database changes */
     } zones[] = {
-        {"Europe/Berlin", 22},     {"America/New_York", 22},    {"America/Sao_Paulo", 0},
-        {"Asia/Kolkata", 0},       {"Australia/Lord_Howe", 22}, /* half an hour */
-        {"Africa/Casablanca", 22},                              /* less in Ramadan */
-        {"Asia/Tehran", 6},        {"Pacific/Apia", 3},         {"America/St_Johns", 22},
-        {"Europe/Dublin", 22}, /* less in winter */
-        {"Antarctica/Troll", 22},  {"Pacific/Chatham", 22},
+        {"Europe/Berlin", 10},       {"America/New_York", 10}, {"America/Sao_Paulo", 0},
+        {"Asia/Kolkata", 0},         {"Asia/Tehran", 6},       {"Pacific/Apia", 3},
+        {"America/St_Johns", 10},    {"Antarctica/Troll", 10}, {"Pacific/Chatham", 10},
+        {"Australia/Lord_Howe", 10}, /* half an hour */
+        {"Africa/Casablanca", 10},   /* less in Ramadan */
+        {"Europe/Dublin", 10},       /* less in winter */
     };
     for (size_t i = 0; i < sizeof zones / sizeof zones[0]; i++) {
         size_t transitions = compare_with_zdump(zones[i].name, "2020,2031");
-        if (transitions != zones[i].transitions)
+        if (transitions < zones[i].known)
             fail_msg("%s has %zu transitions", zones[i].name, transitions);
     }
 }
 
+/* All but other names of the same. */
 static size_t compare_folder(const char *prefix)
 {
-    char path[256];
+    char path[512];
     size_t count = 0;
     snprintf(path, sizeof path, "/usr/share/zoneinfo/%s", prefix);
     DIR *folder = opendir(path);
@@ -166,15 +168,16 @@ static size_t compare_folder(const char *prefix)
     const struct dirent *entry;
     while ((entry = readdir(folder)) != NULL) {
         struct stat status;
-        char name[128];
+        char name[512];
         if (entry->d_name[0] < 'A' || entry->d_name[0] > 'Z' ||
-            fstatat(dirfd(folder), entry->d_name, &status, 0) != 0)
+            fstatat(dirfd(folder), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 ||
+            S_ISLNK(status.st_mode))
             continue;
         snprintf(name, sizeof name, "%s%s%s", prefix, entry->d_name, S_ISDIR(status.st_mode) ? "/" : "");
         if (S_ISDIR(status.st_mode)) {
             count += compare_folder(name);
         } else {
-            compare_with_zdump(name, "1800,2110");
+            compare_with_zdump(name, "1850,2050");
             count++;
         }
     }
@@ -185,7 +188,7 @@ static size_t compare_folder(const char *prefix)
 static void all_zones(void **state)
 {
     (void)state;
-    assert_in_range(compare_folder(""), 400, ZONE_COUNT_MAX);
+    assert_in_range(compare_folder(""), 300, ZONE_COUNT_MAX);
 }
 
 /* ---- rules ---- */
@@ -236,7 +239,7 @@ static void rules(void **state)
                                   "2024-02-28T02:00:00.000Z", "2024-02-28T22:29:46.000Z"},
                  4);
     rule_changes("AAA0BBB,M12.5.0/167,M6.1.0/-167", "2023-09-01", /* a week before and after */
-                 (const char *[]){"2024-01-06T23:00:00.000Z", "2024-05-25T23:00:00.000Z"}, 2);
+                 (const char *[]){"2024-01-06T23:00:00.000Z", "2024-05-26T00:00:00.000Z"}, 2);
     int64_t at;
     /* Daylight saving time all year. */
     struct zone zone = rule_zone("EST5EDT,0/0,J365/25");
@@ -443,7 +446,7 @@ static void files(void **state)
     mem_free(zone);
 }
 
-/* A triple crossing: set forward and back within the hours that the search looks at. */
+/* Forward and back every minute, for hours. */
 static void dense_transitions(void **state)
 {
     (void)state;
@@ -457,15 +460,18 @@ static void dense_transitions(void **state)
     for (int i = 0; i < COUNT; i++)
         add(&file, i % 2 == 0 ? "\1" : "\0", 1);
     add(&file, "\0\0\0\0\0\0", 6);
-    add_number(&file, 7200, 4);
+    add_number(&file, 7260, 4);
     add(&file, "\1\4LMT\0AAA", 10);
     add(&file, "\n\n", 2);
     struct zone *zone = read_valid(&file);
     int64_t earlier, later;
-    assert_int_equal(zone_from_local(zone, 10800000, &earlier, &later), ZONE_REPEATED);
+    assert_int_equal(zone_from_local(zone, 10860000, &earlier, &later), ZONE_REPEATED);
     assert_int_equal(earlier, 3600000);
-    assert_int_equal(zone_offset_at(zone, later).seconds, 10800 - later / 1000);
+    assert_int_equal(later, 10860000);
     assert_int_equal(zone_from_local(zone, 60000, &earlier, &later), ZONE_ONCE);
+    assert_int_equal(zone_from_local(zone, 30000, &earlier, &later), ZONE_SKIPPED);
+    assert_int_equal(later, 30000);
+    assert_int_equal(earlier, -7230000);
     mem_free(zone);
 }
 

@@ -1,8 +1,8 @@
 /* libFuzzer harness for dates in forms that scripts describe, HTTP dates and durations: nothing may crash,
  * and what is written must be read as what it was.
  *
- * The first byte is the length of the format; behind the format is the text. The same bytes without the first
- * are tried as an HTTP date and as a duration. */
+ * The first byte is the length of the format; behind the format is the text. The same bytes are tried as a
+ * moment and, without the first, as an HTTP date and as a duration. */
 #include "base/date_format.h"
 #include "base/http_date.h"
 
@@ -25,12 +25,12 @@ static bool in_range(int64_t ms)
 
 static void try_format(const char *format, size_t format_len, const char *text, size_t len)
 {
-    static const struct zone_offset offset = {.seconds = -12600, .abbreviation = "GMT"};
-    struct date_read read, again;
+    static const struct zone_offset offset = {.seconds = -12345, .abbreviation = "LMT"};
+    struct date_read read = {0};
     struct zoned_fields fields;
     char out[DATE_FORMAT_TEXT_SIZE];
     size_t out_len = 0;
-    struct err err;
+    struct err err = {0};
     int64_t ms = 1719835509078;
     if (date_format_read(format, format_len, text, len, &read, &err) == ERR_NONE) {
         if (!in_range(read.ms))
@@ -39,24 +39,40 @@ static void try_format(const char *format, size_t format_len, const char *text, 
     } else if (err.message[0] == '\0') {
         broken("no message", "");
     }
-    if (zoned_fields_at(ms, read.is_moment ? (struct zone_offset){.abbreviation = "UTC"} : offset, &fields,
-                        &err) != ERR_NONE)
+    if (zoned_fields_at(ms, offset, &fields, &err) == ERR_NONE &&
+        date_format_write(format, format_len, ms, &fields, out, &out_len, &err) == ERR_NONE &&
+        out_len > sizeof out)
+        broken("too much written", "");
+}
+
+/* Forms that leave nothing out: any moment at any offset comes back. */
+static void try_moment(const uint8_t *data, size_t size)
+{
+    static const char *const formats[] = {"%F %T.%f%z", "%A, %e %B %Y %I:%M:%S.%f %p %:z",
+                                          "%G-W%V-%u %-H:%-M:%-S.%f %z", "%Y/%j %R:%S.%f %:z", "%s.%f"};
+    uint64_t bits;
+    int16_t minutes;
+    if (size < sizeof bits + sizeof minutes)
         return;
-    if (date_format_write(format, format_len, ms, &fields, out, &out_len, &err) != ERR_NONE)
+    memcpy(&bits, data, sizeof bits);
+    memcpy(&minutes, data + sizeof bits, sizeof minutes);
+    int64_t ms = ISO_MIN_MS + (int64_t)(bits % (uint64_t)(ISO_MAX_MS - ISO_MIN_MS + 1));
+    struct zone_offset offset = {.seconds = minutes % 1440 * 60 + minutes % 60, .abbreviation = "LMT"};
+    struct zoned_fields fields;
+    struct err err;
+    if (zoned_fields_at(ms, offset, &fields, &err) != ERR_NONE || fields.week_year < 0 ||
+        offset.seconds < -86399 || offset.seconds > 86399)
         return;
-    /* What the format leaves out is lost, two digits of a year too: then it is not ms that is read, but
-     * always the same. */
-    if (date_format_read(format, format_len, out, out_len, &read, &err) != ERR_NONE)
-        return;
-    int64_t local = read.ms;
-    if (zoned_fields_at(local, (struct zone_offset){.abbreviation = "UTC"}, &fields, &err) != ERR_NONE)
-        broken("fields", err.message);
-    if (date_format_write(format, format_len, local, &fields, out, &out_len, &err) != ERR_NONE)
-        broken("it was written once", err.message);
-    if (date_format_read(format, format_len, out, out_len, &again, &err) != ERR_NONE)
-        broken("it was read once", err.message);
-    if (again.ms != read.ms || again.is_moment != read.is_moment)
-        broken("another moment", "");
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        struct date_read read;
+        char out[DATE_FORMAT_TEXT_SIZE];
+        size_t len = 0;
+        if (date_format_write(formats[i], strlen(formats[i]), ms, &fields, out, &len, &err) != ERR_NONE ||
+            date_format_read(formats[i], strlen(formats[i]), out, len, &read, &err) != ERR_NONE)
+            broken(formats[i], err.message);
+        if (read.ms != ms || !read.is_moment)
+            broken(formats[i], "another moment");
+    }
 }
 
 static void try_http_date(const char *text, size_t len)
@@ -95,6 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *text = (const char *)data + 1;
     size_t format_len = data[0] < size - 1 ? data[0] : size - 1;
     try_format(text, format_len, text + format_len, size - 1 - format_len);
+    try_moment(data, size);
     try_http_date(text, size - 1);
     try_duration(text, size - 1);
     return 0;

@@ -109,7 +109,7 @@ static size_t compare_with_zdump(const char *name, const char *years)
     FILE *dump = popen(command, "r");
     assert_non_null(dump);
     const struct zone *zone = find(name);
-    struct dumped last, now;
+    struct dumped last = {0}, now;
     bool has_last = false;
     size_t count = 0;
     while (fgets(line, sizeof line, dump) != NULL) {

@@ -62,15 +62,14 @@ int iso_days_in_month(int year, int month)
     return days[month - 1] + (month == 2 && leap_year(year) ? 1 : 0);
 }
 
-/* Days since 1970-01-01. Counts in years that begin in March, so that the leap day comes last. */
-static int64_t days_from_civil(int year, int month, int day)
+/* Counts in years that begin in March, so that the leap day comes last, and from one cycle of 400 years
+ * before year 0, so that nothing is negative. */
+int64_t iso_days(int year, int month, int day)
 {
-    int64_t y = year - (month <= 2 ? 1 : 0);
+    int64_t y = year + 400 - (month <= 2 ? 1 : 0);
     int64_t month_from_march = (month + 9) % 12;
-    int64_t leap_days =
-        (y >= 0 ? y / 4 - y / 100 + y / 400 : -1); /* y is -1 only in the first months of year 0 */
     int64_t day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
-    return y * 365 + leap_days + day_of_year - 719468;
+    return y * 365 + y / 4 - y / 100 + y / 400 + day_of_year - 719468 - 146097;
 }
 
 static enum err_code refuse(const struct cursor *c, struct err *err, const char *what)
@@ -183,8 +182,8 @@ enum err_code iso_parse(const char *text, size_t len, struct iso_time *out, stru
 int64_t iso_unix_ms(const struct iso_time *t)
 {
     int64_t seconds = (int64_t)t->hour * 3600 + (int64_t)t->minute * 60 + t->second;
-    return days_from_civil(t->year, t->month, t->day) * MS_PER_DAY + seconds * 1000 +
-           t->nanosecond / 1000000 - (int64_t)t->offset_minutes * MS_PER_MINUTE;
+    return iso_days(t->year, t->month, t->day) * MS_PER_DAY + seconds * 1000 + t->nanosecond / 1000000 -
+           (int64_t)t->offset_minutes * MS_PER_MINUTE;
 }
 
 void iso_from_unix_ms(int64_t ms, int offset_minutes, struct iso_time *out)
@@ -207,10 +206,10 @@ void iso_from_unix_ms(int64_t ms, int offset_minutes, struct iso_time *out)
     int64_t day = from_start / MS_PER_DAY;
     int64_t of_day = from_start % MS_PER_DAY;
     int year = (int)(day / 366); /* at or before the right one, by 20 years at the most */
-    int64_t start = days_from_civil(0, 1, 1);
-    while (year < 9999 && days_from_civil(year + 1, 1, 1) - start <= day)
+    int64_t start = iso_days(0, 1, 1);
+    while (year < 9999 && iso_days(year + 1, 1, 1) - start <= day)
         year++;
-    int rest = (int)(day - (days_from_civil(year, 1, 1) - start));
+    int rest = (int)(day - (iso_days(year, 1, 1) - start));
     int month = 1;
     while (rest >= iso_days_in_month(year, month))
         rest -= iso_days_in_month(year, month++);

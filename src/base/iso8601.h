@@ -70,6 +70,9 @@ const char *iso_format_date(int64_t ms, char buf[ISO_DATE_SIZE]);
 
 int iso_days_in_month(int year, int month);
 
+/* Days since 1970-01-01 of a day of the calendar; years -399 to 10400. */
+int64_t iso_days(int year, int month, int day);
+
 /* Whether JavaScript's `new Date(text)` is a valid date in V8, for texts of the shapes
  *   YYYY-MM-DD (the whole text) and YYYY-MM-DDTHH:MM (with anything after it);
  * false for all others, whatever V8 says to them. V8 is laxer than the calendar and stricter than RFC 3339:

@@ -2,7 +2,7 @@
 #include "modules/http_priv.h"
 
 #include "base/clock.h"
-#include "base/iso8601.h"
+#include "base/http_date.h"
 #include "base/number.h"
 #include "base/text.h"
 #include "modules/json.h"
@@ -166,59 +166,6 @@ static int response_json(lua_State *L)
                         err.message);
 }
 
-/* Reads digits; false unless there are 1 to most of them. */
-static bool read_digits(const char **at, const char *end, int most, int *out)
-{
-    int count = 0;
-    for (*out = 0; *at < end && **at >= '0' && **at <= '9' && count <= most; (*at)++, count++)
-        *out = *out * 10 + (**at - '0');
-    return count > 0 && count <= most;
-}
-
-/* An HTTP-date in any of its three forms (RFC 9110, section 5.6.7), as Unix milliseconds. */
-static bool parse_http_date(const char *at, size_t len, int64_t *ms)
-{
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    const char *end = at + len;
-    struct iso_time time = {.has_time = true, .year = -1};
-    while (at < end) {
-        int number = 0;
-        if (*at >= '0' && *at <= '9') {
-            const char *begin = at;
-            if (!read_digits(&at, end, 4, &number))
-                return false;
-            if (at < end && *at == ':') {
-                time.hour = number;
-                at++;
-                if (!read_digits(&at, end, 2, &time.minute) || at >= end || *at++ != ':' ||
-                    !read_digits(&at, end, 2, &time.second))
-                    return false;
-            } else if (time.day == 0) {
-                time.day = number;
-            } else {
-                time.year = at - begin == 4 ? number : number < 70 ? 2000 + number : 1900 + number;
-            }
-        } else if ((*at | 0x20) >= 'a' && (*at | 0x20) <= 'z') {
-            const char *begin = at;
-            while (at < end && (*at | 0x20) >= 'a' && (*at | 0x20) <= 'z')
-                at++;
-            for (int month = 0; month < 12 && at - begin == 3; month++)
-                if (memcmp(begin, months + (ptrdiff_t)3 * month, 3) == 0)
-                    time.month = month + 1;
-        } else {
-            at++;
-        }
-    }
-    if (time.month == 0 || time.year < 0 || time.day < 1 ||
-        time.day > iso_days_in_month(time.year, time.month) || time.hour > 23 || time.minute > 59 ||
-        time.second > 60)
-        return false;
-    if (time.second == 60)
-        time.second = 59;
-    *ms = iso_unix_ms(&time);
-    return true;
-}
-
 /* Some services give the moment, in seconds or milliseconds since 1970, others the seconds to wait. */
 static double reset_seconds(double reset)
 {
@@ -234,7 +181,8 @@ double http_wait_seconds(const char *retry_after, const char *remaining, const c
     double seconds = -1;
     if (retry_after != NULL && number_parse(retry_after, strlen(retry_after), &number) == NUMBER_OK)
         seconds = number.is_integer ? (double)number.integer : number.real;
-    else if (retry_after != NULL && parse_http_date(retry_after, strlen(retry_after), &ms))
+    else if (retry_after != NULL &&
+             http_date_parse(retry_after, strlen(retry_after), clock_now_ms(), &ms, NULL) == ERR_NONE)
         seconds = fmax(0, (double)(ms - clock_now_ms()) / 1000.0);
     else if (remaining != NULL && strcmp(remaining, "0") == 0 && reset != NULL &&
              number_parse(reset, strlen(reset), &number) == NUMBER_OK)

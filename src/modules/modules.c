@@ -13,7 +13,7 @@ const struct script_module workers_modules[] = {
     {"workers.http", luaopen_workers_http, &http_docs},
     {"workers.json", luaopen_workers_json, NULL},
     {"workers.log", luaopen_workers_log, NULL},
-    {"workers.time", luaopen_workers_time, NULL},
+    {"workers.time", luaopen_workers_time, &time_docs},
     {"workers.url", luaopen_workers_url, &url_docs},
     {"workers.yaml", luaopen_workers_yaml, NULL},
     {"cjson", luaopen_cjson, NULL},

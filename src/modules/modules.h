@@ -46,6 +46,7 @@ extern const struct script_docs compress_docs;
 extern const struct script_docs crypto_docs;
 extern const struct script_docs env_docs;
 extern const struct script_docs http_docs;
+extern const struct script_docs time_docs;
 extern const struct script_docs url_docs;
 
 /* async.c: waits; to be returned after task_wait_begin. k runs when the seconds, 0 to 1e9, have passed. */

@@ -3,6 +3,7 @@
 #include "worker/declare_priv.h"
 
 #include "base/text.h"
+#include "base/zone.h"
 #include "modules/json.h"
 #include "script/options.h"
 #include "script/script_error.h"
@@ -479,10 +480,10 @@ static bool read_schedule(lua_State *L, struct worker *worker, int index, const 
         out->cron_text = declare_keep(L, worker, options_string(L, -1, "cron", ""));
         out->timezone = declare_keep(L, worker, options_string(L, -1, "timezone", "UTC"));
         code = cron_parse(out->cron_text, &out->cron, &err);
-        if (code == ERR_NONE && !schedule_timezone_exists(out->timezone))
-            code = err_set(&err, ERR_INVALID,
-                           "unknown time zone \"%s\": use an IANA name such as \"Europe/Berlin\"",
-                           out->timezone);
+        if (code == ERR_NONE) {
+            const struct zone *zone;
+            code = zone_find(out->timezone, strlen(out->timezone), &zone, &err);
+        }
     } else {
         code = err_set(&err, ERR_INVALID,
                        "option \"schedule\" must be a string like \"30m\" or { cron = …, timezone = … }, "

@@ -4,10 +4,8 @@
 #include "base/json.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
 #define MINUTE_MS ((int64_t)60 * 1000)
 #define MIN_INTERVAL_MS MINUTE_MS
@@ -156,17 +154,6 @@ enum err_code cron_parse(const char *text, struct cron *out, struct err *err)
                          .any_day = any[2],
                          .any_weekday = any[4]};
     return ERR_NONE;
-}
-
-bool schedule_timezone_exists(const char *name)
-{
-    char path[256];
-    struct stat status;
-    size_t len = strlen(name);
-    if (len == 0 || len > 100 || name[0] == '/' || strstr(name, "..") != NULL)
-        return false;
-    snprintf(path, sizeof path, "/usr/share/zoneinfo/%s", name);
-    return strcmp(name, "UTC") == 0 || (stat(path, &status) == 0 && S_ISREG(status.st_mode));
 }
 
 void schedule_write(const struct schedule *schedule, struct buf *out)

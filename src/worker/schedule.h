@@ -36,8 +36,6 @@ enum err_code schedule_parse(const char *text, struct schedule *out, struct err 
 /* Five fields: minute hour day-of-month month day-of-week, with * , - / and English names of months and days
  * (POSIX crontab, and the step and name extensions of Vixie cron). */
 enum err_code cron_parse(const char *text, struct cron *out, struct err *err) MUST_CHECK;
-/* Whether the system's time-zone database knows the IANA name. */
-bool schedule_timezone_exists(const char *name);
 
 /* The manifest's form. */
 void schedule_write(const struct schedule *schedule, struct buf *out);

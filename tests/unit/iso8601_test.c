@@ -1,4 +1,4 @@
-/* ISO 8601 text, JavaScript's dates (with node as the peer), and workers.time. */
+/* ISO 8601 text, JavaScript's dates (with node as the peer), and clocks. */
 #include "base/clock.h"
 #include "base/iso8601.h"
 
@@ -11,11 +11,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#include <lauxlib.h>
-#include <lualib.h>
-
-int luaopen_workers_time(lua_State *L);
 
 static int64_t ms_of(const char *text)
 {
@@ -178,6 +173,11 @@ static void every_day(void **state)
     assert_int_equal(iso_days_in_month(1900, 2), 28);
     assert_int_equal(iso_days_in_month(2000, 2), 29);
     assert_int_equal(iso_days_in_month(2000, 13), 0);
+    assert_int_equal(iso_days(1970, 1, 1), 0);
+    assert_int_equal(iso_days(-1, 3, 1) - iso_days(-1, 2, 28), 1);
+    assert_int_equal(iso_days(-4, 3, 1) - iso_days(-4, 2, 28), 2);
+    assert_int_equal(iso_days(0, 1, 1) - iso_days(-1, 1, 1), 365);
+    assert_int_equal(iso_days(-399, 1, 1), -719162 - 146097); /* a cycle of 400 years before 0001-01-01 */
 }
 
 /* ---- JavaScript ---- */
@@ -324,83 +324,12 @@ static void clocks(void **state)
     assert_true(other < 1000000);
 }
 
-/* ---- workers.time ---- */
-
-static void run_lua(const char *script)
-{
-    lua_State *L = luaL_newstate();
-    luaL_openlibs(L);
-    luaL_requiref(L, "workers.time", luaopen_workers_time, 0);
-    lua_setglobal(L, "time");
-    if (luaL_loadbuffer(L, script, strlen(script), "=script") != LUA_OK || lua_pcall(L, 0, 0, 0) != LUA_OK)
-        fail_msg("%s", lua_tostring(L, -1));
-    lua_close(L);
-}
-
-static const char lua_time[] =
-    "local function fails(want, f, ...)\n"
-    "  local args = table.pack(...)\n"
-    "  local ok, message = pcall(function() f(table.unpack(args, 1, args.n)) end)\n"
-    "  assert(not ok, 'no error')\n"
-    "  assert(message:find(want, 1, true), message)\n"
-    "  assert(message:find('^script:3: '), message)\n"
-    "end\n"
-    "local t = time.parse('2024-01-15T10:30:05.25+05:30')\n"
-    "assert(t.year == 2024 and t.month == 1 and t.day == 15 and t.hour == 10 and t.minute == 30 and t.second "
-    "== 5)\n"
-    "assert(t.nanosecond == 250000000 and t.offset == 330 and t.epochMs == 1705294805250)\n"
-    "assert(math.type(t.epochMs) == 'integer')\n"
-    "t = time.parse('2024-01-15')\n"
-    "assert(t.hour == nil and t.offset == nil and t.epochMs == 1705276800000)\n"
-    "assert(time.parse('2024-01-15T00:00').offset == nil and time.parse('2024-01-15T00:00Z').offset == 0)\n"
-    "assert(time.epochMs('1970-01-01T00:00:01Z') == 1000)\n"
-    "assert(time.format(0) == '1970-01-01T00:00:00.000Z')\n"
-    "assert(time.format(1705314600789, { precision = 's', offset = -330 }) == '2024-01-15T05:00:00-05:30')\n"
-    "assert(time.format(1705314600789.9, { precision = 'minutes' }) == '2024-01-15T10:30Z')\n"
-    "assert(time.format(-0.5) == '1969-12-31T23:59:59.999Z')\n"
-    "assert(time.date(1705314600789) == '2024-01-15' and time.date(-1) == '1969-12-31')\n"
-    "assert(math.type(time.nowMs()) == 'integer' and math.type(time.now()) == 'float')\n"
-    "assert(math.abs(time.now() * 1000 - time.nowMs()) < 60000)\n"
-    "fails('time.parse: \"2024-02-30\" is not a date or time: a day of that month expected at character 9; "
-    "use "
-    "YYYY-MM-DD or', time.parse, '2024-02-30')\n"
-    "fails('time.parse: argument 1: string expected, got number', time.parse, 20240115)\n"
-    "fails('time.parse: argument 1: string expected, got no value', time.parse)\n"
-    "fails('time.epochMs: \"soon\" is not a date', time.epochMs, 'soon')\n"
-    "fails('time.format: argument 1: milliseconds since 1970 expected, got string', time.format, '0')\n"
-    "fails('time.format: argument 1: milliseconds of the years 0000 to 9999 expected', time.format, 1e300)\n"
-    "fails('time.format: argument 1: milliseconds of the years', time.format, 0/0)\n"
-    "fails('time.date: argument 1: milliseconds of the years', time.date, math.maxinteger)\n"
-    "fails('time.format: argument 2: table of options expected, got string', time.format, 0, 's')\n"
-    "fails('time.format: unknown option \"ofset\"; did you mean \"offset\"?', time.format, 0, { ofset = 1 "
-    "})\n"
-    "fails('time.format: unknown option \"zone\"; the options are offset, precision', time.format, 0, { zone "
-    "= 1 })\n"
-    "fails('time.format: unknown option \"1\"', time.format, 0, { 's' })\n"
-    "fails('time.format: option offset: whole minutes from -1439 to 1439 expected, got 1440', time.format, 0,"
-    " { offset = 1440 })\n"
-    "fails('option offset: whole minutes from -1439 to 1439 expected, got 0.5', time.format, 0, { offset = "
-    "0.5 })\n"
-    "fails('option offset: whole minutes from -1439 to 1439 expected, got 60', time.format, 0, { offset = "
-    "'60' })\n"
-    "fails('option precision: \"s\", \"ms\" or \"minutes\" expected, got us', time.format, 0, { precision = "
-    "'us' })\n"
-    "fails('option precision: \"s\", \"ms\" or \"minutes\" expected, got 3', time.format, 0, { precision = 3 "
-    "})\n"
-    "fails('with option offset = 60 the year is outside', time.format, 253402300799999, { offset = 60 })\n";
-
-static void time_module(void **state)
-{
-    (void)state;
-    run_lua(lua_time);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parse_fields),    cmocka_unit_test(parse_forms), cmocka_unit_test(parse_refusals),
         cmocka_unit_test(format_forms),    cmocka_unit_test(every_day),   cmocka_unit_test(js_known),
-        cmocka_unit_test(js_as_node_says), cmocka_unit_test(clocks),      cmocka_unit_test(time_module),
+        cmocka_unit_test(js_as_node_says), cmocka_unit_test(clocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

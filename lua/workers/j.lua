@@ -276,13 +276,4 @@ function j.ref(path)
   return build { ["$ref"] = path }
 end
 
-return setmetatable(j, {
-  __index = function(_, name)
-    local names = {}
-    for known in next, j do
-      names[#names + 1] = known
-    end
-    table.sort(names)
-    error(("j has no function %s; %s"):format(show(name), remedy(name, names)), 2)
-  end,
-})
+return suggest.strict("j", j)

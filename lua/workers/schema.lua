@@ -334,13 +334,4 @@ function Schema.relation(databaseKey, config)
   return property { type = "relation", relatedDatabaseKey = databaseKey, config = result }
 end
 
-return setmetatable(Schema, {
-  __index = function(_, name)
-    local names = {}
-    for known in next, Schema do
-      names[#names + 1] = known
-    end
-    table.sort(names)
-    error(("Schema has no function %s; %s"):format(show(name), remedy(name, names)), 2)
-  end,
-})
+return suggest.strict("Schema", Schema)

@@ -7,8 +7,8 @@ local options = {}
 
 ---@class workers.options.Spec
 ---@field [1] string the option's name
----@field [2] string what it takes: "function", "string", "boolean", "number" (at least 0), "integer" (at least 1), "key"
----(a field's name or a function), "table" or "any"
+---@field [2] string what it takes: "function", "string", "boolean", "number" (at least 0), "integer" (at least 1),
+---"natural" (an integer of at least 0), "key" (a field's name or a function), "table" or "any"
 ---@field required? boolean
 ---@field help? string what to write, for the error about a missing or wrong option
 
@@ -18,6 +18,7 @@ local EXPECTED = {
   boolean = "true or false",
   number = "a number of at least 0",
   integer = "a whole number of at least 1",
+  natural = "a whole number of at least 0",
   key = "a field's name or a function",
   table = "a table",
 }
@@ -30,9 +31,9 @@ local function fits(value, kind)
     return found == "string" and value ~= ""
   elseif kind == "number" then
     return found == "number" and value >= 0 and value < math.huge
-  elseif kind == "integer" then
+  elseif kind == "integer" or kind == "natural" then
     local whole = found == "number" and math.tointeger(value)
-    return whole and whole >= 1
+    return whole and whole >= (kind == "integer" and 1 or 0)
   elseif kind == "key" then
     return found == "function" or (found == "string" and value ~= "")
   end

@@ -44,16 +44,16 @@ local PAGE = { FETCH, CHANGE, KEY, PAGES, { "first", "natural" }, { "reread", "b
 ---@return workers.paginate.Result
 function paginate.page(state, given)
   options.check("paginate.page", given, PAGE)
-  state = read_state("page", state, { "page", "last", "repeats", "pages" })
-  local pages, first = count_page("page", state, given), given.first or 1
+  state = read_state("paginate.page", state, { "page", "last", "repeats", "pages" })
+  local pages, first = count_page("paginate.page", state, given), given.first or 1
   local page = state.page or first
   local items, more = given.fetch(page)
-  check_items("page", items)
-  local changes = add_changes("page", json.array {}, items, given.change)
+  check_items("paginate.page", items)
+  local changes = add_changes("paginate.page", json.array {}, items, given.change)
   if given.reread and page > first then
     local again = given.fetch(page - 1)
-    check_items("page", again)
-    add_changes("page", changes, again, given.change)
+    check_items("paginate.page", again)
+    add_changes("paginate.page", changes, again, given.change)
   end
   local last, seen = state.last, nil -- seen: the last place where the last item of the page before is
   for index, item in ipairs(items) do
@@ -65,11 +65,11 @@ function paginate.page(state, given)
   end
   local repeats, mistaken = count_repeats(state, seen and seen == #items)
   if mistaken then
-    fail(1, "page", "page %d ends with the same item as the pages before it; check that fetch asks for the page", page)
+    fail(1, "paginate.page", "page %d ends with the same item as the pages before it; check that fetch asks for the page", page)
   elseif seen then
     log.warn(("paginate.page: page %d repeats items of the page before: the list grew while it was read"):format(page))
   end
-  if not read_more("page", more, #items > 0) then
+  if not read_more("paginate.page", more, #items > 0) then
     return result(changes, false)
   end
   return result(changes, true, { page = page + 1, last = last, repeats = repeats, pages = pages })
@@ -106,16 +106,16 @@ function paginate.offset(state, given)
   local size = given.size or 100
   local overlap = given.overlap or math.max(1, size // 10)
   if overlap >= size then
-    fail(1, "offset", "overlap (%d) must be less than size (%d)", overlap, size)
+    fail(1, "paginate.offset", "overlap (%d) must be less than size (%d)", overlap, size)
   end
-  state = read_state("offset", state, { "offset", "anchors", "full", "pages" })
-  local pages, from = count_page("offset", state, given), state.offset or 0
+  state = read_state("paginate.offset", state, { "offset", "anchors", "full", "pages" })
+  local pages, from = count_page("paginate.offset", state, given), state.offset or 0
   local items, more = given.fetch(from, size)
-  check_items("offset", items)
-  local changes = add_changes("offset", json.array {}, items, given.change)
+  check_items("paginate.offset", items)
+  local changes = add_changes("paginate.offset", json.array {}, items, given.change)
   local keys = {}
   for index, item in ipairs(items) do
-    keys[index] = read_key("offset", given, item, index)
+    keys[index] = read_key("paginate.offset", given, item, index)
   end
   local count, known = #items, find_anchor(keys, state.anchors or {})
   local full = math.max(state.full or 0, count)
@@ -123,10 +123,10 @@ function paginate.offset(state, given)
     local back = math.max(0, from - size)
     log.warn(("paginate.offset: the list shrank while it was read; going back from %d to %d"):format(from, back))
     return result(changes, true, { offset = back, anchors = state.anchors, full = full, pages = pages })
-  elseif not read_more("offset", more, count > 1 and (known ~= count or count == full)) then
+  elseif not read_more("paginate.offset", more, count > 1 and (known ~= count or count == full)) then
     return result(changes, false)
   elseif count < 2 then
-    fail(1, "offset", "a page of %d items says that there is more; pages need at least two, since one overlaps", count)
+    fail(1, "paginate.offset", "a page of %d items says that there is more; pages need at least two, since one overlaps", count)
   end
   overlap = math.min(overlap, count - 1)
   local anchors = table.move(keys, count - overlap + 1, count, 1, json.array {})
@@ -145,16 +145,16 @@ local CURSOR = { FETCH, CHANGE, PAGES }
 ---@return workers.paginate.Result
 function paginate.cursor(state, given)
   options.check("paginate.cursor", given, CURSOR)
-  state = read_state("cursor", state, { "cursor", "mark", "pages" })
-  local pages = count_page("cursor", state, given)
+  state = read_state("paginate.cursor", state, { "cursor", "mark", "pages" })
+  local pages = count_page("paginate.cursor", state, given)
   local items, cursor = given.fetch(state.cursor)
-  check_items("cursor", items)
-  cursor = read_cursor("cursor", "cursor", cursor)
-  local changes = add_changes("cursor", json.array {}, items, given.change)
+  check_items("paginate.cursor", items)
+  cursor = read_cursor("paginate.cursor", "cursor", cursor)
+  local changes = add_changes("paginate.cursor", json.array {}, items, given.change)
   if cursor == nil then
     return result(changes, false)
   end
-  local mark = check_cursor("cursor", "cursor", state, cursor, pages, state.cursor)
+  local mark = check_cursor("paginate.cursor", "cursor", state, cursor, pages, state.cursor)
   return result(changes, true, { cursor = cursor, mark = mark, pages = pages })
 end
 
@@ -168,23 +168,23 @@ end
 ---@return workers.paginate.Result
 function paginate.token(state, given)
   options.check("paginate.token", given, CURSOR)
-  state = read_state("token", state, { "token", "mark", "pages" })
-  local pages = count_page("token", state, given)
+  state = read_state("paginate.token", state, { "token", "mark", "pages" })
+  local pages = count_page("paginate.token", state, given)
   local items, token, more = given.fetch(state.token)
-  check_items("token", items)
-  token = read_cursor("token", "token", token)
-  more = read_more("token", more, #items > 0)
-  local changes = add_changes("token", json.array {}, items, given.change)
+  check_items("paginate.token", items)
+  token = read_cursor("paginate.token", "token", token)
+  more = read_more("paginate.token", more, #items > 0)
+  local changes = add_changes("paginate.token", json.array {}, items, given.change)
   if not more then
     token = token or state.token
     if token == nil then
-      fail(1, "token", "fetch returned no token to go on from in the next cycle")
+      fail(1, "paginate.token", "fetch returned no token to go on from in the next cycle")
     end
     return result(changes, false, { token = token })
   elseif token == nil then
-    fail(1, "token", "fetch said that there is more, but returned no token to go on from")
+    fail(1, "paginate.token", "fetch said that there is more, but returned no token to go on from")
   end
-  local mark = check_cursor("token", "token", state, token, pages, state.token)
+  local mark = check_cursor("paginate.token", "token", state, token, pages, state.token)
   return result(changes, true, { token = token, mark = mark, pages = pages })
 end
 
@@ -212,26 +212,26 @@ local LINK = { FETCH, CHANGE, PAGES, { "url", "string", required = true, help = 
 ---@return workers.paginate.Result
 function paginate.link(state, given)
   options.check("paginate.link", given, LINK)
-  state = read_state("link", state, { "url", "mark", "pages" })
-  local pages, address = count_page("link", state, given), state.url or given.url
+  state = read_state("paginate.link", state, { "url", "mark", "pages" })
+  local pages, address = count_page("paginate.link", state, given), state.url or given.url
   local items, response = given.fetch(address)
-  check_items("link", items)
+  check_items("paginate.link", items)
   if type(response) ~= "table" or type(response.headers) ~= "table" then
-    fail(1, "link", "fetch must return the response after the items, but returned %s", show(response))
+    fail(1, "paginate.link", "fetch must return the response after the items, but returned %s", show(response))
   end
   local found, message = links.of(response)
   if not found then
-    fail(1, "link", "%s", message)
+    fail(1, "paginate.link", "%s", message)
   end
   local following = found.next
-  local changes = add_changes("link", json.array {}, items, given.change)
+  local changes = add_changes("paginate.link", json.array {}, items, given.change)
   if following == nil then
     return result(changes, false)
   elseif not given.anyOrigin and not url.sameOrigin(following, given.url) then
     local hint = "anyOrigin = true follows it, with the credentials that fetch sends"
-    fail(1, "link", "the next page, %s, is not at the host of %s; %s", show(following), show(given.url), hint)
+    fail(1, "paginate.link", "the next page, %s, is not at the host of %s; %s", show(following), show(given.url), hint)
   end
-  local mark = check_cursor("link", "URL", state, following, pages, address)
+  local mark = check_cursor("paginate.link", "URL", state, following, pages, address)
   return result(changes, true, { url = following, mark = mark, pages = pages })
 end
 
@@ -246,14 +246,14 @@ paginate.feed = timed.feed
 -- Names to functions; raises for what is not such a list.
 local function read_streams(streams)
   if type(streams) ~= "table" or #streams == 0 then
-    fail(2, "streams", 'argument 2: expected a list such as { { "updates", function(state) ... end } }')
+    fail(2, "paginate.streams", 'argument 2: expected a list such as { { "updates", function(state) ... end } }')
   end
   local functions = {}
   for index, stream in ipairs(streams) do
     if type(stream) ~= "table" or type(stream[1]) ~= "string" or type(stream[2]) ~= "function" then
-      fail(2, "streams", "stream %d must be { name, function(state) ... end }", index)
+      fail(2, "paginate.streams", "stream %d must be { name, function(state) ... end }", index)
     elseif functions[stream[1]] then
-      fail(2, "streams", "two streams are named %s", show(stream[1]))
+      fail(2, "paginate.streams", "two streams are named %s", show(stream[1]))
     end
     functions[stream[1]] = stream[2]
   end
@@ -266,7 +266,7 @@ end
 ---@param streams {[1]: string, [2]: (fun(state: table?): workers.paginate.Result)}[] names, and what execute would be
 ---@return workers.paginate.Result
 function paginate.streams(state, streams)
-  state = read_state("streams", state, { "stream", "states" })
+  state = read_state("paginate.streams", state, { "stream", "states" })
   local functions = read_streams(streams)
   local turn, states = 1, json.object {}
   for index, stream in ipairs(streams) do
@@ -276,7 +276,7 @@ function paginate.streams(state, streams)
   local name = streams[turn][1]
   local page = functions[name](states[name])
   if type(page) ~= "table" or type(page.hasMore) ~= "boolean" then
-    fail(1, "streams", "the stream %s must return changes, hasMore and nextState, but returned %s", show(name), show(page))
+    fail(1, "paginate.streams", "the stream %s must return changes, hasMore and nextState, but returned %s", show(name), show(page))
   end
   states[name] = page.nextState
   local following = streams[page.hasMore and turn or turn + 1]

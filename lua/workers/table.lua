@@ -496,7 +496,7 @@ end
 function tables.fingerprint(value)
   local ok, text = pcall(json.encode, canonical(value, 1), { sortKeys = true })
   if not ok then
-    error("tables.fingerprint: " .. tostring(text):gsub("^%[[^%]]*%]:%d+: ", ""), 2)
+    error("tables.fingerprint: " .. text, 2)
   end
   return crypto.sha256(text):sub(1, FINGERPRINT_DIGITS)
 end

@@ -1022,6 +1022,7 @@ local function apply(event)
 end
 
 test("feed: the rows are what the events add up to, whatever comes meanwhile", function()
+  testing.logs()
   for seed = 1, SEEDS do
     math.randomseed(seed)
     now = 1700000000000

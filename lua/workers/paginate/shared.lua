@@ -22,11 +22,9 @@ shared.KEY = { "key", "key" }
 shared.LAG = { "lag", "number", help = "seconds" }
 shared.UNIT = { "unit", "any" }
 
-
----Raises.
----@param depth integer how far the calling function is from the script
+---Raises. what is the function that the script called, as in "paginate.page".
 function shared.fail(depth, what, text, ...)
-  error(("paginate.%s: %s"):format(what, text:format(...)), depth + 2)
+  error(("%s: %s"):format(what, text:format(...)), depth + 2)
 end
 
 -- The state as a table; one that another function or an older script has left is refused.

@@ -56,7 +56,7 @@ end
 
 -- Raises when a page of items with one timestamp does not lead past the cursor.
 local function refuse_tie(at, advice)
-  fail(2, "keyset", "more items have the timestamp %s than come in one page, and %s", show(at), advice)
+  fail(2, "paginate.keyset", "more items have the timestamp %s than come in one page, and %s", show(at), advice)
 end
 
 -- Where the next cycle begins: after the last item that was old enough, and so were all before it in this cycle. One
@@ -85,26 +85,26 @@ end
 function timed.keyset(state, given)
   options.check("paginate.keyset", given, KEYSET)
   if given.tie ~= nil and given.tie ~= "id" and given.tie ~= "page" then
-    fail(1, "keyset", 'tie must be "id" or "page", got %s', show(given.tie))
+    fail(1, "paginate.keyset", 'tie must be "id" or "page", got %s', show(given.tie))
   end
-  state = read_state("keyset", state, { "at", "id", "page", "keepAt", "keepId", "young", "last", "repeats", "pages" })
-  local pages = count_page("keyset", state, given)
+  state = read_state("paginate.keyset", state, { "at", "id", "page", "keepAt", "keepId", "young", "last", "repeats", "pages" })
+  local pages = count_page("paginate.keyset", state, given)
   local horizon = horizon_of(given, time.nowMs()) -- before the request: what shows up during it counts as young
   local paged, page = given.tie == "page", state.page or 1
   local items, more = given.fetch(state.at, paged and page or state.id)
-  check_items("keyset", items)
-  local old = check_order("keyset", items, given, state.at, horizon)
-  local changes = add_changes("keyset", json.array {}, items, given.change)
+  check_items("paginate.keyset", items)
+  local old = check_order("paginate.keyset", items, given, state.at, horizon)
+  local changes = add_changes("paginate.keyset", json.array {}, items, given.change)
   if paged and page > 1 then -- what vanished from the pages before has moved others there
     local again = given.fetch(state.at, page - 1)
-    check_items("keyset", again)
-    add_changes("keyset", changes, again, given.change)
+    check_items("paginate.keyset", again)
+    add_changes("paginate.keyset", changes, again, given.change)
   end
 
   local count = #items
   local at, id = state.at, state.id
   if count > 0 then
-    at, id = read(items[count], given.at), read_key("keyset", given, items[count], count)
+    at, id = read(items[count], given.at), read_key("paginate.keyset", given, items[count], count)
   end
   local here = count > 0 and at == state.at -- no further than the timestamp asked for
   local same = here and id == (paged and state.last or state.id)
@@ -115,10 +115,10 @@ function timed.keyset(state, given)
     refuse_tie(at, 'the service does not filter by id; do so in fetch, or page through them with tie = "page"')
   end
   local keep_at, keep_id = choose_start(state, items, old, given)
-  if not read_more("keyset", more, count > 0 and (paged or not same)) then
+  if not read_more("paginate.keyset", more, count > 0 and (paged or not same)) then
     return result(changes, false, { at = keep_at, id = not paged and keep_id or nil })
   elseif count == 0 or (same and not paged) then
-    fail(1, "keyset", "fetch says that there is more, but its page has nothing new to go on from")
+    fail(1, "paginate.keyset", "fetch says that there is more, but its page has nothing new to go on from")
   end
   return result(changes, true, {
     at = at,
@@ -155,7 +155,7 @@ local WINDOW = {
 ---@return workers.paginate.Result
 function timed.window(state, given)
   options.check("paginate.window", given, WINDOW)
-  state = read_state("window", state, { "from", "width", "pages" })
+  state = read_state("paginate.window", state, { "from", "width", "pages" })
   local widest = math.max(1, math.floor((given.window or WINDOW_WIDTH) * 1000))
   local narrowest = math.max(1, math.floor((given.minWindow or 1) * 1000))
   local horizon = math.floor(time.nowMs() - (given.lag or LAG) * 1000)
@@ -163,15 +163,15 @@ function timed.window(state, given)
   if from >= horizon then
     return result(json.array {}, false, { from = from, width = width })
   end
-  local pages = count_page("window", state, given)
+  local pages = count_page("paginate.window", state, given)
   local to = math.min(from + width, horizon)
   local items = given.fetch(from, to)
-  check_items("window", items)
-  local changes = add_changes("window", json.array {}, items, given.change)
+  check_items("paginate.window", items)
+  local changes = add_changes("paginate.window", json.array {}, items, given.change)
   if #items >= given.limit then
     if to - from <= narrowest then
       local advice = "raise the limit, or narrow the request in fetch by something other than time"
-      fail(1, "window", "%d items, the limit, in the %d ms from %s on: %s", #items, to - from, time.format(from), advice)
+      fail(1, "paginate.window", "%d items, the limit, in the %d ms from %s on: %s", #items, to - from, time.format(from), advice)
     end
     return result(changes, true, { from = from, width = math.max(narrowest, (to - from) // 2), pages = pages })
   end
@@ -185,7 +185,7 @@ local FEED = { shared.FETCH, shared.CHANGE, shared.KEY, shared.PAGES, shared.LAG
 local function choose_anchors(events, keys, before, given, horizon)
   local anchors = json.array {}
   for index, event in ipairs(events) do
-    local old = given.at == nil or read_moment("feed", read(event, given.at), given.unit) <= horizon
+    local old = given.at == nil or read_moment("paginate.feed", read(event, given.at), given.unit) <= horizon
     if old and #anchors < FEED_ANCHORS then
       anchors[#anchors + 1] = keys[index]
     end
@@ -206,11 +206,11 @@ end
 function timed.feed(state, given)
   options.check("paginate.feed", given, FEED)
   if given.first ~= nil and given.first ~= "all" and given.first ~= "newest" then
-    fail(1, "feed", 'first must be "all" or "newest", got %s', show(given.first))
+    fail(1, "paginate.feed", 'first must be "all" or "newest", got %s', show(given.first))
   elseif given.lag ~= nil and given.at == nil then
-    fail(1, "feed", "lag needs at, the field or function that gives an event's time")
+    fail(1, "paginate.feed", "lag needs at, the field or function that gives an event's time")
   end
-  local before = read_state("feed", state, { "seen" }).seen or {}
+  local before = read_state("paginate.feed", state, { "seen" }).seen or {}
   local horizon = horizon_of(given, time.nowMs())
   local stops, events, keys, known, used = {}, {}, {}, {}, {}
   for _, key in ipairs(before) do
@@ -221,12 +221,12 @@ function timed.feed(state, given)
     pages = pages + 1
     if pages > (given.maxPages or FEED_MAX_PAGES) then
       local advice = "run a backfill, then `workers sync state reset KEY`, or raise maxPages"
-      fail(1, "feed", "%d pages, and the last cycle's events are not among them: %s", pages - 1, advice)
+      fail(1, "paginate.feed", "%d pages, and the last cycle's events are not among them: %s", pages - 1, advice)
     end
     local items, following = given.fetch(cursor)
-    check_items("feed", items)
+    check_items("paginate.feed", items)
     for index, event in ipairs(items) do
-      local key = read_key("feed", given, event, index)
+      local key = read_key("paginate.feed", given, event, index)
       if stops[key] then
         found = true
         break
@@ -235,9 +235,9 @@ function timed.feed(state, given)
         events[#events + 1], keys[#keys + 1] = event, key
       end
     end
-    cursor = read_cursor("feed", "cursor", following)
+    cursor = read_cursor("paginate.feed", "cursor", following)
     if cursor ~= nil and used[cursor] then
-      fail(1, "feed", "the service returned the cursor %s again; check that fetch passes it on", show(cursor))
+      fail(1, "paginate.feed", "the service returned the cursor %s again; check that fetch passes it on", show(cursor))
     end
     used[cursor or ""] = true
   until found or cursor == nil or (#before == 0 and given.first == "newest")
@@ -252,7 +252,7 @@ function timed.feed(state, given)
   for index = #events, 1, -1 do
     oldest_first[#oldest_first + 1] = events[index]
   end
-  local changes = add_changes("feed", json.array {}, oldest_first, given.change)
+  local changes = add_changes("paginate.feed", json.array {}, oldest_first, given.change)
   return result(changes, false, { seen = anchors })
 end
 

@@ -11,6 +11,15 @@ local show, remedy, unknown_key = suggest.show, suggest.remedy, suggest.unknown_
 ---@field type string
 
 ---@class workers.schema
+---@field title fun(): workers.schema.Property the row's name; each schema has exactly one
+---@field richText fun(): workers.schema.Property
+---@field url fun(): workers.schema.Property
+---@field email fun(): workers.schema.Property
+---@field phoneNumber fun(): workers.schema.Property
+---@field checkbox fun(): workers.schema.Property
+---@field file fun(): workers.schema.Property
+---@field people fun(): workers.schema.Property
+---@field place fun(): workers.schema.Property
 local Schema = {}
 
 local NUMBER_FORMATS = {

@@ -28,10 +28,11 @@ const struct command cmd_types = {
     .name = "types",
     .arguments = "[DIR]",
     .summary = "Write what editors need to know of the modules",
-    .help = "Definition files for lua-language-server, one per module, so that editors complete names and show\n"
-            "what functions take. Without DIR they go to " TYPES_FOLDER " of the project, where the .luarc.json\n"
-            "of `workers new` looks for them. Run it again after an update of workers.\n\n"
-            "Examples:\n  workers types\n  workers types ~/.local/share/workers-types\n",
+    .help =
+        "Definition files for lua-language-server, one per module, so that editors complete names and show\n"
+        "what functions take. Without DIR they go to " TYPES_FOLDER " of the project, where the .luarc.json\n"
+        "of `workers new` looks for them. Run it again after an update of workers.\n\n"
+        "Examples:\n  workers types\n  workers types ~/.local/share/workers-types\n",
     .max_arguments = 1,
     .run = run_types,
 };

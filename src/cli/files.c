@@ -21,7 +21,7 @@ enum err_code files_make_folder(const char *path, struct err *err)
 {
     char part[PATH_MAX];
     if (snprintf(part, sizeof part, "%s", path) >= (int)sizeof part)
-        return err_set(err, ERR_IO, "cannot make the folder %s: the path is too long", path);
+        return err_set(err, ERR_IO, "cannot make a folder: its path is too long");
     for (char *at = part + 1; part[0] != '\0' && *at != '\0'; at++) {
         if (*at != '/')
             continue;

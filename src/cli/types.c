@@ -1,5 +1,5 @@
-/* Definition files for editors. Those of modules in C are printed from what they register, those of modules in Lua
- * are their annotated sources: nothing is written twice, so nothing can differ. */
+/* Definition files for editors. Those of modules in C are printed from what they register, those of modules
+ * in Lua are their annotated sources: nothing is written twice, so nothing can differ. */
 #include "cli/types.h"
 
 #include "base/buf.h"
@@ -41,12 +41,13 @@ static void print_module(const struct script_module *module, struct buf *out)
 }
 
 /* Writes the file of a module: a.b is folder/a/b.lua. */
-static enum err_code write_module(const char *folder, const char *module, const struct buf *text, struct err *err)
+static enum err_code write_module(const char *folder, const char *module, const struct buf *text,
+                                  struct err *err)
 {
     char path[PATH_MAX];
     int base = snprintf(path, sizeof path, "%s/", folder);
     if (base < 0 || (size_t)base + strlen(module) + sizeof ".lua" > sizeof path)
-        return err_set(err, ERR_IO, "the path %s is too long", folder);
+        return err_set(err, ERR_IO, "the path of the definition files is too long");
     snprintf(path + base, sizeof path - (size_t)base, "%s", module);
     for (char *at = path + base; *at != '\0'; at++)
         if (*at == '.')
@@ -108,7 +109,7 @@ enum err_code types_write_project(const char *project, size_t *count, struct err
 {
     char folder[PATH_MAX];
     if (snprintf(folder, sizeof folder, "%s/%s", project, TYPES_FOLDER) >= (int)sizeof folder)
-        return err_set(err, ERR_IO, "the path %s is too long", project);
+        return err_set(err, ERR_IO, "the path of the definition files is too long");
     char *slash = strrchr(folder, '/');
     *slash = '\0';
     if (mkdir(folder, 0700) != 0 && errno != EEXIST) /* as the store makes it: secrets will be in there */

@@ -316,15 +316,17 @@ static void make_metatable(lua_State *L, const char *name, const luaL_Reg *metho
 /* What worker:synk finds. */
 static int no_method(lua_State *L)
 {
-    static const char *const methods[] = {"database", "pacer",      "sync", "tool",
-                                          "webhook",  "automation", "job"};
+    static const char *const methods[] = {"database", "pacer",   "credential", "sync",
+                                          "tool",     "webhook", "automation", "job"};
     size_t len = 0;
     const char *name = luaL_tolstring(L, 2, &len);
     int nearest = text_nearest(name, len, methods, sizeof methods / sizeof methods[0]);
     if (nearest >= 0)
         return luaL_error(L, "a worker has no method \"%s\"; did you mean \"%s\"?", name, methods[nearest]);
     return luaL_error(
-        L, "a worker has no method \"%s\"; it has database, pacer, sync, tool, webhook, automation and job",
+        L,
+        "a worker has no method \"%s\"; it has database, pacer, credential, sync, tool, webhook, "
+        "automation and job",
         name);
 }
 
@@ -378,14 +380,15 @@ const struct script_docs workers_docs = {
     "---@class workers\n"
     "---@field null lightuserdata JSON's null; clears a property\n"
     "---@field version string the program's\n"
+    "---@field CREDENTIAL_VALUE string stands for a credential's value in its templates\n"
     "---@field schema workers.schema\n"
     "---@field builder workers.builder\n"
     "---@field j workers.j\n"
     "---@class workers.Worker\n"
     "---@field database fun(self: workers.Worker, key: string, options: workers.DatabaseOptions): "
     "workers.Database\n"
-    "---@field pacer fun(self: workers.Worker, key: string, options: { allowedRequests: number, intervalMs: "
-    "number }): workers.Pacer\n"
+    "---@field pacer fun(self: workers.Worker, key: string, options: workers.PacerOptions): workers.Pacer\n"
+    "---@field credential fun(self: workers.Worker, key: string, options: workers.CredentialOptions)\n"
     "---@field sync fun(self: workers.Worker, key: string, options: workers.SyncOptions)\n"
     "---@field tool fun(self: workers.Worker, key: string, options: workers.ToolOptions)\n"
     "---@field webhook fun(self: workers.Worker, key: string, options: workers.WebhookOptions)\n"
@@ -399,6 +402,11 @@ const struct script_docs workers_docs = {
     "---@field code string\n"
     "---@field message string\n"
     "---@field retryAfter? number seconds\n"
+    "---@class workers.PacerOptions\n"
+    "---@field allowedRequests number\n"
+    "---@field intervalMs number\n"
+    "---@class workers.CredentialOptions\n"
+    "---@field network { domain: string, transform: { headers: table<string, string> }[] }[]\n"
     "---@class workers.DatabaseOptions\n"
     "---@field type \"managed\"\n"
     "---@field initialTitle string\n"

@@ -145,6 +145,30 @@ class TypesTest(TestCase):
             for found in re.findall(r"\bworkers(?:\.\w+)+\b", line):
                 self.assertIn(found, defined, f"{name}: {line}")
 
+    def fields(self, text, name):
+        """The fields of a class."""
+        block = re.search(rf"^---@class {re.escape(name)}(?=[\s:])[^\n]*\n((?:---@field [^\n]*\n)*)", text, re.M)
+        return re.findall(r"---@field (\w+)", block[1])
+
+    def said(self, call):
+        """What the program says of a call at the top of a script, or in a tool when it is one of http."""
+        declare = f"local workers = require 'workers' local http, j = require 'workers.http', workers.j local worker = workers.new() "
+        if call.startswith("http"):
+            call = f"worker:tool('t', {{ title = 't', description = 'd', schema = j.object {{}}, execute = function() {call} end }})"
+        self.p.write("main.lua", declare + call + " return worker")
+        return self.p.run("exec", "t").stderr
+
+    def test_methods_and_options_are_those_of_the_program(self):
+        written = self.written()
+        text = "\n".join(written.values())
+        methods = re.search(r"it has ([\w, ]+)", self.said("worker:zzzzzzzzzz()"))[1].replace(" and ", ", ").split(", ")
+        self.assertEqual(self.fields(text, "workers.Worker"), methods)
+        for method in methods:
+            known = re.search(r"the options are: ([\w, ]+)", self.said(f"worker:{method}('K', {{ zzzzzzzzzz = 1 }})"))
+            self.assertEqual(sorted(self.fields(text, f"workers.{method.capitalize()}Options")), sorted(known[1].split(", ")), method)
+        known = re.search(r"the options are: ([\w, ]+)", self.said("http.get('http://localhost', { zzzzzzzzzz = 1 })"))
+        self.assertEqual(sorted(self.fields(text, "workers.http.Options")), sorted(known[1].split(", ")))
+
     def test_help_of_functions_is_one_sentence_without_its_stop(self):
         for name, text in self.written().items():
             if (REPOSITORY / "lua" / pathlib.Path(*name.split("."))).with_suffix(".lua").exists():

@@ -1031,10 +1031,15 @@ test("feed: the rows are what the events add up to, whatever comes meanwhile", f
     local size = math.random(1, 6)
     local busy = true
     local function execute(given)
+      local newest = 0
       return paginate.feed(given, {
         at = late and "at" or nil,
         unit = late and "ms" or nil,
-        change = apply,
+        change = function(event)
+          truthy(event.id > newest, "each once, in order")
+          newest = event.id
+          return apply(event)
+        end,
         fetch = function(page)
           page = page or 1
           local items = slice(feed.list(), (page - 1) * size + 1, size)

@@ -5,6 +5,7 @@ local log = require "workers.log"
 local options = require "workers.options"
 local shared = require "workers.paginate.shared"
 local suggest = require "workers.suggest"
+local tables = require "workers.table"
 local time = require "workers.time"
 
 local fail, read, read_key, result = shared.fail, shared.read, shared.read_key, shared.result
@@ -251,6 +252,13 @@ function timed.feed(state, given)
   local oldest_first = {}
   for index = #events, 1, -1 do
     oldest_first[#oldest_first + 1] = events[index]
+  end
+  if given.at then -- an event that showed up while older ones were read is not in its place
+    oldest_first = tables.sort(oldest_first, {
+      by = function(event)
+        return read_moment("paginate.feed", read(event, given.at), given.unit)
+      end,
+    })
   end
   local changes = add_changes("paginate.feed", json.array {}, oldest_first, given.change)
   return result(changes, false, { seen = anchors })

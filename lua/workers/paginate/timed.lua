@@ -5,7 +5,6 @@ local log = require "workers.log"
 local options = require "workers.options"
 local shared = require "workers.paginate.shared"
 local suggest = require "workers.suggest"
-local tables = require "workers.table"
 local time = require "workers.time"
 
 local fail, read, read_key, result = shared.fail, shared.read, shared.read_key, shared.result
@@ -78,7 +77,7 @@ end
 ---The service is asked for what comes after (at, id): fetch(at, id), with nil for both at first, returns the items and
 ---whether there is more; without the latter, pages are fetched until one has nothing new. When it cannot filter by id,
 ---tie = "page" asks with fetch(at, page) for what is at or after the timestamp, page by page as long as all items have
----that timestamp. The next cycle begins at the last item that was at least lag (15) seconds old when it was read, so that
+---that timestamp; each page after the first is followed by the one before once more, as in paginate.page with reread. The next cycle begins at the last item that was at least lag (15) seconds old when it was read, so that
 ---items which the service shows late are not passed over. Items are told apart by key ("id" unless given).
 ---@param state table?
 ---@param given {fetch: (fun(at: string|number|nil, idOrPage: any): any[], boolean?), change: (fun(item: any): table?), at: string|(fun(item: any): string|number), key?: string|(fun(item: any): any), tie?: "id"|"page", unit?: "s"|"ms"|(fun(at: any): integer), lag?: number, maxPages?: integer}
@@ -231,9 +230,15 @@ function timed.feed(state, given)
       if stops[key] then
         found = true
         break
-      elseif not known[key] then -- events that came meanwhile push others to the next page
-        known[key] = true
+      elseif known[key] then
+        -- Events that came meanwhile have pushed this one here. What was noted after it is either older, and comes again
+        -- below, or came meanwhile, and is left to the next cycle.
+        for place = #events, known[key] + 1, -1 do
+          known[keys[place]], events[place], keys[place] = nil, nil, nil
+        end
+      else
         events[#events + 1], keys[#keys + 1] = event, key
+        known[key] = #events
       end
     end
     cursor = read_cursor("paginate.feed", "cursor", following)
@@ -252,13 +257,6 @@ function timed.feed(state, given)
   local oldest_first = {}
   for index = #events, 1, -1 do
     oldest_first[#oldest_first + 1] = events[index]
-  end
-  if given.at then -- an event that showed up while older ones were read is not in its place
-    oldest_first = tables.sort(oldest_first, {
-      by = function(event)
-        return read_moment("paginate.feed", read(event, given.at), given.unit)
-      end,
-    })
   end
   local changes = add_changes("paginate.feed", json.array {}, oldest_first, given.change)
   return result(changes, false, { seen = anchors })

@@ -13,6 +13,19 @@ local show, remedy, unknown_key = suggest.show, suggest.remedy, suggest.unknown_
 ---@field nullable fun(self: workers.j.Value): workers.j.Value
 
 ---@class workers.j
+---@field string fun(): workers.j.Value
+---@field number fun(): workers.j.Value
+---@field integer fun(): workers.j.Value
+---@field boolean fun(): workers.j.Value
+---@field datetime fun(): workers.j.Value
+---@field date fun(): workers.j.Value
+---@field time fun(): workers.j.Value
+---@field duration fun(): workers.j.Value
+---@field email fun(): workers.j.Value
+---@field hostname fun(): workers.j.Value
+---@field ipv4 fun(): workers.j.Value
+---@field ipv6 fun(): workers.j.Value
+---@field uuid fun(): workers.j.Value
 local j = {}
 
 local methods = {}
@@ -276,13 +289,4 @@ function j.ref(path)
   return build { ["$ref"] = path }
 end
 
-return setmetatable(j, {
-  __index = function(_, name)
-    local names = {}
-    for known in next, j do
-      names[#names + 1] = known
-    end
-    table.sort(names)
-    error(("j has no function %s; %s"):format(show(name), remedy(name, names)), 2)
-  end,
-})
+return suggest.strict("j", j)

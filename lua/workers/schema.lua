@@ -11,6 +11,15 @@ local show, remedy, unknown_key = suggest.show, suggest.remedy, suggest.unknown_
 ---@field type string
 
 ---@class workers.schema
+---@field title fun(): workers.schema.Property the row's name; each schema has exactly one
+---@field richText fun(): workers.schema.Property
+---@field url fun(): workers.schema.Property
+---@field email fun(): workers.schema.Property
+---@field phoneNumber fun(): workers.schema.Property
+---@field checkbox fun(): workers.schema.Property
+---@field file fun(): workers.schema.Property
+---@field people fun(): workers.schema.Property
+---@field place fun(): workers.schema.Property
 local Schema = {}
 
 local NUMBER_FORMATS = {
@@ -334,13 +343,4 @@ function Schema.relation(databaseKey, config)
   return property { type = "relation", relatedDatabaseKey = databaseKey, config = result }
 end
 
-return setmetatable(Schema, {
-  __index = function(_, name)
-    local names = {}
-    for known in next, Schema do
-      names[#names + 1] = known
-    end
-    table.sort(names)
-    error(("Schema has no function %s; %s"):format(show(name), remedy(name, names)), 2)
-  end,
-})
+return suggest.strict("Schema", Schema)

@@ -1,5 +1,7 @@
 -- Helps error messages: names the nearest valid word, lists the valid ones, shows a value. Must not raise.
 
+local null = require("workers.json").null
+
 local suggest = {}
 
 -- Insertions, deletions, substitutions and swaps of neighbours, each counting one.
@@ -41,7 +43,7 @@ function suggest.nearest(word, valid)
   return found
 end
 
----A value as it may stand in a message: strings quoted and cut, tables as their type.
+---A value as it may stand in a message: strings quoted and cut, null as such, tables as their type.
 ---@param value any
 ---@return string
 function suggest.show(value)
@@ -53,6 +55,8 @@ function suggest.show(value)
     return tostring(value)
   elseif value == nil then
     return "nothing"
+  elseif value == null then
+    return "null"
   end
   return "a " .. kind
 end
@@ -88,6 +92,24 @@ function suggest.unknown_key(t, valid)
     end
   end
   return found
+end
+
+---Makes a module say which functions it has when it is asked for one that it has not.
+---@generic T: table
+---@param name string what scripts call the module
+---@param module T
+---@return T module
+function suggest.strict(name, module)
+  return setmetatable(module, {
+    __index = function(_, key)
+      local names = {}
+      for known in next, module do
+        names[#names + 1] = known
+      end
+      table.sort(names)
+      error(("%s has no function %s; %s"):format(name, suggest.show(key), suggest.remedy(key, names)), 2)
+    end,
+  })
 end
 
 return suggest

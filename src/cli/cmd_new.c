@@ -1,12 +1,12 @@
 /* workers new: makes a project from the templates in the binary. The work is done by scripts/init.lua, which
  * is trusted: it runs in a plain Lua state with a handful of file functions. */
 #include "cli/cli.h"
+#include "cli/files.h"
+#include "cli/types.h"
 
 #include "base/embed.h"
 
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <lauxlib.h>
 #include <limits.h>
 #include <lualib.h>
@@ -21,45 +21,34 @@ static int host_exists(lua_State *L)
     return 1;
 }
 
-static int fail(lua_State *L, const char *doing, const char *path)
+/* true, or nil and the message. */
+static int report(lua_State *L, enum err_code code, const struct err *err)
 {
+    if (code == ERR_NONE) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
     lua_pushnil(L);
-    lua_pushfstring(L, "cannot %s %s: %s", doing, path, strerror(errno));
+    lua_pushstring(L, err->message);
     return 2;
 }
 
 /* Makes the folder and those above it. */
 static int host_mkdir(lua_State *L)
 {
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s", luaL_checkstring(L, 1));
-    for (char *at = path + 1; *at != '\0'; at++) {
-        if (*at != '/')
-            continue;
-        *at = '\0';
-        if (mkdir(path, 0777) != 0 && errno != EEXIST)
-            return fail(L, "make the folder", path);
-        *at = '/';
-    }
-    if (mkdir(path, 0777) != 0 && errno != EEXIST)
-        return fail(L, "make the folder", path);
-    lua_pushboolean(L, 1);
-    return 1;
+    struct err err;
+    enum err_code code = files_make_folder(luaL_checkstring(L, 1), &err);
+    return report(L, code, &err);
 }
 
 static int host_write(lua_State *L)
 {
     size_t len = 0;
+    struct err err;
     const char *path = luaL_checkstring(L, 1);
     const char *text = luaL_checklstring(L, 2, &len);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return fail(L, "write", path);
-    bool written = write(fd, text, len) == (ssize_t)len;
-    if (close(fd) != 0 || !written)
-        return fail(L, "write", path);
-    lua_pushboolean(L, 1);
-    return 1;
+    enum err_code code = files_write(path, text, len, &err);
+    return report(L, code, &err);
 }
 
 static int host_list(lua_State *L)
@@ -171,6 +160,8 @@ static int run_new(const struct cli_args *args)
     } else if (!lua_toboolean(L, -2)) {
         err_set(&err, ERR_INVALID, "%s",
                 lua_tostring(L, -1) != NULL ? lua_tostring(L, -1) : "the project was not made");
+        result = cli_fail(&err);
+    } else if (types_write_project(args->count > 0 ? args->positional[0] : ".", NULL, &err) != ERR_NONE) {
         result = cli_fail(&err);
     }
     lua_close(L);

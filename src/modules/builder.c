@@ -327,45 +327,77 @@ static void push_metatable(lua_State *L)
     lua_setfield(L, -2, "__metatable");
 }
 
+/* In the order of functions. */
+static const enum builder builders[] = {
+    BUILDER_TITLE,        BUILDER_RICH_TEXT,   BUILDER_TEXT,       BUILDER_URL,
+    BUILDER_EMAIL,        BUILDER_PHONE,       BUILDER_SELECT,     BUILDER_STATUS,
+    BUILDER_LINK,         BUILDER_CHECKBOX,    BUILDER_FILE,       BUILDER_NUMBER,
+    BUILDER_DATE,         BUILDER_DATE_TIME,   BUILDER_DATE_RANGE, BUILDER_DATE_TIME_RANGE,
+    BUILDER_MULTI_SELECT, BUILDER_PEOPLE,      BUILDER_PLACE,      BUILDER_RELATION,
+    BUILDER_EMOJI_ICON,   BUILDER_NOTION_ICON, BUILDER_IMAGE_ICON, BUILDER_IMAGE_COVER,
+};
+
+static const struct script_function functions[] = {
+    {"title", build_text, "(text: string|integer): workers.Value", "the text of a title"},
+    {"richText", build_text, "(text: string|integer): workers.Value", "a text"},
+    {"text", build_text, "(text: string|integer): workers.Value", "the same as richText"},
+    {"url", build_text, "(url: string): workers.Value", "an address"},
+    {"email", build_text, "(address: string): workers.Value", "an email address"},
+    {"phoneNumber", build_text, "(number: string|integer): workers.Value", "a phone number"},
+    {"select", build_text, "(name: string|integer): workers.Value", "one option"},
+    {"status", build_text, "(name: string|integer): workers.Value", "the option of a status"},
+    {"link", build_link, "(text: string, url: string): workers.Value", "a text that leads somewhere"},
+    {"checkbox", build_checkbox, "(checked: boolean): workers.Value", "true or false"},
+    {"file", build_file, "(url: string, name?: string): workers.Value", "a file by its address"},
+    {"number", build_number, "(number: number): workers.Value", "a number; NaN is no value"},
+    {"date", build_date, "(date: string): workers.Value", "a date, YYYY-MM-DD"},
+    {"dateTime", build_date_time, "(moment: string, timezone?: string): workers.Value",
+     "a date and time in ISO 8601, and an IANA name"},
+    {"dateRange", build_date_range, "(from: string, to: string): workers.Value", "two dates"},
+    {"dateTimeRange", build_date_time_range, "(from: string, to: string, timezone?: string): workers.Value",
+     "two dates with times"},
+    {"multiSelect", build_list, "(...: string|integer|(string|integer)[]): workers.Value",
+     "several options, one by one or as a list"},
+    {"people", build_list, "(...: string|string[]): workers.Value",
+     "email addresses, one by one or as a list"},
+    {"place", build_place, "(place: workers.builder.Place): workers.Value",
+     "coordinates with name and address"},
+    {"relation", build_text, "(key: string|integer): workers.Value", "the key of a related row"},
+    {"emojiIcon", build_text, "(emoji: string): workers.Value", "an icon"},
+    {"notionIcon", build_notion_icon, "(name: string, color?: string): workers.Value",
+     "an icon by its name; gray unless a color is given"},
+    {"imageIcon", build_text, "(url: string): workers.Value", "an icon by the address of its image"},
+    {"imageCover", build_image_cover, "(url: string, position?: number): workers.Value",
+     "a cover; position is from 0 (top) to 1, 0.5 unless given"},
+    {NULL, NULL, NULL, NULL},
+};
+_Static_assert(sizeof functions / sizeof functions[0] == sizeof builders / sizeof builders[0] + 1,
+               "one function for each builder");
+
+const struct script_docs builder_docs = {
+    "Values of properties, icons and covers",
+    functions,
+    "---@class workers.Value what a builder makes; it cannot be changed\n"
+    "---@class workers.builder.Place\n"
+    "---@field lat? number\n"
+    "---@field lon? number\n"
+    "---@field latitude? number the same as lat\n"
+    "---@field longitude? number the same as lon\n"
+    "---@field name? string\n"
+    "---@field address? string\n"
+    "---@field googlePlaceId? string\n",
+};
+
 int luaopen_workers_builder(lua_State *L)
 {
-    static const struct {
-        enum builder builder;
-        lua_CFunction function;
-    } functions[] = {
-        {BUILDER_TITLE, build_text},
-        {BUILDER_RICH_TEXT, build_text},
-        {BUILDER_TEXT, build_text},
-        {BUILDER_URL, build_text},
-        {BUILDER_EMAIL, build_text},
-        {BUILDER_PHONE, build_text},
-        {BUILDER_SELECT, build_text},
-        {BUILDER_STATUS, build_text},
-        {BUILDER_LINK, build_link},
-        {BUILDER_CHECKBOX, build_checkbox},
-        {BUILDER_FILE, build_file},
-        {BUILDER_NUMBER, build_number},
-        {BUILDER_DATE, build_date},
-        {BUILDER_DATE_TIME, build_date_time},
-        {BUILDER_DATE_RANGE, build_date_range},
-        {BUILDER_DATE_TIME_RANGE, build_date_time_range},
-        {BUILDER_MULTI_SELECT, build_list},
-        {BUILDER_PEOPLE, build_list},
-        {BUILDER_PLACE, build_place},
-        {BUILDER_RELATION, build_text},
-        {BUILDER_EMOJI_ICON, build_text},
-        {BUILDER_NOTION_ICON, build_notion_icon},
-        {BUILDER_IMAGE_ICON, build_text},
-        {BUILDER_IMAGE_COVER, build_image_cover},
-    };
-    size_t count = sizeof functions / sizeof functions[0];
-    lua_createtable(L, 0, (int)count);
+    int count = (int)(sizeof builders / sizeof builders[0]);
+    lua_createtable(L, 0, count);
     push_metatable(L);
-    for (size_t i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++) {
         lua_pushvalue(L, -1);
-        lua_pushinteger(L, functions[i].builder);
+        lua_pushinteger(L, builders[i]);
         lua_pushcclosure(L, functions[i].function, 2);
-        lua_setfield(L, -3, builder_name(functions[i].builder));
+        lua_setfield(L, -3, functions[i].name);
     }
     lua_pop(L, 1);
     return 1;

@@ -329,17 +329,27 @@ static int fs_list(lua_State *L)
     return 1;
 }
 
+static const struct script_function functions[] = {
+    {"read", fs_read, "(path: string, options?: { max?: integer|string }): string",
+     "the content of a file; an error when it is larger than max (\"64MiB\" unless given)"},
+    {"readJson", fs_read_json, "(path: string): any", "the content of a JSON file, decoded"},
+    {"lines", fs_lines, "(path: string): fun(): string?",
+     "for a loop over the lines of a file, without their ends; at most 16 MiB each"},
+    {"list", fs_list, "(path: string): string[]", "the names in a folder, sorted"},
+    {"exists", fs_exists, "(path: string): boolean", "whether something is there"},
+    {NULL, NULL, NULL, NULL},
+};
+
+const struct script_docs fs_docs = {"Files of the project, for reading", functions, NULL};
+
 int luaopen_workers_fs(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"read", fs_read}, {"lines", fs_lines},        {"exists", fs_exists},
-                                         {"list", fs_list}, {"readJson", fs_read_json}, {NULL, NULL}};
     static const luaL_Reg closers[] = {{"__gc", file_close}, {"__close", file_close}, {NULL, NULL}};
     luaL_newmetatable(L, FILE_BOX);
     luaL_setfuncs(L, closers, 0);
     lua_pop(L, 1);
-    luaL_newlibtable(L, functions);
     struct shared *shared = lua_newuserdatauv(L, sizeof *shared, 0);
     *shared = (struct shared){0};
-    luaL_setfuncs(L, functions, 1);
+    functions_push_shared(L, functions);
     return 1;
 }

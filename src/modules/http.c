@@ -738,6 +738,19 @@ const struct script_docs http_docs = {
     "---@field raise fun(self: workers.http.Response): workers.http.Response itself if ok, otherwise an "
     "error\n"
     "---@field validators fun(self: workers.http.Response): { etag?: string, lastModified?: string }? for "
+    "ifChanged\n"
+    "---@class workers.http.Stream\n"
+    "---@field status integer\n"
+    "---@field ok boolean whether status is 200 to 299\n"
+    "---@field unchanged? boolean with ifChanged: whether status is 304\n"
+    "---@field headers table<string, string> names without regard to case\n"
+    "---@field url string\n"
+    "---@field method string\n"
+    "---@field read fun(self: workers.http.Stream): string? the next piece of the body, nil at its end\n"
+    "---@field chunks fun(self: workers.http.Stream): fun(): string? for a loop over the pieces\n"
+    "---@field close fun(self: workers.http.Stream) ends it early\n"
+    "---@field raise fun(self: workers.http.Stream): workers.http.Stream itself if ok, otherwise an error\n"
+    "---@field validators fun(self: workers.http.Stream): { etag?: string, lastModified?: string }? for "
     "ifChanged\n",
 };
 

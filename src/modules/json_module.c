@@ -2,6 +2,7 @@
  * data. */
 #include "base/json.h"
 #include "modules/json_priv.h"
+#include "modules/modules.h"
 
 #include <lauxlib.h>
 #include <string.h>
@@ -168,16 +169,27 @@ static int module_object(lua_State *L)
     return mark(L, json_push_object_metatable);
 }
 
+static const struct script_function json_functions[] = {
+    {"decode", codec_decode, "(text: string): any", "the value of a JSON text; an error has line and column"},
+    {"encode", module_encode, "(value: any, options?: { pretty?: boolean, sortKeys?: boolean }): string",
+     "a value as JSON; an error has the path to what JSON cannot hold"},
+    {"array", module_array, "(t?: table): table",
+     "marks the table, or a new one, as an array: an empty one is []"},
+    {"object", module_object, "(t?: table): table", "marks it as an object: an empty one is {}"},
+    {NULL, NULL, NULL, NULL},
+};
+
+const struct script_docs json_docs = {
+    "JSON without loss: 64-bit integers, every double, [] and {} and null",
+    json_functions,
+    "---@class workers.json\n"
+    "---@field null lightuserdata JSON's null\n",
+};
+
 int luaopen_workers_json(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"decode", codec_decode},
-                                         {"encode", module_encode},
-                                         {"array", module_array},
-                                         {"object", module_object},
-                                         {NULL, NULL}};
-    luaL_newlibtable(L, functions);
     push_codec(L);
-    luaL_setfuncs(L, functions, 1);
+    functions_push_shared(L, json_functions);
     lua_pushlightuserdata(L, NULL);
     lua_setfield(L, -2, "null");
     return 1;
@@ -262,27 +274,53 @@ static int cjson_new(lua_State *L)
     return 1;
 }
 
+#define NUMBER_SETTING "(value?: integer): integer"
+#define SETTING "(value?: any): boolean"
+
+static const struct script_function cjson_functions[] = {
+    {"decode", codec_decode, "(text: string): any, string?", "the value of a JSON text"},
+    {"decode_array_with_array_mt", always_true, SETTING, "changes nothing: always so"},
+    {"decode_invalid_numbers", always_false, SETTING, "changes nothing: never so"},
+    {"decode_max_depth", cjson_decode_max_depth, NUMBER_SETTING, "how deep a text may be nested, up to 512"},
+    {"encode", cjson_encode, "(value: any): string?, string?", "a value as JSON"},
+    {"encode_empty_table_as_object", cjson_encode_empty_table_as_object, SETTING,
+     "whether an unmarked empty table is {}"},
+    {"encode_escape_forward_slash", always_false, SETTING, "changes nothing: never so"},
+    {"encode_invalid_numbers", always_false, SETTING, "changes nothing: never so"},
+    {"encode_keep_buffer", always_true, SETTING, "changes nothing: always so"},
+    {"encode_max_depth", cjson_encode_max_depth, NUMBER_SETTING, "how deep a value may be nested, up to 512"},
+    {"encode_number_precision", cjson_encode_number_precision, NUMBER_SETTING,
+     "changes nothing: as many digits as a number needs"},
+    {"encode_sparse_array", cjson_encode_sparse_array, "(...: any): boolean, integer, integer",
+     "changes nothing: gaps are an error"},
+    {"new", cjson_new, "(): cjson", "another copy with settings of its own"},
+    {NULL, NULL, NULL, NULL},
+};
+
+const struct script_docs cjson_docs = {
+    "The interface of lua-cjson 2.1 over workers.json",
+    cjson_functions,
+    "---@class cjson\n"
+    "---@field null lightuserdata JSON's null\n"
+    "---@field empty_array lightuserdata an empty array\n"
+    "---@field array_mt table the metatable of arrays\n"
+    "---@field empty_array_mt table the same\n"
+    "---@field _NAME string\n"
+    "---@field _VERSION string\n",
+};
+
+const struct script_docs cjson_safe_docs = {
+    "The same as cjson, but decode and encode return nil and the message instead of raising",
+    cjson_functions,
+    "---@class cjson.safe: cjson\n",
+};
+
 static void push_cjson(lua_State *L, bool safe)
 {
-    static const luaL_Reg functions[] = {{"decode", codec_decode},
-                                         {"decode_array_with_array_mt", always_true},
-                                         {"decode_invalid_numbers", always_false},
-                                         {"decode_max_depth", cjson_decode_max_depth},
-                                         {"encode", cjson_encode},
-                                         {"encode_empty_table_as_object", cjson_encode_empty_table_as_object},
-                                         {"encode_escape_forward_slash", always_false},
-                                         {"encode_invalid_numbers", always_false},
-                                         {"encode_keep_buffer", always_true},
-                                         {"encode_max_depth", cjson_encode_max_depth},
-                                         {"encode_number_precision", cjson_encode_number_precision},
-                                         {"encode_sparse_array", cjson_encode_sparse_array},
-                                         {"new", cjson_new},
-                                         {NULL, NULL}};
-    luaL_newlibtable(L, functions);
     struct codec *codec = push_codec(L);
     codec->safe = safe;
     codec->options.max_depth = JSON_DEPTH_MAX;
-    luaL_setfuncs(L, functions, 1);
+    functions_push_shared(L, cjson_functions);
     lua_pushlightuserdata(L, NULL);
     lua_setfield(L, -2, "null");
     lua_pushlightuserdata(L, (void *)(uintptr_t)&json_empty_array_mark);

@@ -8,7 +8,8 @@
 #define SCRATCH "workers.log.scratch"
 #define MAX_JSON ((size_t)256 * 1024) /* bytes of one table; a greater one is shown by its address */
 
-static const char *const levels[] = {"debug", "info", "warn", "error"};
+enum { LEVELS = 4 };
+static const struct script_function functions[LEVELS + 1];
 
 static int scratch_release(lua_State *L)
 {
@@ -55,7 +56,7 @@ static void add_value(lua_State *L, int index, luaL_Buffer *line)
 static int log_line(lua_State *L)
 {
     int count = lua_gettop(L);
-    const char *level = levels[lua_tointeger(L, lua_upvalueindex(2))];
+    const char *level = functions[lua_tointeger(L, lua_upvalueindex(2))].name;
     luaL_Buffer line;
     luaL_buffinit(L, &line);
     for (int i = 1; i <= count; i++) {
@@ -72,20 +73,32 @@ static int log_line(lua_State *L)
     return 0;
 }
 
+#define LINE "(...: any)"
+
+static const struct script_function functions[LEVELS + 1] = {
+    {"debug", log_line, LINE, "writes a line of the level debug"},
+    {"info", log_line, LINE, "writes a line of the level info, as print does"},
+    {"warn", log_line, LINE, "writes a line of the level warn"},
+    {"error", log_line, LINE, "writes a line of the level error; raises nothing"},
+    {NULL, NULL, NULL, NULL},
+};
+
+const struct script_docs log_docs = {"Lines of the run's log; tables are shown as JSON", functions, NULL};
+
 int luaopen_workers_log(lua_State *L)
 {
     static const luaL_Reg closers[] = {{"__gc", scratch_release}, {"__close", scratch_release}, {NULL, NULL}};
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, LEVELS);
     struct buf *scratch = lua_newuserdatauv(L, sizeof *scratch, 0);
     buf_init(scratch, MAX_JSON);
     luaL_newmetatable(L, SCRATCH);
     luaL_setfuncs(L, closers, 0);
     lua_setmetatable(L, -2);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < LEVELS; i++) {
         lua_pushvalue(L, -1);
         lua_pushinteger(L, i);
         lua_pushcclosure(L, log_line, 2);
-        lua_setfield(L, -3, levels[i]);
+        lua_setfield(L, -3, functions[i].name);
     }
     lua_pop(L, 1);
     return 1;

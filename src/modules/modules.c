@@ -4,19 +4,19 @@
 #include "modules/json.h"
 
 const struct script_module workers_modules[] = {
-    {"workers", luaopen_workers, NULL},
-    {"workers.builder", luaopen_workers_builder, NULL},
+    {"workers", luaopen_workers, &workers_docs},
+    {"workers.builder", luaopen_workers_builder, &builder_docs},
     {"workers.compress", luaopen_workers_compress, &compress_docs},
     {"workers.crypto", luaopen_workers_crypto, &crypto_docs},
     {"workers.env", luaopen_workers_env, &env_docs},
-    {"workers.fs", luaopen_workers_fs, NULL},
+    {"workers.fs", luaopen_workers_fs, &fs_docs},
     {"workers.http", luaopen_workers_http, &http_docs},
-    {"workers.json", luaopen_workers_json, NULL},
-    {"workers.log", luaopen_workers_log, NULL},
+    {"workers.json", luaopen_workers_json, &json_docs},
+    {"workers.log", luaopen_workers_log, &log_docs},
     {"workers.time", luaopen_workers_time, &time_docs},
     {"workers.url", luaopen_workers_url, &url_docs},
-    {"workers.yaml", luaopen_workers_yaml, NULL},
-    {"cjson", luaopen_cjson, NULL},
-    {"cjson.safe", luaopen_cjson_safe, NULL},
+    {"workers.yaml", luaopen_workers_yaml, &yaml_docs},
+    {"cjson", luaopen_cjson, &cjson_docs},
+    {"cjson.safe", luaopen_cjson_safe, &cjson_safe_docs},
     {NULL, NULL, NULL},
 };

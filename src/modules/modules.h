@@ -42,12 +42,20 @@ int luaopen_workers_fs(lua_State *L);
 int luaopen_workers_url(lua_State *L);
 int luaopen_workers_compress(lua_State *L);
 
+extern const struct script_docs workers_docs;
+extern const struct script_docs builder_docs;
+extern const struct script_docs cjson_docs;
+extern const struct script_docs cjson_safe_docs;
 extern const struct script_docs compress_docs;
 extern const struct script_docs crypto_docs;
 extern const struct script_docs env_docs;
+extern const struct script_docs fs_docs;
 extern const struct script_docs http_docs;
+extern const struct script_docs json_docs;
+extern const struct script_docs log_docs;
 extern const struct script_docs time_docs;
 extern const struct script_docs url_docs;
+extern const struct script_docs yaml_docs;
 
 /* async.c: waits; to be returned after task_wait_begin. k runs when the seconds, 0 to 1e9, have passed. */
 int modules_sleep(lua_State *L, double seconds, lua_KContext ctx, lua_KFunction k);

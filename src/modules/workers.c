@@ -316,15 +316,17 @@ static void make_metatable(lua_State *L, const char *name, const luaL_Reg *metho
 /* What worker:synk finds. */
 static int no_method(lua_State *L)
 {
-    static const char *const methods[] = {"database", "pacer",      "sync", "tool",
-                                          "webhook",  "automation", "job"};
+    static const char *const methods[] = {"database", "pacer",   "credential", "sync",
+                                          "tool",     "webhook", "automation", "job"};
     size_t len = 0;
     const char *name = luaL_tolstring(L, 2, &len);
     int nearest = text_nearest(name, len, methods, sizeof methods / sizeof methods[0]);
     if (nearest >= 0)
         return luaL_error(L, "a worker has no method \"%s\"; did you mean \"%s\"?", name, methods[nearest]);
     return luaL_error(
-        L, "a worker has no method \"%s\"; it has database, pacer, sync, tool, webhook, automation and job",
+        L,
+        "a worker has no method \"%s\"; it has database, pacer, credential, sync, tool, webhook, "
+        "automation and job",
         name);
 }
 
@@ -348,27 +350,124 @@ static void make_worker_metatable(lua_State *L)
     lua_pop(L, 2);
 }
 
+static const struct script_function functions[] = {
+    {"new", worker_create, "(): workers.Worker", "makes the worker; once in a script"},
+    {"array", make_array, "(t?: table): table",
+     "marks the table, or a new one, as an array: an empty one is [] in JSON"},
+    {"object", make_object, "(t?: table): table", "marks it as an object: an empty one is {}"},
+    {"sleep", async_sleep, "(seconds: number)", "waits; other syncs go on"},
+    {"all", async_all, "(functions: (fun(): any)[]): any[]",
+     "calls the functions side by side; the list of their results"},
+    {"map", async_map,
+     "(list: any[], options: { concurrency?: integer }|function, fn?: fun(item: any, index: integer): any): "
+     "any[]",
+     "calls the function for each item, 8 at a time unless concurrency says otherwise; the list of results"},
+    {"race", async_race, "(functions: (fun(): any)[]): any",
+     "calls the functions side by side; returns or raises what the first one to end does"},
+    {"timeout", async_timeout, "(seconds: number, fn: fun(): any): any",
+     "calls the function; raises a TimeoutError when it has not ended by then"},
+    {"RateLimitError", rate_limit_error,
+     "(options?: { retryAfter?: number, message?: string }): workers.Error",
+     "makes an error that lets a sync wait and go on"},
+    {"WebhookVerificationError", webhook_verification_error, "(message?: string): workers.Error",
+     "makes an error to raise in verify"},
+    {NULL, NULL, NULL, NULL},
+};
+
+const struct script_docs workers_docs = {
+    "The worker and what it declares, null and arrays, waiting",
+    functions,
+    "---@class workers\n"
+    "---@field null lightuserdata JSON's null; clears a property\n"
+    "---@field version string the program's\n"
+    "---@field CREDENTIAL_VALUE string stands for a credential's value in its templates\n"
+    "---@field schema workers.schema\n"
+    "---@field builder workers.builder\n"
+    "---@field j workers.j\n"
+    "---@class workers.Worker\n"
+    "---@field database fun(self: workers.Worker, key: string, options: workers.DatabaseOptions): "
+    "workers.Database\n"
+    "---@field pacer fun(self: workers.Worker, key: string, options: workers.PacerOptions): workers.Pacer\n"
+    "---@field credential fun(self: workers.Worker, key: string, options: workers.CredentialOptions)\n"
+    "---@field sync fun(self: workers.Worker, key: string, options: workers.SyncOptions)\n"
+    "---@field tool fun(self: workers.Worker, key: string, options: workers.ToolOptions)\n"
+    "---@field webhook fun(self: workers.Worker, key: string, options: workers.WebhookOptions)\n"
+    "---@field automation fun(self: workers.Worker, key: string, options: workers.AutomationOptions)\n"
+    "---@field job fun(self: workers.Worker, key: string, options: workers.JobOptions)\n"
+    "---@class workers.Database what worker:database returned\n"
+    "---@class workers.Pacer what worker:pacer returned\n"
+    "---@field wait fun(self: workers.Pacer) returns when its turn has come\n"
+    "---@class workers.Error\n"
+    "---@field name string\n"
+    "---@field code string\n"
+    "---@field message string\n"
+    "---@field retryAfter? number seconds\n"
+    "---@class workers.PacerOptions\n"
+    "---@field allowedRequests number\n"
+    "---@field intervalMs number\n"
+    "---@class workers.CredentialOptions\n"
+    "---@field network { domain: string, transform: { headers: table<string, string> }[] }[]\n"
+    "---@class workers.DatabaseOptions\n"
+    "---@field type \"managed\"\n"
+    "---@field initialTitle string\n"
+    "---@field primaryKeyProperty string\n"
+    "---@field schema { properties: table<string, workers.schema.Property>, databaseIcon?: workers.Value, "
+    "subItems?: { parentPropertyName: string, childPropertyName: string } }\n"
+    "---@alias workers.Schedule string|{ cron: string, timezone?: string }\n"
+    "---@class workers.Change\n"
+    "---@field type \"upsert\"|\"delete\"\n"
+    "---@field key string|integer\n"
+    "---@field properties? table<string, any>\n"
+    "---@field targetDatabaseKey? string\n"
+    "---@field upstreamUpdatedAt? string an ISO 8601 time\n"
+    "---@field icon? workers.Value|lightuserdata\n"
+    "---@field cover? workers.Value|lightuserdata\n"
+    "---@field pageContentMarkdown? string|lightuserdata\n"
+    "---@class workers.Page\n"
+    "---@field changes workers.Change[]\n"
+    "---@field hasMore boolean\n"
+    "---@field nextState? any where the next page begins\n"
+    "---@class workers.Context\n"
+    "---@field key string of the capability\n"
+    "---@field runId? string of a sync\n"
+    "---@field preview? boolean of a sync\n"
+    "---@class workers.SyncOptions\n"
+    "---@field database workers.Database\n"
+    "---@field execute fun(state: any, ctx: workers.Context): workers.Page\n"
+    "---@field mode? \"replace\"|\"incremental\"\n"
+    "---@field schedule? workers.Schedule\n"
+    "---@field sweep? { maxDeleteRatio?: number, minRows?: integer }\n"
+    "---@class workers.ToolOptions\n"
+    "---@field title string\n"
+    "---@field description string\n"
+    "---@field schema workers.j.Value\n"
+    "---@field outputSchema? workers.j.Value\n"
+    "---@field hints? { readOnlyHint?: boolean }\n"
+    "---@field execute fun(input: any, ctx: workers.Context): any\n"
+    "---@class workers.WebhookOptions\n"
+    "---@field title string\n"
+    "---@field description string\n"
+    "---@field verify? fun(request: table, ctx: workers.Context)\n"
+    "---@field execute fun(events: table[], ctx: workers.Context)\n"
+    "---@class workers.AutomationOptions\n"
+    "---@field title string\n"
+    "---@field description string\n"
+    "---@field execute fun(event: any, ctx: workers.Context)\n"
+    "---@class workers.JobOptions\n"
+    "---@field title string\n"
+    "---@field description string\n"
+    "---@field schedule? workers.Schedule\n"
+    "---@field execute fun(input: any, ctx: workers.Context): any\n",
+};
+
 int luaopen_workers(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"new", worker_create},
-        {"array", make_array},
-        {"object", make_object},
-        {"sleep", async_sleep},
-        {"all", async_all},
-        {"map", async_map},
-        {"race", async_race},
-        {"timeout", async_timeout},
-        {"RateLimitError", rate_limit_error},
-        {"WebhookVerificationError", webhook_verification_error},
-        {NULL, NULL},
-    };
     static const luaL_Reg pacer_methods[] = {{"wait", pacer_wait}, {NULL, NULL}};
     make_worker_metatable(L);
     make_metatable(L, DATABASE_HANDLE, NULL);
     make_metatable(L, PACER_HANDLE, pacer_methods);
     lua_pop(L, 2);
-    luaL_newlib(L, functions);
+    functions_push(L, functions);
     lua_pushlightuserdata(L, NULL);
     lua_setfield(L, -2, "null");
     lua_pushliteral(L, CREDENTIAL_MARKER);

@@ -2,6 +2,7 @@
  * yaml_decode.c and yaml_encode.c do. */
 #include "modules/yaml.h"
 
+#include "modules/modules.h"
 #include "modules/yaml_priv.h"
 
 #include <math.h>
@@ -10,8 +11,6 @@
 #include <string.h>
 
 #include <lauxlib.h>
-
-int luaopen_workers_yaml(lua_State *L);
 
 #define SHOWN_MAX 64 /* bytes of a key or scalar in a message */
 
@@ -165,10 +164,17 @@ static int yaml_lua_decode(lua_State *L)
     return 1;
 }
 
+static const struct script_function functions[] = {
+    {"decode", yaml_lua_decode, "(text: string): any",
+     "the value of a YAML document; an error has line and column"},
+    {"encode", yaml_encode_call, "(value: any): string", "a value as YAML with sorted keys"},
+    {NULL, NULL, NULL, NULL},
+};
+
+const struct script_docs yaml_docs = {"One document of YAML 1.2 with its core schema", functions, NULL};
+
 int luaopen_workers_yaml(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"decode", yaml_lua_decode}, {"encode", yaml_encode_call}, {NULL, NULL}};
-    luaL_newlib(L, functions);
+    functions_push(L, functions);
     return 1;
 }

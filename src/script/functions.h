@@ -26,5 +26,7 @@ struct script_docs {
 void functions_push(lua_State *L, const struct script_function *functions);
 /* Adds them to the table on top of the stack. */
 void functions_set(lua_State *L, const struct script_function *functions);
+/* Pops a value and pushes a new table with these functions, each of which has the value as its upvalue. */
+void functions_push_shared(lua_State *L, const struct script_function *functions);
 
 #endif

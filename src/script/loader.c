@@ -33,13 +33,16 @@ static int load_text(lua_State *L, const char *text, size_t len, const char *chu
 static void suggest_module(lua_State *L, const char *name)
 {
     const struct script_module *module = isolate_of(L)->config.modules;
+    /* the modules in Lua that scripts are meant to require */
+    static const char *const in_lua[] = {"workers.aws",      "workers.graphql", "workers.j",
+                                         "workers.paginate", "workers.schema",  "workers.table"};
+    enum { IN_LUA = sizeof in_lua / sizeof in_lua[0] };
     const char *names[64];
     size_t count = 0;
-    for (; module != NULL && module->name != NULL && count < 61; module++)
+    for (; module != NULL && module->name != NULL && count < 64 - IN_LUA; module++)
         names[count++] = module->name;
-    names[count++] = "workers.aws"; /* the modules in Lua that scripts are meant to require */
-    names[count++] = "workers.j";
-    names[count++] = "workers.schema";
+    for (size_t i = 0; i < IN_LUA; i++)
+        names[count++] = in_lua[i];
     int nearest = text_nearest(name, strlen(name), names, count);
     if (nearest >= 0)
         luaL_error(L, "module '%s' not found; did you mean '%s'?", name, names[nearest]);

@@ -265,7 +265,8 @@ class Docs(unittest.TestCase):
         reference = "\n".join(page.read_text(encoding="utf-8") for page in pages)
         shown = {"workers.schema": "Schema", "workers.builder": "Builder", "workers.j": "j", "cjson.safe": None,
                  # In examples, so that Lua's own stays in sight.
-                 "workers.table": "tables", "workers.order": None, "workers.suggest": None}
+                 "workers.table": "tables",
+                 "workers.options": None, "workers.order": None, "workers.suggest": None}
         real = {}
         for module, names in self.modules().items():
             prefix = shown.get(module, module.removeprefix("workers."))

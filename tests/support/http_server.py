@@ -469,6 +469,42 @@ def recorded(request):
     request.reply_json(notes)
 
 
+# ---- GraphQL
+
+ISSUES = [{"id": f"I{i}", "comments": [{"id": f"I{i}-{n}"} for n in range((i * 7) % 6)]} for i in range(1, 12)]
+
+
+def connection(items, after, size):
+    """A page of a connection: the cursor is the place of the last item, as text."""
+    begin = 0 if after is None else int(after)
+    page = items[begin:begin + size]
+    end = begin + len(page)
+    return {"edges": [{"node": item} for item in page],
+            "pageInfo": {"hasNextPage": end < len(items), "endCursor": str(end) if page else None}}
+
+
+@route("/graphql")
+def graphql(request):
+    """Answers what the variables say: answer (JSON, or a text as it is), status, headers. Without them the operations
+    Issues(after) and Comments(id, after), two items a page, and Request, which shows what came."""
+    sent = json.loads(request.body)
+    variables = sent.get("variables") or {}
+    if "answer" in variables:
+        answer = variables["answer"]
+        text = answer if isinstance(answer, str) else json.dumps(answer)
+        request.reply(variables.get("status", 200), text.encode(), [*(variables.get("headers") or {}).items()])
+    elif sent.get("operationName") == "Issues":
+        found = connection(ISSUES, variables.get("after"), 2)
+        for edge in found["edges"]:
+            edge["node"] = {**edge["node"], "comments": connection(edge["node"]["comments"], None, 2)}
+        request.reply_json({"data": {"issues": found}})
+    elif sent.get("operationName") == "Comments":
+        issue = next(issue for issue in ISSUES if issue["id"] == variables["id"])
+        request.reply_json({"data": {"node": {"comments": connection(issue["comments"], variables.get("after"), 2)}}})
+    else:
+        request.reply_json({"data": {"method": request.method, "headers": request.header_pairs(), "sent": sent}})
+
+
 class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     allow_reuse_address = True
     daemon_threads = True

@@ -1,0 +1,55 @@
+/* Folders and files that commands write. */
+#include "cli/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static enum err_code make_one(const char *path, struct err *err)
+{
+    if (mkdir(path, 0777) == 0 || errno == EEXIST)
+        return ERR_NONE;
+    return err_set(err, ERR_IO, "cannot make the folder %s: %s", path, strerror(errno));
+}
+
+enum err_code files_make_folder(const char *path, struct err *err)
+{
+    char part[PATH_MAX];
+    if (snprintf(part, sizeof part, "%s", path) >= (int)sizeof part)
+        return err_set(err, ERR_IO, "cannot make a folder: its path is too long");
+    for (char *at = part + 1; part[0] != '\0' && *at != '\0'; at++) {
+        if (*at != '/')
+            continue;
+        *at = '\0';
+        enum err_code code = make_one(part, err);
+        if (code != ERR_NONE)
+            return code;
+        *at = '/';
+    }
+    return make_one(part, err);
+}
+
+enum err_code files_write(const char *path, const char *text, size_t len, struct err *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    bool written = fd >= 0;
+    while (written && len > 0) {
+        ssize_t count = write(fd, text, len);
+        written = count > 0 || (count < 0 && errno == EINTR);
+        if (count > 0) {
+            text += count;
+            len -= (size_t)count;
+        }
+    }
+    int failure = errno;
+    if (fd >= 0 && close(fd) != 0 && written) {
+        written = false;
+        failure = errno;
+    }
+    return written ? ERR_NONE : err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(failure));
+}

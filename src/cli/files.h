@@ -1,0 +1,16 @@
+/* Folders and files that commands write: projects, definition files. Must not know what is in them.
+ *
+ * Who owns what: nothing is kept. */
+#ifndef WORKERS_CLI_FILES_H
+#define WORKERS_CLI_FILES_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+
+/* Makes the folder and those above it. One that is there is fine. */
+enum err_code files_make_folder(const char *path, struct err *err) MUST_CHECK;
+/* Writes the file, over one that is there. */
+enum err_code files_write(const char *path, const char *text, size_t len, struct err *err) MUST_CHECK;
+
+#endif

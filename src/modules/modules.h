@@ -34,6 +34,7 @@ int luaopen_workers(lua_State *L);
 int luaopen_workers_builder(lua_State *L);
 int luaopen_workers_time(lua_State *L);
 int luaopen_workers_crypto(lua_State *L);
+int luaopen_workers_csv(lua_State *L);
 int luaopen_workers_yaml(lua_State *L);
 int luaopen_workers_http(lua_State *L);
 int luaopen_workers_log(lua_State *L);
@@ -44,6 +45,7 @@ int luaopen_workers_compress(lua_State *L);
 
 extern const struct script_docs compress_docs;
 extern const struct script_docs crypto_docs;
+extern const struct script_docs csv_docs;
 extern const struct script_docs env_docs;
 extern const struct script_docs http_docs;
 extern const struct script_docs time_docs;

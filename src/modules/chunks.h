@@ -1,0 +1,41 @@
+/* A text that a script gives whole or in pieces, for parsers that work in slices: a string, or a function
+ * that returns the next string, and nil at the end.
+ *
+ * Who owns what: a userdata box of the module holds the string at hand and the function as its user values
+ * CHUNKS_STRING and CHUNKS_FUNCTION; the struct lies in that box. */
+#ifndef WORKERS_MODULES_CHUNKS_H
+#define WORKERS_MODULES_CHUNKS_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define CHUNKS_STRING 1
+#define CHUNKS_FUNCTION 2
+#define CHUNKS_VALUES 2 /* user values from here on are the module's own */
+#define CHUNKS_SLICE ((size_t)64 * 1024)
+
+struct chunks {
+    const char *data; /* of the string at hand */
+    size_t len;
+    size_t at;
+    bool asking; /* the function runs, waits, or has failed */
+    bool ended;  /* no string follows */
+};
+
+/* Raises unless the argument is a string or, where that is allowed, a function. */
+void chunks_check(lua_State *L, int arg, bool function_allowed, const char *function);
+
+/* source and box are stack indices; the box is a new userdata. */
+void chunks_open(lua_State *L, int box, struct chunks *chunks, int source);
+
+/* The next CHUNKS_SLICE bytes or fewer of the string at hand; false when it is used up. The bytes stay where
+ * they are until chunks_take. */
+bool chunks_slice(struct chunks *chunks, const char **data, size_t *len);
+
+/* Pushes the function, to be called with lua_callk and one result, which chunks_take takes from the top of
+ * the stack. Raises when the function calls back here, or failed before. */
+void chunks_ask(lua_State *L, int box, struct chunks *chunks, const char *function);
+void chunks_take(lua_State *L, int box, struct chunks *chunks, const char *function);
+
+#endif

@@ -38,11 +38,20 @@ bool chunks_slice(struct chunks *chunks, const char **data, size_t *len)
     return true;
 }
 
-void chunks_ask(lua_State *L, int box, struct chunks *chunks, const char *function)
+void chunks_enter(lua_State *L, struct chunks *chunks, const char *function)
 {
-    if (chunks->asking)
-        luaL_error(L, "%s: the source of this text still runs, or has failed", function);
-    chunks->asking = true;
+    if (chunks->busy)
+        luaL_error(L, "%s: this text is being read by somebody else, or reading it has failed", function);
+    chunks->busy = true;
+}
+
+void chunks_leave(struct chunks *chunks)
+{
+    chunks->busy = false;
+}
+
+void chunks_ask(lua_State *L, int box)
+{
     lua_getiuservalue(L, box, CHUNKS_FUNCTION);
 }
 
@@ -58,5 +67,4 @@ void chunks_take(lua_State *L, int box, struct chunks *chunks, const char *funct
         luaL_error(L, "%s: the source must return strings, and nil at the end; it returned a %s", function,
                    luaL_typename(L, -1));
     lua_setiuservalue(L, box, CHUNKS_STRING);
-    chunks->asking = false;
 }

@@ -19,8 +19,8 @@ struct chunks {
     const char *data; /* of the string at hand */
     size_t len;
     size_t at;
-    bool asking; /* the function runs, waits, or has failed */
-    bool ended;  /* no string follows */
+    bool busy;  /* somebody works with it, or failed while doing so */
+    bool ended; /* no string follows */
 };
 
 /* Raises unless the argument is a string or, where that is allowed, a function. */
@@ -33,9 +33,15 @@ void chunks_open(lua_State *L, int box, struct chunks *chunks, int source);
  * they are until chunks_take. */
 bool chunks_slice(struct chunks *chunks, const char **data, size_t *len);
 
+/* Around all work on the text by a function that a script can call. Two of them at once are an error: the
+ * function may call back, another coroutine may come while it waits, and a finalizer at any allocation. What
+ * raises in between leaves it busy, and later calls raise too. */
+void chunks_enter(lua_State *L, struct chunks *chunks, const char *function);
+void chunks_leave(struct chunks *chunks);
+
 /* Pushes the function, to be called with lua_callk and one result, which chunks_take takes from the top of
- * the stack. Raises when the function calls back here, or failed before. */
-void chunks_ask(lua_State *L, int box, struct chunks *chunks, const char *function);
+ * the stack. */
+void chunks_ask(lua_State *L, int box);
 void chunks_take(lua_State *L, int box, struct chunks *chunks, const char *function);
 
 #endif

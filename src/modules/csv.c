@@ -352,15 +352,17 @@ static int next_row(lua_State *L, int status, lua_KContext ctx)
             chunks_take(L, box, &reading->chunks, reading->function);
         switch (read_row(L, box, reading, ROW)) {
         case OUTCOME_ROW:
+            chunks_leave(&reading->chunks);
             lua_settop(L, ROW);
             lua_pushinteger(L, (lua_Integer)reading->reader.record_line);
             return 2;
         case OUTCOME_END:
+            chunks_leave(&reading->chunks);
             return 0;
         case OUTCOME_ASK:
             break;
         }
-        chunks_ask(L, box, &reading->chunks, reading->function);
+        chunks_ask(L, box);
         ctx = ASKED;
         lua_callk(L, 0, 1, ctx, next_row);
     }
@@ -368,6 +370,8 @@ static int next_row(lua_State *L, int status, lua_KContext ctx)
 
 static int csv_lua_next(lua_State *L)
 {
+    struct reading *reading = lua_touserdata(L, lua_upvalueindex(1));
+    chunks_enter(L, &reading->chunks, reading->function);
     lua_settop(L, 0);
     lua_pushnil(L); /* the row */
     return next_row(L, LUA_OK, 0);

@@ -17,6 +17,7 @@ const struct script_module workers_modules[] = {
     {"workers.log", luaopen_workers_log, NULL},
     {"workers.time", luaopen_workers_time, &time_docs},
     {"workers.url", luaopen_workers_url, &url_docs},
+    {"workers.xml", luaopen_workers_xml, &xml_docs},
     {"workers.yaml", luaopen_workers_yaml, NULL},
     {"cjson", luaopen_cjson, NULL},
     {"cjson.safe", luaopen_cjson_safe, NULL},

@@ -35,6 +35,7 @@ int luaopen_workers_builder(lua_State *L);
 int luaopen_workers_time(lua_State *L);
 int luaopen_workers_crypto(lua_State *L);
 int luaopen_workers_csv(lua_State *L);
+int luaopen_workers_xml(lua_State *L);
 int luaopen_workers_yaml(lua_State *L);
 int luaopen_workers_http(lua_State *L);
 int luaopen_workers_log(lua_State *L);
@@ -50,6 +51,7 @@ extern const struct script_docs env_docs;
 extern const struct script_docs http_docs;
 extern const struct script_docs time_docs;
 extern const struct script_docs url_docs;
+extern const struct script_docs xml_docs;
 
 /* async.c: waits; to be returned after task_wait_begin. k runs when the seconds, 0 to 1e9, have passed. */
 int modules_sleep(lua_State *L, double seconds, lua_KContext ctx, lua_KFunction k);

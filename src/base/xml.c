@@ -60,7 +60,7 @@ struct xml_reader {
     struct names names;
     int depth;
     uint32_t open[XML_DEPTH_MAX]; /* names of the elements that are open */
-    bool external; /* there may be declarations that nobody reads, so expat passes over unknown entities */
+    bool has_doctype;
     char encoding[64]; /* that the document declares and expat does not know */
     struct err err;
 };
@@ -334,6 +334,8 @@ bool xml_reader_next(struct xml_reader *reader, struct xml_event *event)
 
 /* ---- expat's handlers ---- */
 
+#define UNKNOWN_ENTITY "an attribute refers to an entity that is not known here"
+
 static bool is_predefined(const char *name, size_t len)
 {
     static const char *const names[] = {"amp", "lt", "gt", "quot", "apos"};
@@ -343,8 +345,9 @@ static bool is_predefined(const char *name, size_t len)
     return len > 0 && name[0] == '#';
 }
 
-/* Where declarations may be missing, expat drops unknown entities from attributes and says nothing
- * (section 4.1 lets it). So the tag is looked through as it is written, in whatever encoding. */
+/* Where a DOCTYPE has declarations that nobody reads, expat drops unknown entities from attributes and says
+ * nothing (section 4.1 lets it). So the tag, or the default value, is looked through as it is written, in
+ * whatever encoding. */
 static bool has_unknown_entity(struct xml_reader *reader)
 {
     int offset = 0, size = 0;
@@ -353,7 +356,8 @@ static bool has_unknown_entity(struct xml_reader *reader)
     if (text == NULL || len < 2 || len > size - offset)
         return text == NULL;
     text += offset;
-    bool big_endian = text[0] == '\0', wide = big_endian || text[1] == '\0'; /* it begins with "<" */
+    bool big_endian = text[0] == '\0',
+         wide = big_endian || text[1] == '\0'; /* it begins with "<" or a quote */
     int step = wide ? 2 : 1;
     char name[8];
     size_t used = 0;
@@ -398,8 +402,8 @@ static void on_start(void *user, const char *name, const char **attributes)
         fail(reader, ERR_LIMIT, "elements are nested more than %d deep", XML_DEPTH_MAX);
         return;
     }
-    if (reader->external && has_unknown_entity(reader)) {
-        fail(reader, ERR_INVALID, "an attribute refers to an entity that is not known here");
+    if (reader->has_doctype && has_unknown_entity(reader)) {
+        fail(reader, ERR_INVALID, UNKNOWN_ENTITY);
         return;
     }
     if (!number_name(reader, name, &event.name))
@@ -454,11 +458,24 @@ static void on_doctype(void *user, const char *name, const char *system, const c
 {
     struct xml_reader *reader = user;
     (void)name;
+    (void)system;
+    (void)public;
     (void)internal;
     if (!reader->options.doctype)
         fail(reader, ERR_INVALID, "a DOCTYPE is refused; the option \"doctype\" allows one without entities");
-    if (system != NULL || public != NULL)
-        reader->external = true;
+    reader->has_doctype = true;
+}
+
+static void on_attribute(void *user, const char *element, const char *name, const char *type,
+                         const char *value, int is_required)
+{
+    struct xml_reader *reader = user;
+    (void)element;
+    (void)name;
+    (void)type;
+    (void)is_required;
+    if (!has_failed(reader) && value != NULL && has_unknown_entity(reader))
+        fail(reader, ERR_INVALID, UNKNOWN_ENTITY);
 }
 
 static void on_entity(void *user, const char *name, int is_parameter, const char *value, int value_len,
@@ -478,9 +495,7 @@ static void on_entity(void *user, const char *name, int is_parameter, const char
 static void on_skipped(void *user, const char *name, int is_parameter)
 {
     struct xml_reader *reader = user;
-    if (is_parameter)
-        reader->external = true;
-    else
+    if (!is_parameter)
         fail(reader, ERR_INVALID, "the entity \"%.64s\" is not known here", name);
 }
 
@@ -535,6 +550,7 @@ struct xml_reader *xml_reader_new(const struct xml_options *options, xml_resize 
         XML_SetStartNamespaceDeclHandler(parser, on_namespace);
         XML_SetCharacterDataHandler(parser, on_text);
         XML_SetStartDoctypeDeclHandler(parser, on_doctype);
+        XML_SetAttlistDeclHandler(parser, on_attribute);
         XML_SetEntityDeclHandler(parser, on_entity);
         XML_SetSkippedEntityHandler(parser, on_skipped);
         XML_SetUnknownEncodingHandler(parser, on_encoding, reader);

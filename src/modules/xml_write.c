@@ -353,7 +353,9 @@ static void add_declarations(struct writing *w, int node, struct string prefix, 
         if (lua_rawget(L, top + 1) != LUA_TSTRING)
             fail(w, "namespaces: the URI of \"%.*s\" must be a string", shown(keys[i]), keys[i].text);
         struct string declared = {lua_tostring(L, -1), lua_rawlen(L, -1)};
-        declare(w, keys[i], declared);
+        /* The one declaration of xml that is allowed says nothing. */
+        if (!same(keys[i], string_of("xml")) || !same(declared, string_of(XML_NAMESPACE_URI)))
+            declare(w, keys[i], declared);
         lua_pop(L, 1);
     }
     lua_settop(L, top);

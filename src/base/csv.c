@@ -258,6 +258,7 @@ static bool read_head(struct csv_reader *reader, enum csv_step *step, struct err
         }
     }
     if (may_be && !reader->final) {
+        leave_chunk(reader);
         *step = CSV_MORE;
         return false;
     }

@@ -1,8 +1,9 @@
 /* Comma-separated values (RFC 4180) as a stream, without Lua: chunks go in, fields come out; and fields as
  * text.
  *
- * Who owns what: the reader owns nothing. Chunks and the scratch memory belong to the caller and stay where
- * they are until the next csv_feed and csv_set_scratch; a field's bytes are valid until the next csv_next.
+ * Who owns what: the reader owns nothing. A chunk belongs to the caller and stays where it is until CSV_MORE;
+ * so does the scratch memory, until csv_set_scratch gives other. A field's bytes are valid until the next
+ * csv_next.
  *
  * What is read is more than RFC 4180 writes: a record ends with CRLF, LF or CR; a quote inside a field that
  * does not begin with one is a character like any other; bytes need not be UTF-8, and none is changed or

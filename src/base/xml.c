@@ -346,34 +346,38 @@ static bool is_predefined(const char *name, size_t len)
 }
 
 /* Where a DOCTYPE has declarations that nobody reads, expat drops unknown entities from attributes and says
- * nothing (section 4.1 lets it). So the tag, or the default value, is looked through as it is written, in
- * whatever encoding. */
+ * nothing (section 4.1 lets it). So the tag, or the default value with its quotes, is looked through as it is
+ * written, in whatever encoding. */
 static bool has_unknown_entity(struct xml_reader *reader)
 {
     int offset = 0, size = 0;
     const char *text = XML_GetInputContext(reader->parser, &offset, &size);
-    int len = XML_GetCurrentByteCount(reader->parser);
-    if (text == NULL || len < 2 || len > size - offset)
-        return text == NULL;
+    if (text == NULL || size - offset < 2)
+        return true;
     text += offset;
-    bool big_endian = text[0] == '\0',
-         wide = big_endian || text[1] == '\0'; /* it begins with "<" or a quote */
-    int step = wide ? 2 : 1;
+    bool big_endian = text[0] == '\0', wide = big_endian || text[1] == '\0'; /* it begins with ASCII */
+    int step = wide ? 2 : 1, low = big_endian ? 1 : 0;
+    int len =
+        XML_GetCurrentByteCount(reader->parser); /* 0: expat does not say; a value ends with its quote */
+    char quote = len == 0 ? text[low] : '\0';
     char name[8];
     size_t used = 0;
     bool inside = false;
-    for (int i = 0; i + step <= len; i += step) {
-        char c = text[i + (big_endian ? 1 : 0)];
-        bool ascii = !wide || text[i + (big_endian ? 0 : 1)] == '\0';
-        if (ascii && c == '&') {
+    for (int i = quote != '\0' ? step : 0; i + step <= (len > 0 ? len : size - offset); i += step) {
+        char c = text[i + low];
+        if (wide && text[i + 1 - low] != '\0')
+            c = '?'; /* some other character */
+        if (c == '&') {
             inside = true;
             used = 0;
-        } else if (inside && ascii && c == ';') {
+        } else if (inside && c == ';') {
             if (!is_predefined(name, used))
                 return true;
             inside = false;
         } else if (inside && used < sizeof name) {
-            name[used++] = ascii ? c : '?';
+            name[used++] = c;
+        } else if (quote != '\0' && c == quote) {
+            break;
         }
     }
     return false;

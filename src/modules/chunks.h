@@ -34,8 +34,8 @@ void chunks_open(lua_State *L, int box, struct chunks *chunks, int source);
 bool chunks_slice(struct chunks *chunks, const char **data, size_t *len);
 
 /* Around all work on the text by a function that a script can call. Two of them at once are an error: the
- * function may call back, another coroutine may come while it waits, and a finalizer at any allocation. What
- * raises in between leaves it busy, and later calls raise too. */
+ * function may call back, and another coroutine may come while it waits. What raises in between leaves it
+ * busy, and later calls raise too. */
 void chunks_enter(lua_State *L, struct chunks *chunks, const char *function);
 void chunks_leave(struct chunks *chunks);
 

@@ -476,7 +476,9 @@ static size_t count_fields(lua_State *L, const char *where)
         if (lua_type(L, -1) == LUA_TSTRING)
             luaL_error(L, "csv.encode: %s has the key \"%s\"; give { header = { … } } to write rows by name",
                        where, lua_tostring(L, -1));
-        keys++;
+        int integral = 0;
+        lua_Integer position = lua_tointegerx(L, -1, &integral);
+        keys += integral && position >= 1 && (size_t)position <= count ? 1 : count + 1;
     }
     if (keys != count)
         luaL_error(L, "csv.encode: %s has holes; write workers.null where a field is empty", where);

@@ -1,8 +1,7 @@
 /* Tables to XML texts. Must not write what its own reader would refuse: names and characters are checked, and
  * namespaces are declared where they are needed.
  *
- * A finalizer may change the tables at any allocation, so whatever is pointed to is held on the stack or in
- * the list of anchors. */
+ * Whatever is pointed to is held on the stack or in the list of anchors. */
 #include "modules/xml_priv.h"
 
 #include "base/buf.h"

@@ -420,7 +420,7 @@ static bool is_formula(const char *bytes, size_t len)
     if (len == 0 || memchr("=+-@\t\r\n", bytes[0], 7) == NULL)
         return false;
     size_t sign = bytes[0] == '+' || bytes[0] == '-' ? 1 : 0;
-    return sign == 0 || number_parse(bytes + sign, len - sign, &ignored) != NUMBER_OK;
+    return number_parse(bytes + sign, len - sign, &ignored) != NUMBER_OK;
 }
 
 /* Appends the value on top of the stack. where names it in messages and is on the stack below. */

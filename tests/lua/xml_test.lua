@@ -103,7 +103,7 @@ test("finding", function()
   equal(xml.attribute(orders[2], "{http://schemas.xmlsoap.org/soap/envelope/}actor"), "me")
   equal(xml.attribute(orders[1], "actor"), nil)
   equal(xml.attribute(xml.parse '<a xml:lang="en"/>', "lang"), "en")
-  local two = xml.parse '<a xmlns:p="urn:p" xmlns:q="urn:q" p:x="1" q:x="2"/>'
+  local two = xml.parse '<a xmlns:p="urn:p" xmlns:q="urn:q" p:x="1" a="" b="" c="" d="" e="" f="" g="" q:x="2"/>'
   equal(xml.attribute(two, "x"), nil)
   equal(xml.attribute(two, "{urn:q}x"), "2")
 end)
@@ -306,6 +306,8 @@ test("encode declares namespaces where they are needed", function()
     '<a xml:lang="en" xmlns:ns1="urn:x" ns1:y="1" xmlns:ns2="urn:z" ns2:y="2"/>')
   equal(encode { name = "a", namespaces = { p = "urn:x" }, attributes = { ["{urn:x}y"] = 1, ["p:z"] = 2 } },
     '<a xmlns:p="urn:x" p:z="2" p:y="1"/>')
+  equal(encode { name = "a", namespaces = { p = "urn:x" }, { name = "b", namespaces = { p = "urn:y" }, attributes = { ["{urn:x}z"] = 1 } } },
+    '<a xmlns:p="urn:x"><b xmlns:p="urn:y" xmlns:ns1="urn:x" ns1:z="1"/></a>')
   equal(encode(xml.parse(SOAP)):gsub("\n *", ""), encode(xml.parse(SOAP, { keepWhitespace = true })):gsub("\n *", ""))
   equal(xml.parse(encode(xml.parse(SOAP))), xml.parse(SOAP))
 end)

@@ -20,7 +20,7 @@ bool xml_pattern_parse(const char *text, const char *end, struct xml_pattern *pa
 {
     *pattern = (struct xml_pattern){0};
     if (text < end && *text == '{') {
-        const char *close = memchr(text, '}', (size_t)(end - text));
+        const char *close = memrchr(text, '}', (size_t)(end - text)); /* a URI may have one in it */
         if (close == NULL)
             return false;
         pattern->space = text + 1;

@@ -378,7 +378,7 @@ static void resolve_attribute(struct writing *w, struct string key, struct strin
 {
     *uri = (struct string){"", 0};
     if (key.len > 0 && key.text[0] == '{') {
-        const char *close = memchr(key.text, '}', key.len);
+        const char *close = memrchr(key.text, '}', key.len); /* a URI may have one in it */
         if (close == NULL)
             fail(w, "the attribute \"%.*s\" has no \"}\"", shown(key), key.text);
         *uri = (struct string){key.text + 1, (size_t)(close - key.text - 1)};

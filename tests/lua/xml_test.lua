@@ -240,6 +240,7 @@ test("sources that misbehave", function()
   do
     local closed <close> = box
     equal(iterator(), "start")
+    equal(type(closed), "userdata")
   end
   equal(iterator(), nil)
   equal(getmetatable(box), false)

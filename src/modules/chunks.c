@@ -4,27 +4,54 @@
 
 #include <lauxlib.h>
 
-void chunks_check(lua_State *L, int arg, bool function_allowed, const char *function)
+/* Pushes the value's function read; or nothing, when it has none. */
+static bool push_read(lua_State *L, int index)
+{
+    if (lua_type(L, index) != LUA_TTABLE) {
+        if (luaL_getmetafield(L, index, "__index") == LUA_TNIL)
+            return false;
+        lua_pop(L, 1);
+    }
+    if (lua_getfield(L, index, "read") == LUA_TFUNCTION)
+        return true;
+    lua_pop(L, 1);
+    return false;
+}
+
+void chunks_check(lua_State *L, int arg, bool pieces_allowed, const char *function)
 {
     int type = lua_type(L, arg);
-    if (type == LUA_TSTRING || (type == LUA_TFUNCTION && function_allowed))
+    if (type == LUA_TSTRING || (type == LUA_TFUNCTION && pieces_allowed))
         return;
-    luaL_error(
-        L, "%s: argument %d (%s): %s expected, got %s", function, arg, function_allowed ? "source" : "text",
-        function_allowed ? "a string, or a function that returns strings," : "string", luaL_typename(L, arg));
+    if (!pieces_allowed)
+        luaL_error(L, "%s: argument %d (text): string expected, got %s", function, arg,
+                   luaL_typename(L, arg));
+    if (!push_read(L, arg))
+        luaL_error(L,
+                   "%s: argument %d (source): a string, a function that returns strings, or a response of "
+                   "http.stream expected, got %s",
+                   function, arg, luaL_typename(L, arg));
+    lua_pop(L, 1);
 }
 
 void chunks_open(lua_State *L, int box, struct chunks *chunks, int source)
 {
     *chunks = (struct chunks){.data = ""};
-    lua_pushvalue(L, source);
     if (lua_type(L, source) == LUA_TSTRING) {
         chunks->data = lua_tolstring(L, source, &chunks->len);
         chunks->ended = true;
+        lua_pushvalue(L, source);
         lua_setiuservalue(L, box, CHUNKS_STRING);
-    } else {
-        lua_setiuservalue(L, box, CHUNKS_FUNCTION);
+        return;
     }
+    if (lua_type(L, source) == LUA_TFUNCTION) {
+        lua_pushvalue(L, source);
+    } else {
+        lua_pushvalue(L, source);
+        lua_setiuservalue(L, box, CHUNKS_SELF);
+        lua_getfield(L, source, "read");
+    }
+    lua_setiuservalue(L, box, CHUNKS_FUNCTION);
 }
 
 bool chunks_slice(struct chunks *chunks, const char **data, size_t *len)
@@ -50,9 +77,13 @@ void chunks_leave(struct chunks *chunks)
     chunks->busy = false;
 }
 
-void chunks_ask(lua_State *L, int box)
+int chunks_ask(lua_State *L, int box)
 {
     lua_getiuservalue(L, box, CHUNKS_FUNCTION);
+    if (lua_getiuservalue(L, box, CHUNKS_SELF) != LUA_TNIL)
+        return 1;
+    lua_pop(L, 1);
+    return 0;
 }
 
 void chunks_take(lua_State *L, int box, struct chunks *chunks, const char *function)

@@ -1,8 +1,10 @@
-/* A text that a script gives whole or in pieces, for parsers that work in slices: a string, or a function
- * that returns the next string, and nil at the end.
+/* A text that a script gives whole or in pieces, for parsers that work in slices: a string; a function that
+ * returns the next string, and nil at the end; or a value with such a method read, as a streamed response has
+ * it.
  *
- * Who owns what: a userdata box of the module holds the string at hand and the function as its user values
- * CHUNKS_STRING and CHUNKS_FUNCTION; the struct lies in that box. */
+ * Who owns what: a userdata box of the module holds the string at hand, the function and the value that it is
+ * called with as its user values CHUNKS_STRING, CHUNKS_FUNCTION and CHUNKS_SELF; the struct lies in that box.
+ */
 #ifndef WORKERS_MODULES_CHUNKS_H
 #define WORKERS_MODULES_CHUNKS_H
 
@@ -12,7 +14,8 @@
 
 #define CHUNKS_STRING 1
 #define CHUNKS_FUNCTION 2
-#define CHUNKS_VALUES 2 /* user values from here on are the module's own */
+#define CHUNKS_SELF 3
+#define CHUNKS_VALUES 3 /* user values from here on are the module's own */
 #define CHUNKS_SLICE ((size_t)64 * 1024)
 
 struct chunks {
@@ -23,8 +26,8 @@ struct chunks {
     bool ended; /* no string follows */
 };
 
-/* Raises unless the argument is a string or, where that is allowed, a function. */
-void chunks_check(lua_State *L, int arg, bool function_allowed, const char *function);
+/* Raises unless the argument is a string or, where pieces are allowed, one of the others. */
+void chunks_check(lua_State *L, int arg, bool pieces_allowed, const char *function);
 
 /* source and box are stack indices; the box is a new userdata. */
 void chunks_open(lua_State *L, int box, struct chunks *chunks, int source);
@@ -39,9 +42,9 @@ bool chunks_slice(struct chunks *chunks, const char **data, size_t *len);
 void chunks_enter(lua_State *L, struct chunks *chunks, const char *function);
 void chunks_leave(struct chunks *chunks);
 
-/* Pushes the function, to be called with lua_callk and one result, which chunks_take takes from the top of
- * the stack. */
-void chunks_ask(lua_State *L, int box);
+/* Pushes the function and its arguments, so many, to be called with lua_callk and one result, which
+ * chunks_take takes from the top of the stack. */
+int chunks_ask(lua_State *L, int box);
 void chunks_take(lua_State *L, int box, struct chunks *chunks, const char *function);
 
 #endif

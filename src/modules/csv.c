@@ -362,9 +362,8 @@ static int next_row(lua_State *L, int status, lua_KContext ctx)
         case OUTCOME_ASK:
             break;
         }
-        chunks_ask(L, box);
         ctx = ASKED;
-        lua_callk(L, 0, 1, ctx, next_row);
+        lua_callk(L, chunks_ask(L, box), 1, ctx, next_row);
     }
 }
 
@@ -573,7 +572,7 @@ static const struct script_function functions[] = {
     {"parse", csv_lua_parse, "(text: string, options?: workers.csv.ReadOptions): table[], string[]?",
      "the rows of a text, and the names of its columns if it has some"},
     {"rows", csv_lua_rows,
-     "(source: string|(fun(): string?), options?: workers.csv.ReadOptions): fun(): table?, integer?",
+     "(source: string|(fun(): string?)|table, options?: workers.csv.ReadOptions): fun(): table?, integer?",
      "an iterator over rows and their lines, which reads its source only as far as it has to"},
     {"encode", csv_lua_encode, "(rows: table[], options?: workers.csv.WriteOptions): string",
      "the rows as text, by RFC 4180 unless the options say otherwise"},

@@ -357,11 +357,11 @@ static const struct script_function functions[] = {
     {"parse", xml_parse_call, "(text: string, options?: workers.xml.Options): workers.xml.Element",
      "the root element of a document"},
     {"elements", xml_elements_call,
-     "(source: string|(fun(): string?), name: string, options?: workers.xml.Options): fun(): "
+     "(source: string|(fun(): string?)|table, name: string, options?: workers.xml.Options): fun(): "
      "workers.xml.Element?",
      "an iterator over the elements with that name, one after the other, for documents too large for a tree"},
     {"events", xml_events_call,
-     "(source: string|(fun(): string?), options?: workers.xml.Options): fun(): string?, any, string?",
+     "(source: string|(fun(): string?)|table, options?: workers.xml.Options): fun(): string?, any, string?",
      "an iterator over starts, ends, texts, comments and instructions"},
     {"child", xml_lua_child, "(node: workers.xml.Element?, name?: string): workers.xml.Element?",
      "the first child element with that name"},

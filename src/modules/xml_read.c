@@ -577,9 +577,8 @@ static int next_item(lua_State *L, int status, lua_KContext ctx)
             break;
         }
         lua_settop(L, 0);
-        chunks_ask(L, box);
         ctx = ASKED;
-        lua_callk(L, 0, 1, ctx, next_item);
+        lua_callk(L, chunks_ask(L, box), 1, ctx, next_item);
     }
 }
 

@@ -1,5 +1,6 @@
 local workers = require "workers"
 local csv = require "workers.csv"
+local http = require "workers.http"
 local fs = require "workers.fs"
 local json = require "workers.json"
 local tap = require "tap"
@@ -48,7 +49,7 @@ end)
 test("records that do not fit", function()
   raises(function()
     csv.parse("a,b\n\n1\n", { header = true })
-  end, "csv_test.lua:50: csv.parse: line 3: the record has fewer fields than the 2 columns")
+  end, "csv_test.lua:51: csv.parse: line 3: the record has fewer fields than the 2 columns")
   raises(csv.parse, "line 3: the record has more fields than the 2 columns", "a,b\n1,2\n1,2,3", { header = true })
   equal(csv.parse("a,b\n1\n1,2,\n", { header = true, strict = false }), { { a = "1", b = "" }, { a = "1", b = "2" } })
   raises(csv.parse, "more fields than the 2 columns", "a,b\n1,2,3\n", { header = true, strict = false })
@@ -98,7 +99,7 @@ end)
 test("wrong arguments", function()
   raises(csv.parse, "csv.parse: argument 1 (text): string expected, got nil", nil)
   raises(csv.parse, "csv.parse: argument 1 (text): string expected, got function", function() end)
-  raises(csv.rows, "csv.rows: argument 1 (source): a string, or a function that returns strings, expected, got table", {})
+  raises(csv.rows, "csv.rows: argument 1 (source): a string, a function that returns strings, or a response of http.stream expected, got table", {})
   raises(csv.parse, 'csv.parse: unknown option "delimeter"; did you mean "delimiter"?', "", { delimeter = ";" })
   raises(csv.parse, 'csv.parse: option "delimiter" must be one ASCII character', "", { delimiter = ";;" })
   raises(csv.parse, 'csv.parse: option "delimiter" must be one ASCII character that is no line break', "", { delimiter = "\n" })
@@ -150,6 +151,17 @@ test("rows over the lines of a file", function()
     return line and line .. "\n"
   end, { header = true })
   equal(rows, { { id = "1", name = "A\nB" } })
+end)
+
+test("rows of a body that comes in pieces", function()
+  local response <close> = http.stream(testing.url .. "/chunked")
+  equal(collect(response, { delimiter = " " }), { { "one", "two", "three" } })
+  local parts = { "a,", "b" }
+  equal(collect({ read = function(self)
+    return table.remove(parts, self.at)
+  end, at = 1 }), { { "a", "b" } })
+  raises(csv.rows, "expected, got number", 1)
+  raises(csv.rows, "expected, got userdata", workers.null)
 end)
 
 test("a source may wait", function()

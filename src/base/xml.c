@@ -261,7 +261,8 @@ static bool reserve(struct xml_reader *reader, size_t offset, size_t len)
 {
     struct events *events = &reader->events;
     if (len > XML_EVENTS_MAX || offset > XML_EVENTS_MAX - len) {
-        fail(reader, ERR_LIMIT, "the document becomes too large by its default attributes");
+        fail(reader, ERR_LIMIT, "a tag or comment has more than %zu bytes, default attributes included",
+             XML_EVENTS_MAX);
         return false;
     }
     if (offset + len <= events->size)

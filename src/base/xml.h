@@ -20,7 +20,7 @@
 #define XML_NAME_MAX 4096                          /* bytes of a name, its namespace and its prefix */
 #define XML_NAMES_MAX 65536                        /* different names in a document */
 #define XML_MEMORY_MAX ((size_t)128 * 1024 * 1024) /* of one reader; a tag or comment has to fit in it */
-#define XML_EVENTS_MAX ((size_t)16 * 1024 * 1024)  /* bytes of the events of one chunk */
+#define XML_EVENTS_MAX ((size_t)16 * 1024 * 1024)  /* bytes of the events of one chunk, so of a tag */
 
 #define XML_NAMESPACE_URI "http://www.w3.org/XML/1998/namespace"
 

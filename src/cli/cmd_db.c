@@ -5,7 +5,6 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/table.h"
-#include "db/db.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -67,9 +66,9 @@ static enum err_code query_columns(void *ctx, int count, const char *const names
 }
 
 /* The cell as text; numbers go to digits. NULL for NULL. */
-static const char *cell_text(const struct query_cell *cell, char digits[NUMBER_TEXT_MAX], size_t *len)
+static const char *cell_text(const struct db_value *cell, char digits[NUMBER_TEXT_MAX], size_t *len)
 {
-    switch ((enum db_type)cell->type) {
+    switch (cell->type) {
     case DB_NULL:
         return NULL;
     case DB_INTEGER:
@@ -86,7 +85,7 @@ static const char *cell_text(const struct query_cell *cell, char digits[NUMBER_T
     return NULL;
 }
 
-static void print_json_row(const struct query *query, const struct query_cell cells[])
+static void print_json_row(const struct query *query, const struct db_value cells[])
 {
     struct buf row;
     struct err ignored;
@@ -111,7 +110,7 @@ static void print_json_row(const struct query *query, const struct query_cell ce
     buf_free(&row);
 }
 
-static enum err_code query_row(void *ctx, int count, const struct query_cell cells[])
+static enum err_code query_row(void *ctx, int count, const struct db_value cells[])
 {
     struct query *query = ctx;
     for (int i = 0; i < count && query->format != QUERY_JSON; i++) {
@@ -143,7 +142,7 @@ static int print_query(const struct cli_project *project, const char *sql, enum 
     char folder[PATH_MAX + 16];
     struct err err;
     struct query query = {.format = format};
-    const struct query_sink sink = {.columns = query_columns, .row = query_row, .ctx = &query};
+    const struct db_sink sink = {.columns = query_columns, .row = query_row, .ctx = &query};
     snprintf(folder, sizeof folder, "%s/.workers", project->folder);
     int result = EXIT_DONE;
     if (store_query(folder, sql, &sink, &err) != ERR_NONE) {

@@ -165,6 +165,7 @@ static void maintain_work(struct job *job, struct store *store)
     struct err ignored; /* the next run tries again */
     if (store_runs_expire(store, now - (int64_t)config->retention.runs_ms, &ignored) == ERR_NONE &&
         store_deleted_expire(store, now - (int64_t)config->retention.deleted_ms, &ignored) == ERR_NONE &&
+        store_kv_expire(store, now, &ignored) == ERR_NONE &&
         store_logs_trim(store, config->retention.logs_bytes, &ignored) == ERR_NONE)
         return;
 }

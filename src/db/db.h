@@ -31,11 +31,25 @@ struct db_value {
     size_t len; /* of the text, in bytes */
 };
 
+/* What a connection for statements that strangers wrote is held to. It only reads, and writes no file of its
+ * own either. It is opened, used and closed by one thread, which has no other connection meanwhile.
+ *
+ * What the engine does within one of its steps is bounded by these sizes: seconds at the worst. */
+struct db_guard {
+    size_t memory_max;  /* bytes that the engine may hold for it: sorting and grouping are done in memory */
+    size_t value_max;   /* bytes of one value, also of those in between */
+    const char *hidden; /* tables whose names begin so cannot be read, nor what the engine keeps of them */
+    /* Asked every few microseconds; false ends the statement with ERR_CANCELLED. */
+    bool (*go_on)(void *ctx);
+    void *ctx;
+};
+
 struct db_options {
     bool read_only;
     bool create;  /* make the database when there is none */
     bool durable; /* a commit survives a power cut; otherwise the last ones may be lost, whole, in order */
-    int busy_timeout_ms; /* how long to wait for another connection's transaction */
+    int busy_timeout_ms;          /* how long to wait for another connection's transaction */
+    const struct db_guard *guard; /* NULL for our own statements; outlives the connection */
 };
 
 /* One engine. Every function gets a valid connection or statement; failures are described in err. */
@@ -54,6 +68,9 @@ struct db_driver {
     void (*bind_real)(struct db_stmt *stmt, int index, double value);
     void (*bind_text)(struct db_stmt *stmt, int index, const char *text, size_t len);
     void (*bind_blob)(struct db_stmt *stmt, int index, const void *bytes, size_t len);
+    int (*parameter_count)(struct db_stmt *stmt); /* the greatest index that can be bound */
+    /* As it is written, with its mark: ":name", "?2"; NULL when it has no name. */
+    const char *(*parameter_name)(struct db_stmt *stmt, int index);
     enum db_step (*step)(struct db_stmt *stmt, struct err *err);
     void (*reset)(struct db_stmt *stmt); /* forgets bindings too */
     /* Columns count from 0. */
@@ -67,6 +84,8 @@ struct db_driver {
     const char *(*column_text)(struct db_stmt *stmt, int column, size_t *len); /* also blobs; NULL for NULL */
     /* A write transaction; begin waits for other writers up to the busy timeout (ERR_BUSY). */
     enum err_code (*begin)(struct db *db, struct err *err);
+    /* The same, and its commit survives a power cut however the connection was opened. */
+    enum err_code (*begin_durable)(struct db *db, struct err *err);
     enum err_code (*commit)(struct db *db, struct err *err); /* rolled back when it fails */
     void (*rollback)(struct db *db);
     int64_t (*changes)(struct db *db); /* rows changed by the last statement */
@@ -87,6 +106,32 @@ enum err_code db_run(struct db *db, struct err *err, const char *sql, ...) MUST_
 /* First column of the first row as an integer; absent when there is no row or it is NULL. */
 enum err_code db_integer(struct db *db, const char *sql, int64_t absent, int64_t *out,
                          struct err *err) MUST_CHECK;
+
+/* Binds by number (?1, or the nth ?) or, when name is not NULL, by name (:name, @name, $name). */
+struct db_parameter {
+    const char *name; /* without its mark */
+    int number;       /* from 1 */
+    struct db_value value;
+};
+
+struct db_statement {
+    const char *sql;
+    const struct db_parameter *parameters;
+    size_t parameter_count;
+};
+
+/* Told of the columns once, before the first row. A failure ends the query with that code. */
+struct db_sink {
+    enum err_code (*columns)(void *ctx, int count, const char *const names[]);
+    enum err_code (*row)(void *ctx, int count, const struct db_value values[]);
+    void *ctx;
+};
+
+/* Runs one statement on a connection of its own, so that what it sees is one moment of what is committed.
+ * ERR_INVALID names a parameter that is missing, or one that the statement does not have. */
+enum err_code db_query(const struct db_driver *driver, const char *address, const struct db_options *options,
+                       const struct db_statement *statement, const struct db_sink *sink,
+                       struct err *err) MUST_CHECK;
 
 /* A name as an SQL identifier, quoted; size must be at least 2 * strlen(name) + 3. Returns out. */
 const char *db_quote(const char *name, char *out, size_t size);

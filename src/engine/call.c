@@ -294,6 +294,7 @@ enum err_code call_start(struct runtime *runtime, const struct capability *capab
     call->done_ctx = ctx;
     call->end.retry_after = -1;
     execution_init(&call->execution, runtime, capability->key);
+    call->execution.writes_nothing = capability->kind == CAPABILITY_SYNC;
     buf_init(&call->value, VALUE_MAX);
     buf_init(&call->errors, ERRORS_MAX);
     if (input_len == 0) {
@@ -315,6 +316,7 @@ void call_free(struct call *call)
 {
     if (call == NULL)
         return;
+    execution_free(&call->execution);
     buf_free(&call->value);
     buf_free(&call->errors);
     mem_free(call->input);

@@ -605,6 +605,7 @@ enum err_code cycle_start(struct runtime *runtime, const struct capability *sync
     cycle->done_ctx = ctx;
     cycle->started_ms = (uint64_t)clock_mono_ms();
     execution_init(&cycle->execution, runtime, sync->key);
+    cycle->execution.writes_nothing = options->preview;
     script_error_init(&cycle->end.error);
     buf_init(&cycle->state, BUF_UNLIMITED);
     buf_init(&cycle->reported, (size_t)1024 * 1024);
@@ -640,6 +641,7 @@ void cycle_free(struct cycle *cycle)
         page_free(&cycle->commits[i].page);
         buf_free(&cycle->commits[i].next_state);
     }
+    execution_free(&cycle->execution);
     buf_free(&cycle->state);
     buf_free(&cycle->reported);
     sync_lease_free(&cycle->lease);

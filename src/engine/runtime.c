@@ -130,6 +130,35 @@ static enum err_code host_read_path(void *ctx, const char *path, char *resolved,
     return config_read_path(runtime->options.config, runtime->options.folder, path, resolved, size, err);
 }
 
+static enum err_code check_sqlite(const struct runtime *runtime, struct err *err)
+{
+    if (config_store_is_postgresql(runtime->options.config))
+        return err_set(err, ERR_INVALID,
+                       "workers.yaml: store: PostgreSQL is not supported by this version; remove the line to "
+                       "use SQLite");
+    return ERR_NONE;
+}
+
+static enum err_code host_rows_address(void *ctx, const struct db_driver **driver, char *address, size_t size,
+                                       struct err *err)
+{
+    const struct runtime *runtime = ((struct execution *)ctx)->runtime;
+    *driver = &db_sqlite;
+    enum err_code code = check_sqlite(runtime, err);
+    return code == ERR_NONE ? store_path(runtime->store_folder, address, size, err) : code;
+}
+
+static enum err_code host_kv(void *ctx, struct kv_call *call, struct task *task, struct err *err)
+{
+    return execution_kv(ctx, call, task, err);
+}
+
+static void host_kv_cancel(void *ctx, struct kv_call *call)
+{
+    (void)ctx;
+    execution_kv_cancel(call);
+}
+
 static enum err_code host_net_allowed(void *ctx, const char *host, int port, struct err *err)
 {
     struct runtime *runtime = ((struct execution *)ctx)->runtime;
@@ -227,6 +256,9 @@ void execution_init(struct execution *execution, struct runtime *runtime, const 
         .http = host_http,
         .http_sent = host_http_sent,
         .read_path = host_read_path,
+        .rows_address = host_rows_address,
+        .kv = host_kv,
+        .kv_cancel = host_kv_cancel,
         .net_allowed = host_net_allowed,
         .address_allowed = host_address_allowed,
         .http_fields = host_http_fields,
@@ -234,6 +266,12 @@ void execution_init(struct execution *execution, struct runtime *runtime, const 
         .http_scrub_safe = host_http_scrub_safe,
         .credential_declared = host_credential_declared,
     };
+}
+
+void execution_free(struct execution *execution)
+{
+    kv_layer_release(execution->kv_layer);
+    execution->kv_layer = NULL;
 }
 
 static enum err_code open_isolate(struct execution *execution, struct isolate **out,
@@ -293,11 +331,9 @@ enum err_code runtime_load(struct runtime *runtime, struct script_error *error)
 
 enum err_code runtime_open_store(struct runtime *runtime, bool preview, struct buf *report, struct err *err)
 {
-    if (strncmp(runtime->options.config->store, "postgres", 8) == 0)
-        return err_set(err, ERR_INVALID,
-                       "workers.yaml: store: PostgreSQL is not supported by this version; remove the line to "
-                       "use SQLite");
-    enum err_code code = store_open(runtime->store_folder, true, &runtime->store, err);
+    enum err_code code = check_sqlite(runtime, err);
+    if (code == ERR_NONE)
+        code = store_open(runtime->store_folder, true, &runtime->store, err);
     if (code == ERR_NONE)
         code = preview ? store_use_preview(runtime->store, runtime->worker, report, err)
                        : store_use(runtime->store, runtime->worker, report, err);
@@ -308,7 +344,7 @@ enum err_code runtime_open_store(struct runtime *runtime, bool preview, struct b
 
 enum err_code runtime_share_store(struct runtime *runtime, struct err *err)
 {
-    if (runtime->store != NULL || strncmp(runtime->options.config->store, "postgres", 8) == 0)
+    if (runtime->store != NULL || config_store_is_postgresql(runtime->options.config))
         return ERR_NONE;
     enum err_code code = store_open(runtime->store_folder, true, &runtime->store, err);
     return code == ERR_NONE ? executor_new(&runtime->loop, runtime->store, &runtime->executor, err) : code;

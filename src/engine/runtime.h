@@ -56,7 +56,8 @@ enum err_code runtime_load(struct runtime *runtime, struct script_error *error) 
  * changed, one line each. */
 enum err_code runtime_open_store(struct runtime *runtime, bool preview, struct buf *report,
                                  struct err *err) MUST_CHECK;
-/* Opens the store for what needs no tables of the worker's: pacers of a run that writes no rows. */
+/* Opens the store for what needs no tables of the worker's: pacers and values of a run that writes no rows.
+ */
 enum err_code runtime_share_store(struct runtime *runtime, struct err *err) MUST_CHECK;
 void runtime_free(struct runtime *runtime);
 
@@ -65,6 +66,8 @@ struct execution {
     struct runtime *runtime;
     const char *key;
     char run_id[STORE_ID_SIZE]; /* empty when the run is not recorded */
+    bool writes_nothing;        /* a preview: what it sets with workers.kv goes to kv_layer */
+    struct kv_layer *kv_layer;  /* made by the first such call; NULL otherwise */
     int64_t requests;           /* HTTP requests sent */
     int waiting_on_pacer;       /* branches that wait for a slot */
     int waiting_on_http;        /* requests under way */
@@ -73,6 +76,7 @@ struct execution {
 };
 
 void execution_init(struct execution *execution, struct runtime *runtime, const char *key);
+void execution_free(struct execution *execution);
 /* Opens an isolate for the execution and loads the script for its capability. */
 enum err_code execution_open(struct execution *execution, struct isolate **out,
                              struct script_error *error) MUST_CHECK;
@@ -96,6 +100,11 @@ const char *environment_credential(struct environment *environment, const char *
 /* Reads the project's .env file; a missing one is fine. */
 enum err_code environment_load_file(struct environment *environment, const char *path,
                                     struct err *err) MUST_CHECK;
+
+/* kv.c: as in struct isolate_host. */
+enum err_code execution_kv(struct execution *execution, struct kv_call *call, struct task *task,
+                           struct err *err) MUST_CHECK;
+void execution_kv_cancel(struct kv_call *call);
 
 /* pacers.c */
 struct pacers *pacers_new(struct runtime *runtime);

@@ -184,3 +184,22 @@ void budget_tick(lua_State *L)
     if (stop != NULL)
         raise_stop(L, stop);
 }
+
+uint64_t budget_left_ns(lua_State *L)
+{
+    const struct isolate *isolate = isolate_of(L);
+    const struct budget *budget = isolate->budget;
+    if (budget == NULL || budget->cpu_limit_ms == 0)
+        return UINT64_MAX;
+    uint64_t limit = budget->cpu_limit_ms * 1000000;
+    uint64_t used = budget->cpu_used_ns + clock_thread_cpu_ns() - isolate->slice_start_ns;
+    return used < limit ? limit - used : 0;
+}
+
+void budget_spend(lua_State *L, uint64_t spent_ns)
+{
+    struct isolate *isolate = isolate_of(L);
+    if (isolate->budget != NULL)
+        isolate->budget->cpu_used_ns += spent_ns;
+    budget_tick(L);
+}

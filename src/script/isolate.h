@@ -19,7 +19,9 @@
 #include <uv.h>
 
 struct buf;
+struct db_driver;
 struct isolate;
+struct kv_call;
 struct scheduler;
 struct sources;
 struct script_error;
@@ -55,6 +57,13 @@ struct isolate_host {
     void (*http_sent)(void *ctx);
     /* Resolves a path that the script may read to an absolute one; ERR_DENIED names the line to add. */
     enum err_code (*read_path)(void *ctx, const char *path, char *resolved, size_t size, struct err *err);
+    /* The database that holds the worker's rows, for reading; ERR_NOT_FOUND says how to make one. */
+    enum err_code (*rows_address)(void *ctx, const struct db_driver **driver, char *address, size_t size,
+                                  struct err *err);
+    /* Starts an operation on the worker's key-value store (modules/kv.h); when it has ended, its outcome is
+     * in the call, and task_wake is called. kv_cancel gives the call up: it is freed when that is safe. */
+    enum err_code (*kv)(void *ctx, struct kv_call *call, struct task *task, struct err *err);
+    void (*kv_cancel)(void *ctx, struct kv_call *call);
     /* Whether the script may connect to port of host; ERR_DENIED names the line to add. */
     enum err_code (*net_allowed)(void *ctx, const char *host, int port, struct err *err);
     /* Gives the fields that are put into a request to the host below Lua, one by one to take

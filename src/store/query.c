@@ -1,55 +1,28 @@
 /* Queries by people: any statement that only reads. */
 #include "store/store_priv.h"
 
-#include "base/mem.h"
-
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
-enum err_code store_query(const char *folder, const char *sql, const struct query_sink *sink, struct err *err)
+enum err_code store_path(const char *folder, char *path, size_t size, struct err *err)
 {
-    char path[PATH_MAX];
     struct stat status;
-    struct db *db = NULL;
-    struct db_stmt *stmt = NULL;
-    snprintf(path, sizeof path, "%s/worker.db", folder);
+    if (snprintf(path, size, "%s/worker.db", folder) >= (int)size)
+        return err_set(err, ERR_INVALID, "the path of the store is too long: %s", folder);
     if (stat(path, &status) != 0)
         return err_set(err, ERR_NOT_FOUND,
                        "there is no store yet at %s: run a sync first, as in: workers run", path);
+    return ERR_NONE;
+}
+
+enum err_code store_query(const char *folder, const char *sql, const struct db_sink *sink, struct err *err)
+{
+    char path[PATH_MAX];
     const struct db_options options = {.read_only = true, .busy_timeout_ms = 5000};
-    enum err_code code = db_sqlite.open(path, &options, &db, err);
-    if (code == ERR_NONE)
-        code = db->driver->prepare(db, sql, &stmt, err);
-    if (code != ERR_NONE) {
-        if (db != NULL)
-            db->driver->close(db);
-        return code;
-    }
-    int count = db->driver->column_count(stmt);
-    const char **names = mem_need((size_t)(count + 1) * sizeof *names);
-    struct query_cell *cells = mem_need((size_t)(count + 1) * sizeof *cells);
-    for (int i = 0; i < count; i++)
-        names[i] = db->driver->column_name(stmt, i);
-    code = sink->columns(sink->ctx, count, names);
-    enum db_step step = DB_DONE;
-    while (code == ERR_NONE && (step = db->driver->step(stmt, err)) == DB_ROW) {
-        for (int i = 0; i < count; i++) {
-            cells[i] = (struct query_cell){.type = (int)db->driver->column_type(stmt, i)};
-            cells[i].integer = db->driver->column_integer(stmt, i);
-            cells[i].real = db->driver->column_real(stmt, i);
-            if (cells[i].type == DB_TEXT || cells[i].type == DB_BLOB)
-                cells[i].text = db->driver->column_text(stmt, i, &cells[i].len);
-        }
-        code = sink->row(sink->ctx, count, cells);
-    }
-    if (code == ERR_NONE && step == DB_FAILED)
-        code = err->code;
-    mem_free(names);
-    mem_free(cells);
-    db->driver->finalize(stmt);
-    db->driver->close(db);
-    return code;
+    const struct db_statement statement = {.sql = sql};
+    enum err_code code = store_path(folder, path, sizeof path, err);
+    return code == ERR_NONE ? db_query(&db_sqlite, path, &options, &statement, sink, err) : code;
 }
 
 /* A text as an SQL literal. */

@@ -12,10 +12,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define BUSY_TIMEOUT_MS 15000
 
-/* Times are Unix milliseconds. JSON is text. */
+/* Times are Unix milliseconds. JSON is text. Every statement can be run again: a store of an older version
+ * gets the tables that it lacks, and the new number. */
 static const char runtime_schema[] =
     "CREATE TABLE IF NOT EXISTS _workers_meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS _workers_databases(key TEXT PRIMARY KEY, table_name TEXT NOT NULL UNIQUE,"
@@ -55,7 +56,12 @@ static const char runtime_schema[] =
     "ROWID;"
     "CREATE TABLE IF NOT EXISTS _workers_secrets(name TEXT PRIMARY KEY, sealed BLOB NOT NULL, created_at "
     "INTEGER NOT NULL)"
-    " WITHOUT ROWID;";
+    " WITHOUT ROWID;"
+    /* With row ids, so that keys are counted in an index without the values. */
+    "CREATE TABLE IF NOT EXISTS _workers_kv(key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL, expires_at "
+    "INTEGER);"
+    "CREATE INDEX IF NOT EXISTS _workers_kv_by_expiry ON _workers_kv(expires_at) WHERE expires_at IS NOT "
+    "NULL;";
 
 enum err_code store_prepare(struct store *store, struct db_stmt **stmt, const char *sql, struct err *err)
 {
@@ -148,12 +154,9 @@ enum err_code store_open(const char *folder, bool create, struct store **out, st
 {
     *out = NULL;
     char path[PATH_MAX];
-    if (snprintf(path, sizeof path, "%s/worker.db", folder) >= (int)sizeof path)
-        return err_set(err, ERR_INVALID, "the path of the store is too long: %s", folder);
-    struct stat status;
-    if (!create && stat(path, &status) != 0)
-        return err_set(err, ERR_NOT_FOUND,
-                       "there is no store yet at %s: run a sync first, as in: workers run", path);
+    enum err_code code = store_path(folder, path, sizeof path, err);
+    if (code != ERR_NONE && !(code == ERR_NOT_FOUND && create))
+        return code;
     if (create && mkdir(folder, 0700) != 0 && errno != EEXIST)
         return err_set(err, ERR_IO, "cannot make the folder %s: %s", folder, strerror(errno));
     if (create) { /* rows may be private: nobody else reads them */
@@ -165,7 +168,7 @@ enum err_code store_open(const char *folder, bool create, struct store **out, st
     struct store *store = mem_zalloc(sizeof *store);
     if (store == NULL)
         return err_nomem(err);
-    enum err_code code = ERR_NOMEM;
+    code = ERR_NOMEM;
     store->folder = mem_strndup(folder, strlen(folder));
     if (store->folder != NULL) {
         const struct db_options options = {.create = create, .busy_timeout_ms = BUSY_TIMEOUT_MS};
@@ -192,7 +195,8 @@ void store_close(struct store *store)
     tables_release(store);
     struct db_stmt *stmts[] = {store->pacer_get,  store->pacer_set,   store->mark_get,     store->mark_set,
                                store->log_insert, store->fence,       store->other_cycles, store->next_id_set,
-                               store->page_state, store->cycle_state, store->page_counts};
+                               store->page_state, store->cycle_state, store->page_counts,  store->kv_get,
+                               store->kv_set,     store->kv_delete,   store->kv_sweep,     store->kv_list};
     for (size_t i = 0; i < sizeof stmts / sizeof stmts[0]; i++)
         if (stmts[i] != NULL)
             stmts[i]->db->driver->finalize(stmts[i]);

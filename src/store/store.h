@@ -7,6 +7,8 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/json.h"
+#include "db/db.h"
 #include "worker/page.h"
 #include "worker/worker.h"
 
@@ -196,6 +198,41 @@ enum err_code store_pacer_reserve(struct store *store, const char *key, double p
                                   int64_t horizon_ms, int64_t want, int64_t *first_ms, int64_t *granted,
                                   struct err *err) MUST_CHECK;
 
+/* ---- the key-value store of scripts (kv.c, kv_layer.c) ---- */
+
+/* Keys are UTF-8 without NUL, values JSON texts, as modules/kv.h limits them. Every change is a transaction
+ * of its own that a power cut does not undo. With a layer, changes go to it instead, and what it has is read
+ * before the store; layer is NULL otherwise. Not while a page is being written.
+ *
+ * A layer belongs to whoever holds it; holding and releasing is for one thread. It is used by one thread at a
+ * time. */
+struct kv_layer;
+struct kv_layer *kv_layer_new(void); /* held once */
+void kv_layer_hold(struct kv_layer *layer);
+void kv_layer_release(struct kv_layer *layer); /* NULL is fine */
+
+enum err_code store_kv_get(struct store *store, const struct kv_layer *layer, const char *key, size_t len,
+                           struct buf *value, bool *found, struct err *err) MUST_CHECK;
+/* value NULL deletes; ttl_ms 0 keeps for ever. ERR_LIMIT when there would be too many keys. */
+enum err_code store_kv_set(struct store *store, struct kv_layer *layer, const char *key, size_t len,
+                           const struct json_slice *value, int64_t ttl_ms, bool *existed,
+                           struct err *err) MUST_CHECK;
+/* Sets if what is there is, as a text, expected; expected NULL: if there is no such key. */
+enum err_code store_kv_compare_and_set(struct store *store, struct kv_layer *layer, const char *key,
+                                       size_t len, const struct json_slice *expected,
+                                       const struct json_slice *value, int64_t ttl_ms, bool *done,
+                                       struct err *err) MUST_CHECK;
+/* A missing key counts as 0; when the key expires stays as it is. ERR_INVALID when it holds no integer,
+ * ERR_LIMIT when the sum does not fit. */
+enum err_code store_kv_increment(struct store *store, struct kv_layer *layer, const char *key, size_t len,
+                                 int64_t by, int64_t *sum, struct err *err) MUST_CHECK;
+typedef enum err_code (*kv_key_fn)(void *ctx, const char *key, size_t len);
+/* The keys that begin with prefix, in byte order. */
+enum err_code store_kv_list(struct store *store, const struct kv_layer *layer, const char *prefix, size_t len,
+                            int64_t limit, kv_key_fn each, void *ctx, struct err *err) MUST_CHECK;
+/* Removes what has expired. */
+enum err_code store_kv_expire(struct store *store, int64_t now_ms, struct err *err) MUST_CHECK;
+
 /* ---- secrets (secrets.c) ---- */
 
 typedef enum err_code (*secret_fn)(void *ctx, const char *name, int64_t created_ms, const char *value,
@@ -221,20 +258,10 @@ enum err_code store_logs_trim(struct store *store, uint64_t max_bytes, struct er
 
 /* ---- reading (query.c) ---- */
 
-struct query_cell {
-    int type; /* enum db_type */
-    int64_t integer;
-    double real;
-    const char *text;
-    size_t len;
-};
-struct query_sink {
-    enum err_code (*columns)(void *ctx, int count, const char *const names[]);
-    enum err_code (*row)(void *ctx, int count, const struct query_cell cells[]);
-    void *ctx;
-};
+/* The path of the store's database; ERR_NOT_FOUND says how to make one. */
+enum err_code store_path(const char *folder, char *path, size_t size, struct err *err) MUST_CHECK;
 /* Runs one statement on a connection of its own that cannot write. */
-enum err_code store_query(const char *folder, const char *sql, const struct query_sink *sink,
+enum err_code store_query(const char *folder, const char *sql, const struct db_sink *sink,
                           struct err *err) MUST_CHECK;
 
 /* A query that lists databases with their tables and row counts; empty when there are none. */

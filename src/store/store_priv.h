@@ -2,7 +2,6 @@
 #ifndef WORKERS_STORE_STORE_PRIV_H
 #define WORKERS_STORE_STORE_PRIV_H
 
-#include "db/db.h"
 #include "store/store.h"
 
 /* Columns that every table of a database begins with. */
@@ -55,6 +54,7 @@ struct store {
         *page_counts; /* of every page */
     struct db_stmt *pacer_get, *pacer_set;
     struct db_stmt *mark_get, *mark_set;
+    struct db_stmt *kv_get, *kv_set, *kv_delete, *kv_sweep, *kv_list;
 };
 
 /* The kinds of marks: sets of row ids, kept per sync and database. */
@@ -102,6 +102,22 @@ enum err_code write_delete_row(struct store *store, struct table *table, int64_t
 /* sweep.c */
 enum err_code sweep_run(struct store *store, const struct capability *sync, const struct sync_lease *lease,
                         const struct page_end *end, struct sweep_outcome *out, struct err *err) MUST_CHECK;
+
+/* kv_layer.c */
+struct kv_layer_entry {
+    size_t key_len, value_len;
+    bool deleted;
+    int64_t expires_ms; /* 0: never */
+    char bytes[];       /* key and value */
+};
+/* Byte order. */
+int kv_compare_keys(const char *a, size_t a_len, const char *b, size_t b_len);
+/* Where the key is, or would be. */
+size_t kv_layer_seek(const struct kv_layer *layer, const char *key, size_t len);
+const struct kv_layer_entry *kv_layer_at(const struct kv_layer *layer, size_t at); /* NULL behind the last */
+/* value NULL marks the key as deleted. ERR_LIMIT when the layer is full. */
+enum err_code kv_layer_put(struct kv_layer *layer, const char *key, size_t len,
+                           const struct json_slice *value, int64_t expires_ms, struct err *err) MUST_CHECK;
 
 /* Shorthands. */
 #define DRIVER(store) ((store)->db->driver)

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "db/db.h"
 #include "modules/json.h"
 #include "modules/modules.h"
 #include "net/http_client.h"
@@ -201,6 +202,15 @@ static enum err_code host_read_path(void *ctx, const char *path, char *resolved,
     return ERR_NONE;
 }
 
+static enum err_code host_rows_address(void *ctx, const struct db_driver **driver, char *address, size_t size,
+                                       struct err *err)
+{
+    struct host *host = ctx;
+    *driver = &db_sqlite;
+    snprintf(address, size, "%s/rows.db", host->folder);
+    return access(address, F_OK) == 0 ? ERR_NONE : err_set(err, ERR_NOT_FOUND, "there is no store yet");
+}
+
 static enum err_code host_net_allowed(void *ctx, const char *name, int port, struct err *err)
 {
     struct host *host = ctx;
@@ -323,6 +333,22 @@ static int testing_file(lua_State *L)
     return 0;
 }
 
+/* database(name, sql) makes a SQLite file, or changes it; "rows.db" is the worker's own */
+static int testing_database(lua_State *L)
+{
+    char path[PATH_MAX];
+    struct db *db = NULL;
+    struct err err;
+    const struct db_options options = {.create = true};
+    const char *sql = luaL_checkstring(L, 2);
+    enum err_code code = db_sqlite.open(file_path(L, 1, path), &options, &db, &err);
+    if (code == ERR_NONE) {
+        code = db_sqlite.exec(db, sql, &err);
+        db_sqlite.close(db);
+    }
+    return code == ERR_NONE ? 0 : luaL_error(L, "%s", err.message);
+}
+
 static int testing_folder(lua_State *L)
 {
     char path[PATH_MAX];
@@ -380,6 +406,21 @@ static int testing_collect(lua_State *L)
     return 1;
 }
 
+/* Bytes of memory that the process has; 0 where a sanitizer holds on to what was freed. */
+static int testing_resident(lua_State *L)
+{
+    long pages = 0;
+#ifndef __SANITIZE_ADDRESS__
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file == NULL || fscanf(file, "%*d %ld", &pages) != 1)
+        pages = 0;
+    if (file != NULL)
+        fclose(file);
+#endif
+    lua_pushinteger(L, pages * sysconf(_SC_PAGESIZE));
+    return 1;
+}
+
 /* date(seconds): the moment that many seconds from now as HTTP writes it; with a second argument "rfc850" or
  * "asctime", as it was written before. */
 static int testing_http_date(lua_State *L)
@@ -428,12 +469,14 @@ static int luaopen_testing(lua_State *L)
         {"counters", testing_counters},
         {"deny", testing_deny},
         {"file", testing_file},
+        {"database", testing_database},
         {"folder", testing_folder},
         {"fifo", testing_fifo},
         {"symlink", testing_symlink},
         {"openFiles", testing_open_files},
         {"closedPort", testing_closed_port},
         {"collect", testing_collect},
+        {"resident", testing_resident},
         {"httpDate", testing_http_date},
         {"manifest", testing_manifest},
         {NULL, NULL},
@@ -530,6 +573,7 @@ static void run_file(const char *path, int *passed, int *failed)
         .http = host_http,
         .http_sent = host_http_sent,
         .read_path = host_read_path,
+        .rows_address = host_rows_address,
         .net_allowed = host_net_allowed,
     };
     char folder[PATH_MAX];

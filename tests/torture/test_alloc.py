@@ -18,7 +18,7 @@ SANITIZER_SAYS = ("AddressSanitizer", "LeakSanitizer", "runtime error:")
 
 SCRIPT = r"""
 local workers = require "workers"
-local json = require "workers.json"
+local json, kv, sql = require "workers.json", require "workers.kv", require "workers.sql"
 local Schema, Builder, j = workers.schema, workers.builder, workers.j
 local worker = workers.new()
 worker:database("groups", {
@@ -57,6 +57,16 @@ worker:tool("greet", {
     return { text = "Hello, " .. input.name, copy = json.decode(json.encode(input)), list = workers.all {
       function() return 1 end, function() workers.sleep(0) return 2 end,
     } }
+  end,
+})
+worker:tool("keep", {
+  title = "Keep", description = "Keeps values, and asks for rows.", schema = j.object {},
+  execute = function()
+    kv.set("a", { 1, "two" })
+    kv.delete "b"
+    local swapped, sum = kv.compareAndSet("b", nil, "x"), kv.increment("n", 0)
+    local rows = sql.query("SELECT replace(?1, 'a', 'b') AS text, value FROM json_each(:list) ORDER BY value", { "aha", list = "[2,1]" })
+    return { kept = kv.get "a", swapped = swapped, sum = sum, keys = kv.list(), rows = rows }
   end,
 })
 return worker
@@ -193,6 +203,11 @@ class Alloc(unittest.TestCase):
     def test_exec_of_a_sync(self):
         self.exec_all("fill", '{"state":{"page":2}}',
                       lambda out: [c["key"] for c in out["changes"]] == [f"2-{i}" for i in range(1, ROWS + 1)])
+
+    def test_values_and_queries(self):
+        whole = {"kept": [1, "two"], "swapped": True, "sum": 0, "keys": ["a", "b", "n"],
+                 "rows": [{"text": "bhb", "value": 1}, {"text": "bhb", "value": 2}]}
+        self.exec_all("keep", "{}", lambda out: out == whole)
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ static bool add_chunk(struct heap *heap)
 static void spend_rest(struct heap *heap)
 {
     while (heap->left >= HEAP_STEP) {
-        size_t size = heap->left < SMALL_MAX ? heap->left / HEAP_STEP * HEAP_STEP : SMALL_MAX;
+        size_t size = heap->left <= SMALL_MAX ? heap->left / HEAP_STEP * HEAP_STEP : SMALL_MAX;
         struct free_block *block = (struct free_block *)heap->next;
         block->next = heap->free_lists[class_of(size)];
         heap->free_lists[class_of(size)] = block;

@@ -25,8 +25,8 @@
 #define REGEX_STEPS_BASE ((uint64_t)30 * 1000 * 1000)
 #define REGEX_STEPS_PER_BYTE 64
 /* The greatest product of a text's length and the weight of the pattern's heaviest character class: a class
- * is run over the text without a pause, at up to a nanosecond for each byte of its own. */
-#define REGEX_CLASS_WORK_MAX ((uint64_t)1 << 32)
+ * may be run over the whole text without a pause, which then takes a second or two at most. */
+#define REGEX_CLASS_WORK_MAX ((uint64_t)1 << 33)
 
 /* What the engine asks of its caller. Every function gets ctx first. */
 struct regex_host {

@@ -14,7 +14,8 @@
 #define BYTES_PER_STEP 64        /* that matching passes over within one item */
 #define KEEP_MAX ((size_t)1 << 20) /* bytes for backtracking that an engine keeps for the next search */
 #define SHOWN_MAX 60             /* bytes of a pattern in an error, each side of the place */
-#define EXPANSION 16             /* a character or range outside ASCII stands for up to this many, without case */
+#define EXPANSION 16 /* a character or range outside ASCII stands for up to this many, without case */
+#define GRAPHEME_WEIGHT ((size_t)1 << 17) /* \X goes back over all flags (regional indicators) before it */
 
 _Static_assert(sizeof(struct regex_span) == 2 * sizeof(PCRE2_SIZE), "spans are read from PCRE2's vector");
 
@@ -38,14 +39,14 @@ struct regex_engine {
     size_t at; /* where matching was at the last callout */
     uint64_t steps;
     uint64_t steps_max;
-    uint64_t next_stop; /* steps at which the host is asked again */
+    size_t since_stop; /* steps since the host was asked */
     struct regex_span spans[REGEX_GROUPS_MAX + 1];
 };
 
 struct regex {
     struct regex_host *host;
     pcre2_code *code;
-    size_t class_weight;
+    size_t weight; /* of the item that costs most for a byte of the text */
     size_t lookbehind; /* characters */
     bool back_references;
     bool utf8;
@@ -260,9 +261,13 @@ static uint32_t options_of(unsigned flags)
     return options;
 }
 
+/* What is looked for in the items of a pattern. Offsets are 0 when there is none. */
 struct item_check {
-    struct regex *regex;
-    size_t callout_at; /* end of the first callout that the pattern has by itself; 0 when there is none */
+    const struct regex *regex;
+    size_t callout_end; /* of the first callout that the pattern has by itself */
+    size_t script_run;  /* just behind the beginning of the first one */
+    size_t class_weight;
+    bool graphemes;
 };
 
 /* A class outside ASCII is a list, which is gone through for every character of the text. */
@@ -275,19 +280,29 @@ static size_t class_weight(const char *item, size_t len)
     return len;
 }
 
+static bool begins(const char *item, size_t len, const char *text)
+{
+    size_t text_len = strlen(text);
+    return len >= text_len && memcmp(item, text, text_len) == 0;
+}
+
 static int check_item(pcre2_callout_enumerate_block *block, void *data)
 {
     struct item_check *check = data;
-    const struct regex *regex = check->regex;
     size_t at = block->pattern_position;
-    if ((block->callout_number != 255 || block->callout_string != NULL) && check->callout_at == 0)
-        check->callout_at = at;
-    if (at < regex->len && regex->pattern[at] == '[') {
-        size_t rest = regex->len - at;
-        size_t weight = class_weight(regex->pattern + at,
-                                     block->next_item_length < rest ? block->next_item_length : rest);
-        if (weight > check->regex->class_weight)
-            check->regex->class_weight = weight;
+    size_t rest = at < check->regex->len ? check->regex->len - at : 0;
+    const char *item = check->regex->pattern + at;
+    if ((block->callout_number != 255 || block->callout_string != NULL) && check->callout_end == 0)
+        check->callout_end = at;
+    if (check->script_run == 0 && (begins(item, rest, "(*sr:") || begins(item, rest, "(*script_run:") ||
+                                   begins(item, rest, "(*asr:") || begins(item, rest, "(*atomic_script_run:")))
+        check->script_run = at + 1;
+    if (begins(item, rest, "\\X"))
+        check->graphemes = true;
+    if (begins(item, rest, "[")) {
+        size_t weight = class_weight(item, block->next_item_length < rest ? block->next_item_length : rest);
+        if (weight > check->class_weight)
+            check->class_weight = weight;
     }
     return 0;
 }
@@ -307,7 +322,7 @@ static enum err_code compile_error(struct err *err, const char *pattern, size_t 
     return pattern_error(err, pattern, len, offset, text);
 }
 
-static void read_properties(struct regex *regex)
+static void read_properties(struct regex *regex, const struct item_check *check)
 {
     uint32_t value = 0;
     size_t size = 0;
@@ -322,8 +337,9 @@ static void read_properties(struct regex *regex)
     pcre2_pattern_info(regex->code, PCRE2_INFO_MAXLOOKBEHIND, &value);
     regex->lookbehind = value;
     pcre2_pattern_info(regex->code, PCRE2_INFO_SIZE, &size);
-    if (regex->class_weight > size)
-        regex->class_weight = size;
+    regex->weight = check->class_weight < size ? check->class_weight : size;
+    if (check->graphemes && regex->weight < GRAPHEME_WEIGHT)
+        regex->weight = GRAPHEME_WEIGHT;
 }
 
 enum err_code regex_compile(struct regex_engine *engine, const char *pattern, size_t len, unsigned flags,
@@ -350,9 +366,13 @@ enum err_code regex_compile(struct regex_engine *engine, const char *pattern, si
         goto failed;
     }
     pcre2_callout_enumerate(regex->code, check_item, &check);
-    read_properties(regex);
-    if (check.callout_at != 0) {
-        code = pattern_error(err, pattern, len, check.callout_at, "callouts, (?C…), are not for scripts; one ends");
+    read_properties(regex, &check);
+    if (check.callout_end != 0) {
+        code = pattern_error(err, pattern, len, check.callout_end, "callouts, (?C…), are not for scripts; one ends");
+        goto failed;
+    }
+    if (check.script_run != 0) { /* whose checks take the time that what they enclose is long, unseen */
+        code = pattern_error(err, pattern, len, check.script_run - 1, "script runs are not for scripts; one begins");
         goto failed;
     }
     if (regex->groups > REGEX_GROUPS_MAX) {
@@ -428,13 +448,15 @@ static int on_callout(pcre2_callout_block *block, void *data)
     size_t at = block->current_position;
     size_t passed = at > engine->at ? at - engine->at : engine->at - at;
     engine->at = at;
-    passed += engine->regex->lookbehind;
-    if (engine->regex->back_references)
-        passed += longest_group(block);
     engine->steps += 1 + passed / BYTES_PER_STEP;
-    if (engine->steps < engine->next_stop)
+    /* What may have been looked at besides brings the next stop nearer, but is no step: mostly it was not. */
+    size_t unseen = engine->regex->lookbehind;
+    if (engine->regex->back_references)
+        unseen += longest_group(block);
+    engine->since_stop += 1 + (passed + unseen) / BYTES_PER_STEP;
+    if (engine->since_stop < STEPS_BETWEEN_STOPS)
         return 0;
-    engine->next_stop = engine->steps + STEPS_BETWEEN_STOPS;
+    engine->since_stop = 0;
     if (engine->host->stop(engine->host->ctx))
         return PCRE2_ERROR_CALLOUT;
     return engine->steps > engine->steps_max ? PCRE2_ERROR_MATCHLIMIT : 0;
@@ -507,16 +529,16 @@ enum err_code regex_search(struct regex_engine *engine, const struct regex *rege
 {
     *spans = NULL;
     engine->regex = regex;
-    if (regex->class_weight > 0 && len > REGEX_CLASS_WORK_MAX / regex->class_weight)
-        return limit_error(err, regex, "has a character class that is too big for a text of this size",
-                           "match smaller pieces of the text, or use \\p{…} instead of long lists");
+    if (regex->weight > 0 && len > REGEX_ITEM_WORK_MAX / regex->weight)
+        return limit_error(err, regex, "is too expensive for a text of this size",
+                           "\\X and long character classes are for smaller pieces of text");
     if (engine->match_data == NULL)
         engine->match_data = pcre2_match_data_create(REGEX_GROUPS_MAX + 1, engine->match_memory);
     if (engine->match_data == NULL)
         return err_nomem(err);
     engine->at = start;
     engine->steps = 0;
-    engine->next_stop = STEPS_BETWEEN_STOPS;
+    engine->since_stop = 0;
     engine->steps_max = REGEX_STEPS_BASE + (uint64_t)(len - start) * REGEX_STEPS_PER_BYTE;
 
     enum err_code code = match(engine, text, len, start, fresh, spans, err);

@@ -24,9 +24,10 @@
 /* One search may take this many steps, and some more for every byte of the text. */
 #define REGEX_STEPS_BASE ((uint64_t)30 * 1000 * 1000)
 #define REGEX_STEPS_PER_BYTE 64
-/* The greatest product of a text's length and the weight of the pattern's heaviest character class: a class
- * may be run over the whole text without a pause, which then takes a second or two at most. */
-#define REGEX_CLASS_WORK_MAX ((uint64_t)1 << 33)
+/* The greatest product of a text's length and the weight of the pattern's heaviest item (a character class by
+ * its length, \X by a great number): an item may be run over the whole text without a pause, which then takes a
+ * second at most. */
+#define REGEX_ITEM_WORK_MAX ((uint64_t)1 << 33)
 
 /* What the engine asks of its caller. Every function gets ctx first. */
 struct regex_host {
@@ -66,7 +67,8 @@ void regex_engine_free(struct regex_engine *engine); /* NULL is fine */
 /* Reads flags written as letters, in any order. ERR_INVALID lists them. */
 enum err_code regex_read_flags(const char *text, size_t len, unsigned *flags, struct err *err) MUST_CHECK;
 
-/* Compiles a pattern as pcre2pattern(3) describes them, without \C and callouts. Lines end with LF unless the
+/* Compiles a pattern as pcre2pattern(3) describes them, without \C, callouts and
+ * script runs. Lines end with LF unless the
  * pattern begins with a verb such as (*ANYCRLF). ERR_INVALID shows the pattern with a mark where it is wrong;
  * ERR_LIMIT names the limit; ERR_NOMEM. */
 enum err_code regex_compile(struct regex_engine *engine, const char *pattern, size_t len, unsigned flags,

@@ -284,6 +284,8 @@ test("what patterns must not do", function()
   raises(regex.compile, "using \\C is disabled", [[a\Cb]])
   raises(regex.compile, "callouts, (?C…), are not for scripts; one ends at byte", "a(?C1)b")
   raises(regex.compile, "callouts, (?C…), are not for scripts", "a(?C'text')b")
+  raises(regex.compile, "script runs are not for scripts; one begins at byte 2 of the pattern\n  a(*sr:b)\n   ^", "a(*sr:b)")
+  raises(regex.compile, "script runs are not for scripts", [[(*atomic_script_run:\w+)]])
   raises(regex.compile, "using UTF is disabled", "(*UTF)a", "b")
 end)
 
@@ -341,7 +343,11 @@ test("a class that costs much is refused on a big text", function()
   local pattern = "[" .. table.concat(items) .. "]"
   equal(regex.test(items[7], pattern), true)
   equal(regex.test(("a"):rep(100000), pattern), false)
-  raises(regex.test, "has a character class that is too big for a text of this size", ("a"):rep(8000000), pattern)
+  raises(regex.test, "is too expensive for a text of this size", ("a"):rep(8000000), pattern)
+  -- \X over flags looks back over all of them.
+  local flags = ("\u{1F1E6}"):rep(16384)
+  equal(#all(flags, [[\X]]), 8192)
+  raises(regex.test, [[/\X/ is too expensive for a text of this size: \X and long character classes are for]], flags .. "a", [[\X]])
 end)
 
 test("patterns as text are compiled once, and the cache stays small", function()

@@ -261,6 +261,37 @@ static uint32_t options_of(unsigned flags)
     return options;
 }
 
+/* Whether a possessive repetition may end with the plus sign at at: one that PCRE2 makes an atomic group. */
+static bool ends_atomic(const char *pattern, size_t at)
+{
+    if (at == 0 || pattern[at] != '+' || (pattern[at - 1] != '?' && pattern[at - 1] != '}'))
+        return false;
+    size_t i = at - 1;
+    while (pattern[at - 1] == '}' && i > 0 && strchr("0123456789, ", pattern[i - 1]) != NULL)
+        i--;
+    return pattern[at - 1] == '?' || (i > 0 && pattern[i - 1] == '{');
+}
+
+/* The optimizations that PCRE2 must not make, because 10.42 gets them wrong:
+ * - (?=a)b?a finds nothing in "a". What a lookahead sees first is taken for consumed, and the next character is
+ *   looked for behind it (its pull request 444, in 10.45). That concerns (?= and (?* and their names in (*….
+ * - "a*(?>(?:x)?)a" finds nothing in "a". The first a* is taken to be possessive, because what follows is
+ *   compared without the way around an optional group at the end of an atomic one. */
+static uint32_t distrusted(const char *pattern, size_t len)
+{
+    uint32_t options = 0;
+    for (size_t i = 0; i < len; i++) {
+        const char *after = pattern + i + 1; /* there is a NUL at the end */
+        if (pattern[i] == '(' &&
+            ((after[0] == '?' && strchr("=*", after[1]) != NULL) || (after[0] == '*' && strchr("pn", after[1]) != NULL)))
+            options |= PCRE2_NO_START_OPTIMIZE;
+        if ((pattern[i] == '(' && after[0] == '?' && after[1] == '>') ||
+            (pattern[i] == '(' && after[0] == '*' && after[1] == 'a') || ends_atomic(pattern, i))
+            options |= PCRE2_NO_AUTO_POSSESS;
+    }
+    return options;
+}
+
 /* What is looked for in the items of a pattern. Offsets are 0 when there is none. */
 struct item_check {
     const struct regex *regex;
@@ -359,7 +390,7 @@ enum err_code regex_compile(struct regex_engine *engine, const char *pattern, si
     PCRE2_SIZE offset = 0;
     enum err_code code = ERR_NONE;
     struct item_check check = {.regex = regex};
-    regex->code = pcre2_compile((PCRE2_SPTR)regex->pattern, len, options_of(flags), &error, &offset,
+    regex->code = pcre2_compile((PCRE2_SPTR)regex->pattern, len, options_of(flags) | distrusted(regex->pattern, len), &error, &offset,
                                 engine->compile_context);
     if (regex->code == NULL) {
         code = compile_error(err, pattern, len, error, offset);

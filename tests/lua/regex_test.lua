@@ -335,6 +335,23 @@ test("recursion, back references and assertions work, within bounds", function()
   equal(all("a1 b2", [[(?<!a)\d]]), { "2" })
 end)
 
+test("an optional group at the end of an atomic one", function()
+  -- PCRE2 10.42 by itself finds none of these.
+  for _, pattern in ipairs {
+    "a*(?>(?:x)?)a", "a*(*atomic:(?:x)?)a", "a*(?:x)?+a", "a*(?:x){0,2}+a", "a*(?:x){0,1}+[ab]", [[ *(?:x){0,2}+\W]], "a*(?>(?:x)*)a",
+  } do
+    equal(regex.test("a ", pattern), true, pattern)
+  end
+  equal(regex.match("a12+}+", [[^a\d{2}\+}+\+]])[0], "a12+}+")
+end)
+
+test("a lookahead at the beginning consumes nothing", function()
+  -- PCRE2 10.42 by itself finds none of these.
+  for _, pattern in ipairs { "(?=a)b?a", "(*pla:a)b?a", "(*positive_lookahead:a)b?a", "(?*a)b?a", "(*napla:a)b?a", "((?=a)b?a)" } do
+    equal(regex.test("a", pattern), true, pattern)
+  end
+end)
+
 test("a class that costs much is refused on a big text", function()
   local items = {}
   for i = 1, 1000 do

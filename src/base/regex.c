@@ -10,10 +10,10 @@
 #include <stdalign.h>
 #include <string.h>
 
-#define STEPS_BETWEEN_STOPS 1024 /* what the clock costs is little beside these */
-#define BYTES_PER_STEP 64        /* that matching passes over within one item */
+#define STEPS_BETWEEN_STOPS 1024   /* what the clock costs is little beside these */
+#define BYTES_PER_STEP 64          /* that matching passes over within one item */
 #define KEEP_MAX ((size_t)1 << 20) /* bytes for backtracking that an engine keeps for the next search */
-#define SHOWN_MAX 60             /* bytes of a pattern in an error, each side of the place */
+#define SHOWN_MAX 60               /* bytes of a pattern in an error, each side of the place */
 #define EXPANSION 16 /* a character or range outside ASCII stands for up to this many, without case */
 #define GRAPHEME_WEIGHT ((size_t)1 << 17) /* \X goes back over all flags (regional indicators) before it */
 
@@ -35,7 +35,7 @@ struct regex_engine {
     size_t match_bytes;           /* held through match_memory */
 
     /* of the search in hand */
-    const struct regex *regex;
+    struct regex *regex;
     size_t at; /* where matching was at the last callout */
     uint64_t steps;
     uint64_t steps_max;
@@ -46,8 +46,11 @@ struct regex_engine {
 struct regex {
     struct regex_host *host;
     pcre2_code *code;
-    size_t weight; /* of the item that costs most for a byte of the text */
-    size_t lookbehind; /* characters */
+    pcre2_code *ascii_code; /* for texts in ASCII; NULL until it is needed, or for good */
+    bool ascii_differs;     /* that one would be another */
+    uint32_t options;       /* that code was compiled with */
+    size_t weight;          /* of the item that costs most for a byte of the text */
+    size_t lookbehind;      /* characters */
     bool back_references;
     bool utf8;
     uint32_t groups;
@@ -200,7 +203,8 @@ static enum err_code pattern_error(struct err *err, const char *pattern, size_t 
     return ERR_INVALID;
 }
 
-static enum err_code limit_error(struct err *err, const struct regex *regex, const char *what, const char *remedy)
+static enum err_code limit_error(struct err *err, const struct regex *regex, const char *what,
+                                 const char *remedy)
 {
     size_t from, to, offset = 0;
     struct buf shown;
@@ -220,9 +224,12 @@ static const struct {
     unsigned flag;
     uint32_t option;
 } flag_letters[] = {
-    {'i', REGEX_CASELESS, PCRE2_CASELESS}, {'m', REGEX_MULTILINE, PCRE2_MULTILINE},
-    {'s', REGEX_DOT_ALL, PCRE2_DOTALL},    {'x', REGEX_EXTENDED, PCRE2_EXTENDED},
-    {'u', REGEX_UNICODE_SET, 0},           {'a', REGEX_ASCII, 0},
+    {'i', REGEX_CASELESS, PCRE2_CASELESS},
+    {'m', REGEX_MULTILINE, PCRE2_MULTILINE},
+    {'s', REGEX_DOT_ALL, PCRE2_DOTALL},
+    {'x', REGEX_EXTENDED, PCRE2_EXTENDED},
+    {'u', REGEX_UNICODE_SET, 0},
+    {'a', REGEX_ASCII, 0},
     {'b', REGEX_BYTES, 0},
 };
 #define FLAG_LETTERS (sizeof flag_letters / sizeof flag_letters[0])
@@ -273,8 +280,8 @@ static bool ends_atomic(const char *pattern, size_t at)
 }
 
 /* The optimizations that PCRE2 must not make, because 10.42 gets them wrong:
- * - (?=a)b?a finds nothing in "a". What a lookahead sees first is taken for consumed, and the next character is
- *   looked for behind it (its pull request 444, in 10.45). That concerns (?= and (?* and their names in (*….
+ * - (?=a)b?a finds nothing in "a". What a lookahead sees first is taken for consumed, and the next character
+ * is looked for behind it (its pull request 444, in 10.45). That concerns (?= and (?* and their names in (*….
  * - "a*(?>(?:x)?)a" finds nothing in "a". The first a* is taken to be possessive, because what follows is
  *   compared without the way around an optional group at the end of an atomic one. */
 static uint32_t distrusted(const char *pattern, size_t len)
@@ -282,8 +289,8 @@ static uint32_t distrusted(const char *pattern, size_t len)
     uint32_t options = 0;
     for (size_t i = 0; i < len; i++) {
         const char *after = pattern + i + 1; /* there is a NUL at the end */
-        if (pattern[i] == '(' &&
-            ((after[0] == '?' && strchr("=*", after[1]) != NULL) || (after[0] == '*' && strchr("pn", after[1]) != NULL)))
+        if (pattern[i] == '(' && ((after[0] == '?' && strchr("=*", after[1]) != NULL) ||
+                                  (after[0] == '*' && strchr("pn", after[1]) != NULL)))
             options |= PCRE2_NO_START_OPTIMIZE;
         if ((pattern[i] == '(' && after[0] == '?' && after[1] == '>') ||
             (pattern[i] == '(' && after[0] == '*' && after[1] == 'a') || ends_atomic(pattern, i))
@@ -325,8 +332,9 @@ static int check_item(pcre2_callout_enumerate_block *block, void *data)
     const char *item = check->regex->pattern + at;
     if ((block->callout_number != 255 || block->callout_string != NULL) && check->callout_end == 0)
         check->callout_end = at;
-    if (check->script_run == 0 && (begins(item, rest, "(*sr:") || begins(item, rest, "(*script_run:") ||
-                                   begins(item, rest, "(*asr:") || begins(item, rest, "(*atomic_script_run:")))
+    if (check->script_run == 0 &&
+        (begins(item, rest, "(*sr:") || begins(item, rest, "(*script_run:") || begins(item, rest, "(*asr:") ||
+         begins(item, rest, "(*atomic_script_run:")))
         check->script_run = at + 1;
     if (begins(item, rest, "\\X"))
         check->graphemes = true;
@@ -344,9 +352,10 @@ static enum err_code compile_error(struct err *err, const char *pattern, size_t 
     if (code == 121) /* "failed to allocate heap memory" */
         return err_nomem(err);
     if (code < 0) { /* the pattern is not UTF-8 */
-        return err_set(err, ERR_INVALID,
-                       "the pattern is not UTF-8 (byte %zu); to search in bytes, compile it with the flag \"b\"",
-                       offset + 1);
+        return err_set(
+            err, ERR_INVALID,
+            "the pattern is not UTF-8 (byte %zu); to search in bytes, compile it with the flag \"b\"",
+            offset + 1);
     }
     if (pcre2_get_error_message(code, (PCRE2_UCHAR *)text, sizeof text) < 0)
         return pattern_error(err, pattern, len, offset, "it is wrong");
@@ -378,7 +387,8 @@ enum err_code regex_compile(struct regex_engine *engine, const char *pattern, si
 {
     *out = NULL;
     if (len > REGEX_PATTERN_MAX)
-        return err_set(err, ERR_LIMIT, "the pattern has %zu bytes, and %zu are allowed", len, REGEX_PATTERN_MAX);
+        return err_set(err, ERR_LIMIT, "the pattern has %zu bytes, and %zu are allowed", len,
+                       REGEX_PATTERN_MAX);
     struct regex *regex = take(sizeof *regex + len + 1, engine->host);
     if (regex == NULL)
         return err_nomem(err);
@@ -390,7 +400,8 @@ enum err_code regex_compile(struct regex_engine *engine, const char *pattern, si
     PCRE2_SIZE offset = 0;
     enum err_code code = ERR_NONE;
     struct item_check check = {.regex = regex};
-    regex->code = pcre2_compile((PCRE2_SPTR)regex->pattern, len, options_of(flags) | distrusted(regex->pattern, len), &error, &offset,
+    regex->options = options_of(flags) | distrusted(regex->pattern, len);
+    regex->code = pcre2_compile((PCRE2_SPTR)regex->pattern, len, regex->options, &error, &offset,
                                 engine->compile_context);
     if (regex->code == NULL) {
         code = compile_error(err, pattern, len, error, offset);
@@ -399,20 +410,24 @@ enum err_code regex_compile(struct regex_engine *engine, const char *pattern, si
     pcre2_callout_enumerate(regex->code, check_item, &check);
     read_properties(regex, &check);
     if (check.callout_end != 0) {
-        code = pattern_error(err, pattern, len, check.callout_end, "callouts, (?C…), are not for scripts; one ends");
+        code = pattern_error(err, pattern, len, check.callout_end,
+                             "callouts, (?C…), are not for scripts; one ends");
         goto failed;
     }
     if (check.script_run != 0) { /* whose checks take the time that what they enclose is long, unseen */
-        code = pattern_error(err, pattern, len, check.script_run - 1, "script runs are not for scripts; one begins");
+        code = pattern_error(err, pattern, len, check.script_run - 1,
+                             "script runs are not for scripts; one begins");
         goto failed;
     }
     if (regex->groups > REGEX_GROUPS_MAX) {
-        code = err_set(err, ERR_LIMIT,
-                       "the pattern has %u groups, and %d are allowed; write (?:…) for those whose text is not "
-                       "needed",
-                       (unsigned)regex->groups, REGEX_GROUPS_MAX);
+        code =
+            err_set(err, ERR_LIMIT,
+                    "the pattern has %u groups, and %d are allowed; write (?:…) for those whose text is not "
+                    "needed",
+                    (unsigned)regex->groups, REGEX_GROUPS_MAX);
         goto failed;
     }
+    regex->ascii_differs = (regex->options & PCRE2_UCP) != 0;
     *out = regex;
     return ERR_NONE;
 
@@ -425,6 +440,7 @@ void regex_free(struct regex *regex)
 {
     if (regex == NULL)
         return;
+    pcre2_code_free(regex->ascii_code);
     pcre2_code_free(regex->code);
     give(regex, regex->host);
 }
@@ -501,9 +517,10 @@ static enum err_code search_error(struct regex_engine *engine, int code, struct 
         return err_set(err, ERR_CANCELLED, "the search was stopped");
     case PCRE2_ERROR_MATCHLIMIT:
     case PCRE2_ERROR_DEPTHLIMIT:
-        return limit_error(err, engine->regex, "takes too long on this text",
-                           "it has too many ways to match; avoid a repetition within a repetition, such as (a+)+, "
-                           "make parts possessive (a++) or atomic (?>…), or match smaller pieces of the text");
+        return limit_error(
+            err, engine->regex, "takes too long on this text",
+            "it has too many ways to match; avoid a repetition within a repetition, such as (a+)+, "
+            "make parts possessive (a++) or atomic (?>…), or match smaller pieces of the text");
     case PCRE2_ERROR_HEAPLIMIT:
         return limit_error(err, engine->regex, "needs too much memory on this text",
                            "it would note more than 64 MiB of places to go back to; make its repetitions "
@@ -541,22 +558,40 @@ static size_t next_char(const struct regex *regex, const char *text, size_t len,
     return start;
 }
 
-static enum err_code match(struct regex_engine *engine, const char *text, size_t len, size_t start, bool fresh,
-                           const struct regex_span **spans, struct err *err)
+/* In a text of ASCII, \d and its like match the same whether they know Unicode's properties or not. Without,
+ * they are bitmaps, which are several times faster. */
+static const pcre2_code *code_for(struct regex_engine *engine, bool ascii_text)
+{
+    struct regex *regex = engine->regex;
+    if (!ascii_text || !regex->ascii_differs)
+        return regex->code;
+    if (regex->ascii_code == NULL) {
+        int error = 0;
+        PCRE2_SIZE offset = 0;
+        regex->ascii_code = pcre2_compile((PCRE2_SPTR)regex->pattern, regex->len, regex->options & ~PCRE2_UCP,
+                                          &error, &offset, engine->compile_context);
+        regex->ascii_differs = regex->ascii_code != NULL;
+    }
+    return regex->ascii_code != NULL ? regex->ascii_code : regex->code;
+}
+
+static enum err_code match(struct regex_engine *engine, const char *text, size_t len, size_t start,
+                           unsigned options, const struct regex_span **spans, struct err *err)
 {
     *spans = NULL;
     if (start > len)
         return ERR_NONE;
-    uint32_t options = PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT | (fresh ? PCRE2_NOTEMPTY_ATSTART : 0);
-    int found = pcre2_match(engine->regex->code, (PCRE2_SPTR)text, len, start, options, engine->match_data,
-                            engine->match_context);
+    uint32_t match_options =
+        PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT | ((options & REGEX_FRESH) != 0 ? PCRE2_NOTEMPTY_ATSTART : 0);
+    int found = pcre2_match(code_for(engine, (options & REGEX_ASCII_TEXT) != 0), (PCRE2_SPTR)text, len, start,
+                            match_options, engine->match_data, engine->match_context);
     if (found > 0)
         *spans = take_spans(engine, start);
     return found > 0 || found == PCRE2_ERROR_NOMATCH ? ERR_NONE : search_error(engine, found, err);
 }
 
-enum err_code regex_search(struct regex_engine *engine, const struct regex *regex, const char *text, size_t len,
-                           size_t start, bool fresh, const struct regex_span **spans, struct err *err)
+enum err_code regex_search(struct regex_engine *engine, struct regex *regex, const char *text, size_t len,
+                           size_t start, unsigned options, const struct regex_span **spans, struct err *err)
 {
     *spans = NULL;
     engine->regex = regex;
@@ -572,9 +607,10 @@ enum err_code regex_search(struct regex_engine *engine, const struct regex *rege
     engine->since_stop = 0;
     engine->steps_max = REGEX_STEPS_BASE + (uint64_t)(len - start) * REGEX_STEPS_PER_BYTE;
 
-    enum err_code code = match(engine, text, len, start, fresh, spans, err);
-    if (*spans != NULL && fresh && (*spans)->end == start) /* possible with \K alone; see take_spans */
-        code = match(engine, text, len, next_char(regex, text, len, start), false, spans, err);
+    enum err_code code = match(engine, text, len, start, options, spans, err);
+    if (*spans != NULL && (options & REGEX_FRESH) != 0 && (*spans)->end == start) /* by \K; see take_spans */
+        code = match(engine, text, len, next_char(regex, text, len, start), options & ~(unsigned)REGEX_FRESH,
+                     spans, err);
     if (engine->match_bytes > KEEP_MAX) {
         pcre2_match_data_free(engine->match_data);
         engine->match_data = NULL;

@@ -6,8 +6,8 @@
  *
  * PCRE2 asks before every item of a pattern that it tries (a callout), and that is where time is counted: in
  * steps, some tens of nanoseconds each. The time between two such moments is bounded by the length of the
- * text, a few nanoseconds a byte. Machine code (PCRE2's JIT) is not made: it is memory that nobody counts, and
- * the part with most of PCRE2's security history. */
+ * text, a few nanoseconds a byte. Machine code (PCRE2's JIT) is not made: it is memory that nobody counts,
+ * and the part with most of PCRE2's security history. */
 #ifndef WORKERS_BASE_REGEX_H
 #define WORKERS_BASE_REGEX_H
 
@@ -17,16 +17,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define REGEX_PATTERN_MAX ((size_t)32 * 1024) /* bytes of a pattern */
-#define REGEX_GROUPS_MAX 200                  /* capturing groups of a pattern */
-#define REGEX_NESTING_MAX 100                 /* parentheses in parentheses */
+#define REGEX_PATTERN_MAX ((size_t)32 * 1024)  /* bytes of a pattern */
+#define REGEX_GROUPS_MAX 200                   /* capturing groups of a pattern */
+#define REGEX_NESTING_MAX 100                  /* parentheses in parentheses */
 #define REGEX_BACKTRACK_MAX ((size_t)64 << 20) /* bytes in which one search notes where it can go back */
 /* One search may take this many steps, and some more for every byte of the text. */
 #define REGEX_STEPS_BASE ((uint64_t)30 * 1000 * 1000)
 #define REGEX_STEPS_PER_BYTE 64
 /* The greatest product of a text's length and the weight of the pattern's heaviest item (a character class by
- * its length, \X by a great number): an item may be run over the whole text without a pause, which then takes a
- * second at most. */
+ * its length, \X by a great number): an item may be run over the whole text without a pause, which then takes
+ * a second at most. */
 #define REGEX_ITEM_WORK_MAX ((uint64_t)1 << 33)
 
 /* What the engine asks of its caller. Every function gets ctx first. */
@@ -83,13 +83,18 @@ uint32_t regex_groups(const struct regex *regex);                  /* capturing 
 uint32_t regex_names(const struct regex *regex);
 const char *regex_name(const struct regex *regex, uint32_t index, uint32_t *group);
 
-/* Finds the first match that begins at or after the offset start; with fresh it must not be an empty one at
- * start, which is how to go on after an empty match. The text is valid UTF-8 if the pattern needs that, and
- * start is at the beginning of a character. *spans gets regex_groups + 1 spans, the whole match first, good
- * until the engine's next search, or NULL when there is no match. ERR_LIMIT names the limit, the pattern and
- * the remedy; ERR_NOMEM; ERR_CANCELLED as the host said. */
-enum err_code regex_search(struct regex_engine *engine, const struct regex *regex, const char *text, size_t len,
-                           size_t start, bool fresh, const struct regex_span **spans,
+enum regex_search_option {
+    REGEX_FRESH = 1,      /* not an empty match at start, which is how to go on after an empty match */
+    REGEX_ASCII_TEXT = 2, /* the text has no byte above 127; with that \d, \w and their like are faster */
+};
+
+/* Finds the first match that begins at or after the offset start. The text is valid UTF-8 if the pattern
+ * needs that, and start is at the beginning of a character. options are of enum regex_search_option. *spans
+ * gets regex_groups + 1 spans, the whole match first, good until the engine's next search, or NULL when there
+ * is no match. ERR_LIMIT names the limit, the pattern and the remedy; ERR_NOMEM; ERR_CANCELLED as the host
+ * said. */
+enum err_code regex_search(struct regex_engine *engine, struct regex *regex, const char *text, size_t len,
+                           size_t start, unsigned options, const struct regex_span **spans,
                            struct err *err) MUST_CHECK;
 
 #endif

@@ -4,8 +4,8 @@
  * state's own allocator, so it counts against the script's memory limit. */
 #include "modules/modules.h"
 
-#include "base/regex.h"
 #include "base/text.h"
+#include "modules/regex_priv.h"
 #include "script/budget.h"
 #include "script/safelib.h"
 
@@ -13,59 +13,35 @@
 #include <string.h>
 
 #define COMPILED "workers.regex"
-#define GENERATION 32     /* patterns in each half of the cache */
-/* Bytes of a text that is remembered as checked: a shorter one is checked again, a longer one is not kept from
- * the garbage collector. */
+#define GENERATION 32 /* patterns in each half of the cache */
+/* Bytes of a text that is remembered as checked: a shorter one is checked again, a longer one is not kept
+ * from the garbage collector. */
 #define REMEMBER_MIN 256
 #define REMEMBER_MAX ((size_t)16 << 20)
-#define BYTES_PER_STEP 64
 
-/* What all functions of an isolate share: a userdata in the registry, under the address of the key. */
-struct shared {
-    struct regex_host host;
-    lua_Alloc resize;
-    void *resize_data;
-    lua_State *main;
-    struct regex_engine *engine;
-    int cached; /* patterns in the young half of the cache */
-};
+/* Where the registry keeps the userdata that all functions share. */
 static const char shared_key;
 /* User values of the shared userdata. The cache has two halves, tables of compiled patterns by their text:
  * when the young one is full it becomes the old one, and what was in that and not used since is gone. */
 enum { CACHE_YOUNG = 1, CACHE_OLD, CHECKED_TEXT, SHARED_VALUES = CHECKED_TEXT };
 
-/* A compiled pattern. Its user value is the shared userdata, which it needs to be freed. */
-struct compiled {
-    struct regex *regex; /* NULL when closed */
-};
-
-/* The arguments that most functions begin with. Lives on the C stack. */
-struct call {
-    lua_State *L;
-    const char *function;
-    struct shared *shared;
-    const struct compiled *compiled;
-    const char *text;
-    size_t len;
-};
-
 /* ---- the host of the engine ---- */
 
 static void *host_resize(void *ctx, void *block, size_t old_size, size_t new_size)
 {
-    const struct shared *shared = ctx;
+    const struct regex_shared *shared = ctx;
     return shared->resize(shared->resize_data, block, old_size, new_size);
 }
 
 static bool host_stop(void *ctx)
 {
-    const struct shared *shared = ctx;
+    const struct regex_shared *shared = ctx;
     return budget_spent(shared->main);
 }
 
 static int shared_close(lua_State *L)
 {
-    struct shared *shared = lua_touserdata(L, 1);
+    struct regex_shared *shared = lua_touserdata(L, 1);
     regex_engine_free(shared->engine);
     shared->engine = NULL;
     return 0;
@@ -73,14 +49,14 @@ static int shared_close(lua_State *L)
 
 static int compiled_close(lua_State *L)
 {
-    struct compiled *compiled = luaL_checkudata(L, 1, COMPILED);
+    struct regex_compiled *compiled = luaL_checkudata(L, 1, COMPILED);
     regex_free(compiled->regex);
     compiled->regex = NULL;
     return 0;
 }
 
 /* Pushes the shared userdata. */
-static struct shared *push_shared(lua_State *L)
+static struct regex_shared *push_shared(lua_State *L)
 {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &shared_key);
     return lua_touserdata(L, -1);
@@ -94,11 +70,11 @@ static int raise_error(lua_State *L, const char *function, const struct err *err
 }
 
 /* Pushes a compiled pattern. */
-static void push_compiled(lua_State *L, struct shared *shared, const char *function, const char *pattern,
-                          size_t len, unsigned flags)
+static void push_compiled(lua_State *L, struct regex_shared *shared, const char *function,
+                          const char *pattern, size_t len, unsigned flags)
 {
     struct err err;
-    struct compiled *compiled = lua_newuserdatauv(L, sizeof *compiled, 1);
+    struct regex_compiled *compiled = lua_newuserdatauv(L, sizeof *compiled, 1);
     compiled->regex = NULL;
     luaL_setmetatable(L, COMPILED);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &shared_key);
@@ -115,7 +91,7 @@ static void push_compiled(lua_State *L, struct shared *shared, const char *funct
 
 /* Replaces the pattern text at index by what it compiles to, from the cache if it is there. The shared
  * userdata is on top of the stack. */
-static void compile_cached(lua_State *L, struct shared *shared, const char *function, int index)
+static void compile_cached(lua_State *L, struct regex_shared *shared, const char *function, int index)
 {
     int shared_index = lua_gettop(L);
     size_t len;
@@ -151,9 +127,11 @@ static int regex_lua_compile(lua_State *L)
     unsigned flags;
     struct err err;
     if (lua_type(L, 1) != LUA_TSTRING)
-        return luaL_error(L, "regex.compile: argument 1 (pattern): string expected, got %s", luaL_typename(L, 1));
+        return luaL_error(L, "regex.compile: argument 1 (pattern): string expected, got %s",
+                          luaL_typename(L, 1));
     if (!lua_isnoneornil(L, 2) && lua_type(L, 2) != LUA_TSTRING)
-        return luaL_error(L, "regex.compile: argument 2 (flags): string expected, got %s", luaL_typename(L, 2));
+        return luaL_error(L, "regex.compile: argument 2 (flags): string expected, got %s",
+                          luaL_typename(L, 2));
     const char *pattern = lua_tolstring(L, 1, &len);
     const char *letters = lua_isnoneornil(L, 2) ? "" : lua_tolstring(L, 2, &flags_len);
     if (regex_read_flags(letters, flags_len, &flags, &err) != ERR_NONE)
@@ -165,7 +143,7 @@ static int regex_lua_compile(lua_State *L)
 static int compiled_tostring(lua_State *L)
 {
     size_t len;
-    const struct compiled *compiled = luaL_checkudata(L, 1, COMPILED);
+    const struct regex_compiled *compiled = luaL_checkudata(L, 1, COMPILED);
     if (compiled->regex == NULL) {
         lua_pushliteral(L, "regex (closed)");
         return 1;
@@ -180,43 +158,52 @@ static int compiled_tostring(lua_State *L)
 
 /* ---- arguments ---- */
 
-static const struct regex *need_open(const struct call *call)
+static struct regex *need_open(const struct regex_call *call)
 {
     if (call->compiled->regex == NULL)
         luaL_error(call->L, "regex.%s: the compiled pattern is closed", call->function);
     return call->compiled->regex;
 }
 
+/* Whether the text is remembered as checked. The shared userdata is on top of the stack. */
+static bool is_remembered(const struct regex_call *call)
+{
+    if (call->len < REMEMBER_MIN || call->len > REMEMBER_MAX)
+        return false;
+    lua_getiuservalue(call->L, -1, CHECKED_TEXT);
+    bool same = lua_rawequal(call->L, -1, 1);
+    lua_pop(call->L, 1);
+    return same;
+}
+
 /* The text must be UTF-8. A long one that was checked by the last call is not checked again, so that a loop
  * over one text costs its length once. The shared userdata is on top of the stack. */
-static void check_utf8(struct call *call)
+static void check_utf8(struct regex_call *call)
 {
     lua_State *L = call->L;
     size_t bad = 0;
-    bool remember = call->len >= REMEMBER_MIN && call->len <= REMEMBER_MAX;
-    if (remember) {
-        lua_getiuservalue(L, -1, CHECKED_TEXT);
-        bool checked = lua_rawequal(L, -1, 1);
-        lua_pop(L, 1);
-        if (checked)
-            return;
+    bool ascii = call->shared->checked_ascii;
+    if (!is_remembered(call)) {
+        ascii = text_is_ascii(call->text, call->len);
+        if (!ascii && !text_is_utf8(call->text, call->len, &bad))
+            luaL_error(
+                L,
+                "regex.%s: argument 1 (text): UTF-8 expected, but byte %I starts no character; to search in "
+                "bytes, compile the pattern with the flag \"b\"",
+                call->function, (lua_Integer)bad + 1);
+        budget_tick(L);
+        if (call->len >= REMEMBER_MIN && call->len <= REMEMBER_MAX) {
+            lua_pushvalue(L, 1);
+            lua_setiuservalue(L, -2, CHECKED_TEXT);
+            call->shared->checked_ascii = ascii;
+        }
     }
-    if (!text_is_utf8(call->text, call->len, &bad))
-        luaL_error(L,
-                   "regex.%s: argument 1 (text): UTF-8 expected, but byte %I starts no character; to search in "
-                   "bytes, compile the pattern with the flag \"b\"",
-                   call->function, (lua_Integer)bad + 1);
-    budget_tick(L);
-    if (remember) {
-        lua_pushvalue(L, 1);
-        lua_setiuservalue(L, -2, CHECKED_TEXT);
-    }
+    call->options = ascii ? REGEX_ASCII_TEXT : 0;
 }
 
-/* Reads text and pattern, the arguments 1 and 2, of which the latter is replaced by a compiled one. */
-static void begin(lua_State *L, struct call *call, const char *function)
+void regex_begin_call(lua_State *L, struct regex_call *call, const char *function)
 {
-    *call = (struct call){.L = L, .function = function};
+    *call = (struct regex_call){.L = L, .function = function};
     if (lua_type(L, 1) != LUA_TSTRING)
         luaL_error(L, "regex.%s: argument 1 (text): string expected, got %s%s", function, luaL_typename(L, 1),
                    luaL_testudata(L, 1, COMPILED) != NULL ? "; the text comes first, then the pattern" : "");
@@ -234,7 +221,7 @@ static void begin(lua_State *L, struct call *call, const char *function)
 }
 
 /* Argument 3: where to begin, as an offset; false when that is behind the text. */
-static bool read_init(const struct call *call, size_t *start)
+static bool read_init(const struct regex_call *call, size_t *start)
 {
     lua_State *L = call->L;
     int is_integer = 0;
@@ -257,8 +244,7 @@ static bool read_init(const struct call *call, size_t *start)
     return true;
 }
 
-/* Argument index: how many at most. */
-static lua_Integer read_limit(const struct call *call, int index, lua_Integer least)
+lua_Integer regex_read_limit(const struct regex_call *call, int index, lua_Integer least)
 {
     lua_State *L = call->L;
     int is_integer = 0;
@@ -266,25 +252,25 @@ static lua_Integer read_limit(const struct call *call, int index, lua_Integer le
         return LUA_MAXINTEGER;
     lua_Integer limit = lua_type(L, index) == LUA_TNUMBER ? lua_tointegerx(L, index, &is_integer) : 0;
     if (!is_integer || limit < least)
-        luaL_error(L, "regex.%s: argument %d (limit): integer of %I or more expected, got %s", call->function, index,
-                   least, luaL_tolstring(L, index, NULL));
+        luaL_error(L, "regex.%s: argument %d (limit): integer of %I or more expected, got %s", call->function,
+                   index, least, luaL_tolstring(L, index, NULL));
     return limit;
 }
 
 /* ---- matches ---- */
 
-/* The next match, NULL when there is none. fresh: not an empty one at start. */
-static const struct regex_span *search(const struct call *call, size_t start, bool fresh)
+const struct regex_span *regex_next_match(const struct regex_call *call, size_t start, bool fresh)
 {
     lua_State *L = call->L;
     const struct regex_span *spans;
-    const struct regex *regex = need_open(call);
+    struct regex *regex = need_open(call);
+    struct regex_engine *engine = call->shared->engine;
+    unsigned options = call->options | (fresh ? REGEX_FRESH : 0);
     struct err err;
-    enum err_code code =
-        regex_search(call->shared->engine, regex, call->text, call->len, start, fresh, &spans, &err);
+    enum err_code code = regex_search(engine, regex, call->text, call->len, start, options, &spans, &err);
     if (code == ERR_NOMEM) {
         lua_gc(L, LUA_GCCOLLECT);
-        code = regex_search(call->shared->engine, regex, call->text, call->len, start, fresh, &spans, &err);
+        code = regex_search(engine, regex, call->text, call->len, start, options, &spans, &err);
     }
     if (code == ERR_CANCELLED)
         budget_tick(L);
@@ -294,7 +280,7 @@ static const struct regex_span *search(const struct call *call, size_t start, bo
 }
 
 /* Unset groups are false, so that the list has no holes. */
-static void push_group(const struct call *call, struct regex_span span)
+static void push_group(const struct regex_call *call, struct regex_span span)
 {
     if (span.begin == REGEX_UNSET)
         lua_pushboolean(call->L, 0);
@@ -303,7 +289,7 @@ static void push_group(const struct call *call, struct regex_span span)
 }
 
 /* Pushes the table of named groups. Of groups with one name, the one that is set counts. */
-static void push_named(const struct call *call, const struct regex_span *spans)
+static void push_named(const struct regex_call *call, const struct regex_span *spans)
 {
     lua_State *L = call->L;
     const struct regex *regex = call->compiled->regex;
@@ -320,8 +306,7 @@ static void push_named(const struct call *call, const struct regex_span *spans)
     }
 }
 
-/* Pushes the table that describes a match. */
-static void push_match(const struct call *call, const struct regex_span *spans)
+void regex_push_match(const struct regex_call *call, const struct regex_span *spans)
 {
     lua_State *L = call->L;
     const struct regex *regex = call->compiled->regex;
@@ -344,34 +329,34 @@ static void push_match(const struct call *call, const struct regex_span *spans)
 
 /* ---- functions ---- */
 
-static const struct regex_span *search_from_init(lua_State *L, struct call *call, const char *function)
+static const struct regex_span *search_from_init(lua_State *L, struct regex_call *call, const char *function)
 {
     size_t start;
-    begin(L, call, function);
-    return read_init(call, &start) ? search(call, start, false) : NULL;
+    regex_begin_call(L, call, function);
+    return read_init(call, &start) ? regex_next_match(call, start, false) : NULL;
 }
 
 static int regex_lua_test(lua_State *L)
 {
-    struct call call;
+    struct regex_call call;
     lua_pushboolean(L, search_from_init(L, &call, "test") != NULL);
     return 1;
 }
 
 static int regex_lua_match(lua_State *L)
 {
-    struct call call;
+    struct regex_call call;
     const struct regex_span *spans = search_from_init(L, &call, "match");
     if (spans == NULL)
         lua_pushnil(L);
     else
-        push_match(&call, spans);
+        regex_push_match(&call, spans);
     return 1;
 }
 
 static int regex_lua_find(lua_State *L)
 {
-    struct call call;
+    struct regex_call call;
     const struct regex_span *spans = search_from_init(L, &call, "find");
     if (spans == NULL) {
         lua_pushnil(L);
@@ -386,7 +371,8 @@ static int regex_lua_find(lua_State *L)
     return groups + 2;
 }
 
-/* Upvalues: text, compiled pattern, offset to go on from (-1 at the end), whether the last match was empty. */
+/* Upvalues: text, compiled pattern, offset to go on from (-1 at the end), whether the last match was empty,
+ * options of every search. */
 static int matches_next(lua_State *L)
 {
     size_t len;
@@ -394,46 +380,49 @@ static int matches_next(lua_State *L)
     if (start < 0)
         return 0;
     const char *text = lua_tolstring(L, lua_upvalueindex(1), &len);
-    const struct call call = {.L = L,
-                              .function = "matches",
-                              .shared = push_shared(L),
-                              .compiled = lua_touserdata(L, lua_upvalueindex(2)),
-                              .text = text,
-                              .len = len};
-    const struct regex_span *spans = search(&call, (size_t)start, lua_toboolean(L, lua_upvalueindex(4)));
+    const struct regex_call call = {.L = L,
+                                    .function = "matches",
+                                    .shared = push_shared(L),
+                                    .compiled = lua_touserdata(L, lua_upvalueindex(2)),
+                                    .text = text,
+                                    .len = len,
+                                    .options = (unsigned)lua_tointeger(L, lua_upvalueindex(5))};
+    const struct regex_span *spans =
+        regex_next_match(&call, (size_t)start, lua_toboolean(L, lua_upvalueindex(4)));
     lua_pushinteger(L, spans != NULL ? (lua_Integer)spans->end : -1);
     lua_replace(L, lua_upvalueindex(3));
     if (spans == NULL)
         return 0;
     lua_pushboolean(L, spans->begin == spans->end);
     lua_replace(L, lua_upvalueindex(4));
-    push_match(&call, spans);
+    regex_push_match(&call, spans);
     return 1;
 }
 
 static int regex_lua_matches(lua_State *L)
 {
-    struct call call;
-    begin(L, &call, "matches");
+    struct regex_call call;
+    regex_begin_call(L, &call, "matches");
     lua_settop(L, 2);
     lua_pushinteger(L, 0);
     lua_pushboolean(L, 0);
-    lua_pushcclosure(L, matches_next, 4);
+    lua_pushinteger(L, (lua_Integer)call.options);
+    lua_pushcclosure(L, matches_next, 5);
     return 1;
 }
 
 static int regex_lua_split(lua_State *L)
 {
-    struct call call;
+    struct regex_call call;
     struct meter meter;
-    begin(L, &call, "split");
-    lua_Integer limit = read_limit(&call, 3, 1), count = 0;
+    regex_begin_call(L, &call, "split");
+    lua_Integer limit = regex_read_limit(&call, 3, 1), count = 0;
     size_t piece = 0; /* where it begins */
     meter_start(&meter, L);
     lua_newtable(L);
     while (count + 1 < limit) {
         /* An empty match separates only what has something on both sides. */
-        const struct regex_span *spans = search(&call, piece, true);
+        const struct regex_span *spans = regex_next_match(&call, piece, true);
         if (spans == NULL || (spans->begin == spans->end && spans->end == call.len))
             break;
         lua_pushlstring(L, call.text + piece, spans->begin - piece);
@@ -467,199 +456,6 @@ static int regex_lua_escape(lua_State *L)
     return 1;
 }
 
-/* ---- replace ---- */
-
-/* A part of a replacement: bytes as they are, or a group of the match by number or name. */
-struct part {
-    const char *text; /* or the name */
-    size_t len;
-    enum { PART_TEXT, PART_GROUP, PART_NAME } kind;
-    uint32_t group;
-};
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-/* A number of up to three digits; 0 bytes when there is none. */
-static size_t read_group(const char *p, const char *end, uint32_t *group)
-{
-    size_t len = 0;
-    *group = 0;
-    while (len < 3 && p + len < end && is_digit(p[len]))
-        *group = *group * 10 + (uint32_t)(p[len++] - '0');
-    return len;
-}
-
-/* Reads the part that begins with a dollar sign at p and returns where it ends, NULL when it is none. */
-static const char *read_reference(const char *p, const char *end, struct part *part)
-{
-    if (p + 1 < end && p[1] == '$') {
-        *part = (struct part){.text = p, .len = 1, .kind = PART_TEXT};
-        return p + 2;
-    }
-    bool braces = p + 1 < end && p[1] == '{';
-    const char *begins = p + (braces ? 2 : 1);
-    *part = (struct part){.kind = PART_GROUP};
-    size_t len = read_group(begins, end, &part->group);
-    if (!braces)
-        return len > 0 ? begins + len : NULL;
-    const char *close = memchr(begins, '}', (size_t)(end - begins));
-    if (close == NULL || close == begins)
-        return NULL;
-    if (begins + len != close)
-        *part = (struct part){.text = begins, .len = (size_t)(close - begins), .kind = PART_NAME};
-    return close + 1;
-}
-
-static const char *next_part(const char *p, const char *end, struct part *part)
-{
-    if (*p == '$')
-        return read_reference(p, end, part);
-    const char *dollar = memchr(p, '$', (size_t)(end - p));
-    const char *stop = dollar != NULL ? dollar : end;
-    *part = (struct part){.text = p, .len = (size_t)(stop - p), .kind = PART_TEXT};
-    return stop;
-}
-
-/* The group with this name; of several, the one that is set if spans says so. False when there is none. */
-static bool find_name(const struct regex *regex, const char *name, size_t len, const struct regex_span *spans,
-                      uint32_t *group)
-{
-    bool found = false;
-    for (uint32_t i = 0; i < regex_names(regex); i++) {
-        uint32_t candidate;
-        const char *other = regex_name(regex, i, &candidate);
-        if (strlen(other) != len || memcmp(other, name, len) != 0)
-            continue;
-        if (!found || (spans != NULL && spans[*group].begin == REGEX_UNSET))
-            *group = candidate;
-        found = true;
-    }
-    return found;
-}
-
-/* Raises when the replacement refers to what the pattern does not have. */
-static void check_replacement(const struct call *call, const char *text, size_t len)
-{
-    lua_State *L = call->L;
-    const struct regex *regex = call->compiled->regex;
-    const char *end = text + len;
-    struct meter meter;
-    meter_start(&meter, L);
-    for (const char *p = text; p < end;) {
-        struct part part;
-        const char *next = next_part(p, end, &part);
-        if (next == NULL)
-            luaL_error(L,
-                       "regex.replace: argument 3 (replacement): the $ at byte %I refers to no group; write $1, "
-                       "${name}, or $$ for a dollar sign",
-                       (lua_Integer)(p - text) + 1);
-        if (part.kind == PART_GROUP && part.group > regex_groups(regex))
-            luaL_error(L,
-                       "regex.replace: argument 3 (replacement): there is no group %d; the pattern has %d (for "
-                       "group 1 with a digit behind it, write ${1}0)",
-                       (int)part.group, (int)regex_groups(regex));
-        if (part.kind == PART_NAME && !find_name(regex, part.text, part.len, NULL, &part.group)) {
-            lua_pushlstring(L, part.text, part.len);
-            luaL_error(L, "regex.replace: argument 3 (replacement): there is no group named \"%s\" in the pattern",
-                       lua_tostring(L, -1));
-        }
-        meter_spend(&meter, 1 + regex_names(regex));
-        p = next;
-    }
-}
-
-static void add_replacement(const struct call *call, luaL_Buffer *out, struct meter *meter,
-                            const struct regex_span *spans)
-{
-    size_t len;
-    const char *p = lua_tolstring(call->L, 3, &len);
-    const struct regex *regex = call->compiled->regex;
-    for (const char *end = p + len; p < end;) {
-        struct part part;
-        p = next_part(p, end, &part);
-        if (part.kind == PART_NAME)
-            find_name(regex, part.text, part.len, spans, &part.group);
-        if (part.kind != PART_TEXT) {
-            struct regex_span span = spans[part.group];
-            part.text = call->text + span.begin;
-            part.len = span.begin == REGEX_UNSET ? 0 : span.end - span.begin;
-        }
-        if (part.len > 0)
-            luaL_addlstring(out, part.text, part.len);
-        meter_spend(meter, 1 + part.len / BYTES_PER_STEP);
-    }
-}
-
-/* Calls the function at index 3 with the match, and adds what it returns; false when that is to keep. */
-static bool add_result(const struct call *call, luaL_Buffer *out, const struct regex_span *spans)
-{
-    lua_State *L = call->L;
-    lua_pushvalue(L, 3);
-    push_match(call, spans);
-    lua_call(L, 1, 1);
-    if (!lua_toboolean(L, -1)) {
-        lua_pop(L, 1);
-        return false;
-    }
-    if (lua_type(L, -1) != LUA_TSTRING)
-        luaL_error(L, "regex.replace: the function must return a string, or nil to keep the text; got %s",
-                   luaL_typename(L, -1));
-    luaL_addvalue(out);
-    return true;
-}
-
-static int regex_lua_replace(lua_State *L)
-{
-    struct call call;
-    struct meter meter;
-    luaL_Buffer out;
-    begin(L, &call, "replace");
-    int kind = lua_type(L, 3);
-    if (kind != LUA_TSTRING && kind != LUA_TFUNCTION)
-        return luaL_error(L, "regex.replace: argument 3 (replacement): string or function expected, got %s",
-                          luaL_typename(L, 3));
-    lua_Integer limit = read_limit(&call, 4, 0), count = 0;
-    if (kind == LUA_TSTRING)
-        check_replacement(&call, lua_tostring(L, 3), lua_rawlen(L, 3));
-    meter_start(&meter, L);
-    luaL_buffinit(L, &out);
-    size_t kept = 0; /* from here on the text is not in the buffer yet */
-    size_t next = 0;
-    bool fresh = false, changed = false;
-    while (count < limit) {
-        const struct regex_span *spans = search(&call, next, fresh);
-        if (spans == NULL)
-            break;
-        struct regex_span whole = *spans; /* a function may search too */
-        luaL_addlstring(&out, call.text + kept, whole.begin - kept);
-        meter_spend(&meter, 1 + (whole.end - kept) / BYTES_PER_STEP);
-        kept = whole.begin;
-        bool replaced = true;
-        if (kind == LUA_TSTRING)
-            add_replacement(&call, &out, &meter, spans);
-        else
-            replaced = add_result(&call, &out, spans);
-        if (replaced) {
-            kept = whole.end;
-            changed = true;
-        }
-        next = whole.end;
-        fresh = whole.begin == whole.end;
-        count++;
-    }
-    if (changed) {
-        luaL_addlstring(&out, call.text + kept, call.len - kept);
-        luaL_pushresult(&out);
-    } else {
-        lua_pushvalue(L, 1);
-    }
-    lua_pushinteger(L, count);
-    return 2;
-}
-
 /* ---- registration ---- */
 
 static const struct script_function functions[] = {
@@ -679,34 +475,36 @@ static const struct script_function functions[] = {
      "(text: string, pattern: string|workers.Regex, "
      "replacement: string|fun(match: workers.RegexMatch): string?, limit?: integer): string, integer",
      "the text with matches replaced, and how many there were"},
-    {"split", regex_lua_split,
-     "(text: string, pattern: string|workers.Regex, limit?: integer): string[]",
+    {"split", regex_lua_split, "(text: string, pattern: string|workers.Regex, limit?: integer): string[]",
      "the pieces of the text between matches, limit pieces at most"},
     {"test", regex_lua_test, "(text: string, pattern: string|workers.Regex, init?: integer): boolean",
      "whether the pattern matches anywhere in the text"},
     {NULL, NULL, NULL, NULL},
 };
 
-static const char types[] = "---@class workers.Regex: userdata\n"
-                            "---@class workers.RegexMatch\n"
-                            "---@field [integer] string|false 0: the whole match; 1 and up: groups, false when unset\n"
-                            "---@field first integer first byte\n"
-                            "---@field last integer last byte\n"
-                            "---@field groups? table<string, string|false> groups that have a name\n";
+static const char types[] =
+    "---@class workers.Regex: userdata\n"
+    "---@class workers.RegexMatch\n"
+    "---@field [integer] string|false 0: the whole match; 1 and up: groups, false when unset\n"
+    "---@field first integer first byte\n"
+    "---@field last integer last byte\n"
+    "---@field groups? table<string, string|false> groups that have a name\n";
 
 const struct script_docs regex_docs = {"Regular expressions", functions, types};
 
 int luaopen_workers_regex(lua_State *L)
 {
-    static const luaL_Reg methods[] = {
-        {"__gc", compiled_close}, {"__close", compiled_close}, {"__tostring", compiled_tostring}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"__gc", compiled_close},
+                                       {"__close", compiled_close},
+                                       {"__tostring", compiled_tostring},
+                                       {NULL, NULL}};
     struct err err;
     luaL_newmetatable(L, COMPILED);
     luaL_setfuncs(L, methods, 0);
     lua_pop(L, 1);
 
-    struct shared *shared = lua_newuserdatauv(L, sizeof *shared, SHARED_VALUES);
-    *shared = (struct shared){0};
+    struct regex_shared *shared = lua_newuserdatauv(L, sizeof *shared, SHARED_VALUES);
+    *shared = (struct regex_shared){0};
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, shared_close);
     lua_setfield(L, -2, "__gc");

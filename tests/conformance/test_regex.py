@@ -4,7 +4,7 @@
 Patterns come from a grammar of what both sides understand. Groups in repetitions are not compared: Perl does not always take
 back what they saw in an attempt that failed. Node gets a smaller grammar without groups, and is compared up to the first
 empty match: in JavaScript the search goes on one character further then.
-The seed is printed; WORKERS_SEED sets it, WORKERS_CASES the number of cases for each peer.
+WORKERS_SEED sets the seed, WORKERS_CASES the number of cases for each peer.
 """
 import json
 import os
@@ -20,7 +20,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "support"))
 import harness  # noqa: E402
 
-SEED = int(os.environ.get("WORKERS_SEED", random.randrange(1 << 32)))
+SEED = int(os.environ.get("WORKERS_SEED", 1))
 CASES = int(os.environ.get("WORKERS_CASES", 5000))
 
 SCRIPT = r"""

@@ -1,5 +1,5 @@
-/* libFuzzer harness for regular expressions: no pattern and no text may crash, hang or leak; matches lie in the
- * text, in order, on characters, and come to an end.
+/* libFuzzer harness for regular expressions: no pattern and no text may crash, hang or leak; matches lie in
+ * the text, in order, on characters, and come to an end.
  *
  * The first byte chooses after how many allocations memory is out (0: never), the second the flags; then come
  * the pattern, a zero byte and the text. */
@@ -59,8 +59,8 @@ static void check_spans(const struct regex *regex, const char *text, size_t len,
             continue;
         if (spans[i].begin > spans[i].end || spans[i].end > len)
             abort();
-        if (regex_needs_utf8(regex) && (!starts_character(text, len, spans[i].begin) ||
-                                        !starts_character(text, len, spans[i].end)))
+        if (regex_needs_utf8(regex) &&
+            (!starts_character(text, len, spans[i].begin) || !starts_character(text, len, spans[i].end)))
             abort();
     }
     for (uint32_t i = 0, group; i < regex_names(regex); i++)
@@ -68,21 +68,43 @@ static void check_spans(const struct regex *regex, const char *text, size_t len,
             abort();
 }
 
-static void search_all(struct regex_engine *engine, const struct regex *regex, const char *text, size_t len)
+/* In a text of ASCII both programs must find the same, if neither was stopped or ran out of memory. */
+static void compare(struct regex_engine *engine, struct regex *regex, const char *text, size_t len,
+                    size_t start, unsigned options)
+{
+    const struct regex_span *spans;
+    struct regex_span first[REGEX_GROUPS_MAX + 1];
+    struct err err;
+    if (!text_is_ascii(text, len) ||
+        regex_search(engine, regex, text, len, start, options, &spans, &err) != ERR_NONE)
+        return;
+    bool found = spans != NULL;
+    if (found)
+        memcpy(first, spans, (regex_groups(regex) + 1) * sizeof *first);
+    if (regex_search(engine, regex, text, len, start, options | REGEX_ASCII_TEXT, &spans, &err) != ERR_NONE)
+        return;
+    if (found != (spans != NULL) ||
+        (found && memcmp(first, spans, (regex_groups(regex) + 1) * sizeof *first) != 0))
+        abort();
+}
+
+static void search_all(struct regex_engine *engine, struct regex *regex, const char *text, size_t len)
 {
     size_t start = 0;
-    bool fresh = false;
+    unsigned options = 0;
     for (size_t count = 0;; count++) {
         const struct regex_span *spans;
         struct err err;
-        if (regex_search(engine, regex, text, len, start, fresh, &spans, &err) != ERR_NONE || spans == NULL)
+        if (count < 20)
+            compare(engine, regex, text, len, start, options);
+        if (regex_search(engine, regex, text, len, start, options, &spans, &err) != ERR_NONE || spans == NULL)
             return;
         check_spans(regex, text, len, start, spans);
-        if (fresh && spans[0].end == start)
+        if (options != 0 && spans[0].end == start)
             abort();
         if (count > 2 * len + 2)
             abort();
-        fresh = spans[0].begin == spans[0].end;
+        options = spans[0].begin == spans[0].end ? REGEX_FRESH : 0;
         start = spans[0].end;
     }
 }

@@ -14,11 +14,11 @@ struct fixture {
     struct regex_host host;
     struct regex_engine *engine;
     struct err err;
-    size_t used;     /* bytes */
-    size_t peak;     /* bytes */
+    size_t used; /* bytes */
+    size_t peak; /* bytes */
     unsigned allocations;
     unsigned fail_at; /* the allocation that fails, and all after it; 0 for none */
-    unsigned stops;  /* how often the host was asked */
+    unsigned stops;   /* how often the host was asked */
     unsigned stop_at;
 };
 
@@ -71,18 +71,19 @@ static struct regex *compile(struct fixture *f, const char *pattern, const char 
     return regex;
 }
 
-static const struct regex_span *search(struct fixture *f, const struct regex *regex, const char *text, size_t start,
-                                       bool fresh)
+static const struct regex_span *search(struct fixture *f, struct regex *regex, const char *text, size_t start,
+                                       unsigned options)
 {
     const struct regex_span *spans;
-    assert_int_equal(regex_search(f->engine, regex, text, strlen(text), start, fresh, &spans, &f->err), ERR_NONE);
+    assert_int_equal(regex_search(f->engine, regex, text, strlen(text), start, options, &spans, &f->err),
+                     ERR_NONE);
     return spans;
 }
 
-#define assert_span(span, from, to)                                                                                  \
-    do {                                                                                                             \
-        assert_int_equal((span).begin, (from));                                                                      \
-        assert_int_equal((span).end, (to));                                                                          \
+#define assert_span(span, from, to)                                                                          \
+    do {                                                                                                     \
+        assert_int_equal((span).begin, (from));                                                              \
+        assert_int_equal((span).end, (to));                                                                  \
     } while (0)
 
 static void test_spans(void **state)
@@ -90,17 +91,17 @@ static void test_spans(void **state)
     struct fixture *f = *state;
     struct regex *regex = compile(f, "(b)|(c)(d)?", "");
     assert_int_equal(regex_groups(regex), 3);
-    const struct regex_span *spans = search(f, regex, "abcd", 0, false);
+    const struct regex_span *spans = search(f, regex, "abcd", 0, 0);
     assert_span(spans[0], 1, 2);
     assert_span(spans[1], 1, 2);
     assert_int_equal(spans[2].begin, REGEX_UNSET);
     assert_int_equal(spans[3].begin, REGEX_UNSET);
-    spans = search(f, regex, "abcx", 2, false);
+    spans = search(f, regex, "abcx", 2, 0);
     assert_span(spans[0], 2, 3);
     assert_int_equal(spans[1].begin, REGEX_UNSET);
     assert_span(spans[2], 2, 3);
     assert_int_equal(spans[3].begin, REGEX_UNSET);
-    assert_null(search(f, regex, "abcx", 4, false));
+    assert_null(search(f, regex, "abcx", 4, 0));
     regex_free(regex);
 }
 
@@ -108,16 +109,47 @@ static void test_fresh(void **state)
 {
     struct fixture *f = *state;
     struct regex *regex = compile(f, "a*?", "");
-    assert_span(search(f, regex, "aa", 0, false)[0], 0, 0);
-    assert_span(search(f, regex, "aa", 0, true)[0], 0, 1);
-    assert_span(search(f, regex, "aa", 2, false)[0], 2, 2);
-    assert_null(search(f, regex, "aa", 2, true));
+    assert_span(search(f, regex, "aa", 0, 0)[0], 0, 0);
+    assert_span(search(f, regex, "aa", 0, REGEX_FRESH)[0], 0, 1);
+    assert_span(search(f, regex, "aa", 2, 0)[0], 2, 2);
+    assert_null(search(f, regex, "aa", 2, REGEX_FRESH));
     regex_free(regex);
     /* \K puts the beginning behind the end, which PCRE2 does not take for empty. */
     regex = compile(f, "(?=ö(?1))|(?!)(\\K)", "");
-    assert_span(search(f, regex, "öö", 0, false)[0], 0, 0);
-    assert_span(search(f, regex, "öö", 0, true)[0], 2, 2);
-    assert_null(search(f, regex, "öö", 2, true));
+    assert_span(search(f, regex, "öö", 0, 0)[0], 0, 0);
+    assert_span(search(f, regex, "öö", 0, REGEX_FRESH)[0], 2, 2);
+    assert_null(search(f, regex, "öö", 2, REGEX_FRESH));
+    regex_free(regex);
+}
+
+/* Texts in ASCII are matched by a program of their own, with the same result. */
+static void test_ascii_text(void **state)
+{
+    struct fixture *f = *state;
+    struct regex *regex = compile(f, "(\\w)(\\d)\\b|é", "");
+    unsigned before = f->allocations;
+    assert_span(search(f, regex, "- a1 b2", 0, 0)[2], 3, 4);
+    unsigned between = f->allocations;
+    assert_span(search(f, regex, "- a1 b2", 0, REGEX_ASCII_TEXT)[2], 3, 4);
+    assert_int_equal(f->allocations, between + 1);
+    assert_span(search(f, regex, "- a1 b2", 4, REGEX_ASCII_TEXT)[2], 6, 7);
+    assert_int_equal(f->allocations, between + 1);
+    assert_true(between > before); /* for the match data */
+    regex_free(regex);
+    /* Nothing would be gained with these. */
+    static const char *const flags[] = {"a", "b"};
+    for (int i = 0; i < 2; i++) {
+        regex = compile(f, "\\d", flags[i]);
+        before = f->allocations;
+        assert_span(search(f, regex, "a1", 0, REGEX_ASCII_TEXT)[0], 1, 2);
+        assert_int_equal(f->allocations, before);
+        regex_free(regex);
+    }
+    /* Without memory for it, the other does. */
+    regex = compile(f, "\\d", "");
+    f->fail_at = f->allocations + 1;
+    assert_span(search(f, regex, "a1", 0, REGEX_ASCII_TEXT)[0], 1, 2);
+    f->fail_at = 0;
     regex_free(regex);
 }
 
@@ -139,7 +171,8 @@ static void test_flags(void **state)
     struct fixture *f = *state;
     unsigned flags;
     assert_int_equal(regex_read_flags("imsxab", 6, &flags, &f->err), ERR_NONE);
-    assert_int_equal(flags, REGEX_CASELESS | REGEX_MULTILINE | REGEX_DOT_ALL | REGEX_EXTENDED | REGEX_ASCII | REGEX_BYTES);
+    assert_int_equal(flags, REGEX_CASELESS | REGEX_MULTILINE | REGEX_DOT_ALL | REGEX_EXTENDED | REGEX_ASCII |
+                                REGEX_BYTES);
     assert_int_equal(regex_read_flags("i\0", 2, &flags, &f->err), ERR_INVALID);
     assert_int_equal(regex_read_flags("ub", 2, &flags, &f->err), ERR_INVALID);
     struct regex *regex = compile(f, "a", "b");
@@ -150,7 +183,8 @@ static void test_flags(void **state)
     regex_free(regex);
     /* What follows a NUL belongs to the pattern. */
     assert_int_equal(regex_compile(f->engine, "a\0(", 3, 0, &regex, &f->err), ERR_INVALID);
-    assert_string_equal(f->err.message, "missing closing parenthesis at byte 4 of the pattern\n  a (\n     ^");
+    assert_string_equal(f->err.message,
+                        "missing closing parenthesis at byte 4 of the pattern\n  a (\n     ^");
 }
 
 /* The host is asked while a search goes on, and its answer ends the search. */
@@ -161,20 +195,21 @@ static void test_stop(void **state)
     const struct regex_span *spans;
     const char *text = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab";
     f->stop_at = 3;
-    assert_int_equal(regex_search(f->engine, regex, text, strlen(text), 0, false, &spans, &f->err), ERR_CANCELLED);
+    assert_int_equal(regex_search(f->engine, regex, text, strlen(text), 0, 0, &spans, &f->err),
+                     ERR_CANCELLED);
     assert_null(spans);
     assert_int_equal(f->stops, 3);
     /* The engine is as good as before. */
     f->stop_at = 0;
-    assert_span(search(f, regex, "aaaa", 0, false)[0], 0, 4);
-    assert_int_equal(regex_search(f->engine, regex, text, strlen(text), 0, false, &spans, &f->err), ERR_LIMIT);
+    assert_span(search(f, regex, "aaaa", 0, 0)[0], 0, 4);
+    assert_int_equal(regex_search(f->engine, regex, text, strlen(text), 0, 0, &spans, &f->err), ERR_LIMIT);
     assert_non_null(strstr(f->err.message, "the pattern /^(a+)+$/ takes too long on this text"));
     assert_in_range(f->stops, REGEX_STEPS_BASE / 1024 - 10, REGEX_STEPS_BASE / 1024 + 10);
     regex_free(regex);
 }
 
-/* What one item passes over at once counts as more than one step, also when nothing shows it: a back reference
- * that differs only in its last byte. */
+/* What one item passes over at once counts as more than one step, also when nothing shows it: a back
+ * reference that differs only in its last byte. */
 static void test_steps_count_bytes(void **state)
 {
     struct fixture *f = *state;
@@ -184,13 +219,13 @@ static void test_steps_count_bytes(void **state)
     text[HALF] = 'b';
     const struct regex_span *spans;
     struct regex *regex = compile(f, "^(?:a*+c|a*+d|a*+e|a*+f)", "");
-    assert_int_equal(regex_search(f->engine, regex, text, LENGTH, 0, false, &spans, &f->err), ERR_NONE);
+    assert_int_equal(regex_search(f->engine, regex, text, LENGTH, 0, 0, &spans, &f->err), ERR_NONE);
     assert_null(spans);
     assert_in_range(f->stops, 4, 20); /* about eight times 2^19 bytes, 64 bytes a step, 1024 steps a stop */
     regex_free(regex);
     f->stops = 0;
     regex = compile(f, "^(a++)b(?:\\1|\\1|\\1|\\1|\\1)", "");
-    assert_int_equal(regex_search(f->engine, regex, text, LENGTH, 0, false, &spans, &f->err), ERR_NONE);
+    assert_int_equal(regex_search(f->engine, regex, text, LENGTH, 0, 0, &spans, &f->err), ERR_NONE);
     assert_null(spans);
     assert_in_range(f->stops, 6, 20); /* one for each callout that follows the group */
     regex_free(regex);
@@ -205,12 +240,12 @@ static void test_backtracking_memory(void **state)
     memset(text, 'a', LENGTH);
     struct regex *regex = compile(f, "(?:a|b)*$", "");
     const struct regex_span *spans;
-    assert_int_equal(regex_search(f->engine, regex, text, LENGTH, 0, false, &spans, &f->err), ERR_LIMIT);
+    assert_int_equal(regex_search(f->engine, regex, text, LENGTH, 0, 0, &spans, &f->err), ERR_LIMIT);
     assert_non_null(strstr(f->err.message, "/(?:a|b)*$/ needs too much memory on this text"));
     assert_true(f->peak < 2 * REGEX_BACKTRACK_MAX);
     assert_true(f->used < (size_t)1 << 20);
     /* A match that took much leaves its spans, and not the memory. */
-    assert_int_equal(regex_search(f->engine, regex, text, 100000, 0, false, &spans, &f->err), ERR_NONE);
+    assert_int_equal(regex_search(f->engine, regex, text, 100000, 0, 0, &spans, &f->err), ERR_NONE);
     assert_span(spans[0], 0, 100000);
     assert_true(f->used < (size_t)1 << 20);
     regex_free(regex);
@@ -234,7 +269,7 @@ static void test_no_memory(void **state)
         if (code == ERR_NONE)
             code = regex_compile(f.engine, "(?<n>(?:a|[äö])*)(?<m>b)?$", 27, 0, &regex, &f.err);
         if (code == ERR_NONE)
-            code = regex_search(f.engine, regex, text, 4000, 0, false, &spans, &f.err);
+            code = regex_search(f.engine, regex, text, 4000, 0, 0, &spans, &f.err);
         if (code == ERR_NONE)
             assert_span(spans[1], 0, 4000);
         else
@@ -261,17 +296,17 @@ static void test_class_weight(void **state)
         memcpy(end, (char[]){(char)0xE4, (char)(0xB8 + i / 32 % 8), (char)(0x80 + i % 32 * 2)}, 3);
     memcpy(end, "]+", 3);
     struct regex *regex = compile(f, pattern, "");
-    assert_int_equal(regex_search(f->engine, regex, text, LENGTH, 0, false, &spans, &f->err), ERR_LIMIT);
+    assert_int_equal(regex_search(f->engine, regex, text, LENGTH, 0, 0, &spans, &f->err), ERR_LIMIT);
     assert_non_null(strstr(f->err.message, "is too expensive for a text of this size"));
-    assert_int_equal(regex_search(f->engine, regex, text, 1000, 0, false, &spans, &f->err), ERR_NONE);
+    assert_int_equal(regex_search(f->engine, regex, text, 1000, 0, 0, &spans, &f->err), ERR_NONE);
     regex_free(regex);
     /* A character outside ASCII may stand for many. */
     regex = compile(f, "x?[àáâãäåæçèéêëìíîïðñòó]+", "i");
-    assert_int_equal(regex_search(f->engine, regex, text, LENGTH, 0, false, &spans, &f->err), ERR_LIMIT);
+    assert_int_equal(regex_search(f->engine, regex, text, LENGTH, 0, 0, &spans, &f->err), ERR_LIMIT);
     regex_free(regex);
     /* Everyday classes are no weight. */
     regex = compile(f, "^[\\w.+-]+@[\\w.-]+", "");
-    assert_int_equal(regex_search(f->engine, regex, text, LENGTH, 0, false, &spans, &f->err), ERR_NONE);
+    assert_int_equal(regex_search(f->engine, regex, text, LENGTH, 0, 0, &spans, &f->err), ERR_NONE);
     regex_free(regex);
     free(text);
 }
@@ -281,6 +316,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_spans, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_fresh, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_ascii_text, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_flags, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stop, set_up, tear_down),

@@ -473,7 +473,7 @@ static const struct script_function functions[] = {
      "an iterator over all matches"},
     {"replace", regex_lua_replace,
      "(text: string, pattern: string|workers.Regex, "
-     "replacement: string|fun(match: workers.RegexMatch): string?, limit?: integer): string, integer",
+     "replacement: string|(fun(match: workers.RegexMatch): string?), limit?: integer): string, integer",
      "the text with matches replaced, and how many there were"},
     {"split", regex_lua_split, "(text: string, pattern: string|workers.Regex, limit?: integer): string[]",
      "the pieces of the text between matches, limit pieces at most"},

@@ -6,8 +6,8 @@
 #define WORKERS_SCRIPT_BUDGET_H
 
 #include <lua.h>
-#include <stdint.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Cheap (one clock read). Raises, as lua_error does, when the script must stop; so hold no malloc'd memory.
  */

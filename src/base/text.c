@@ -143,6 +143,11 @@ static size_t ascii_run(const char *text, size_t len)
     return at;
 }
 
+bool text_is_ascii(const char *text, size_t len)
+{
+    return ascii_run(text, len) == len;
+}
+
 bool text_is_utf8(const char *text, size_t len, size_t *bad)
 {
     size_t at = 0;

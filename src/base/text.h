@@ -16,6 +16,9 @@
  * Otherwise *bad, if not NULL, is the offset of the first byte that starts no valid character. */
 bool text_is_utf8(const char *text, size_t len, size_t *bad);
 
+/* True when no byte is above 127. */
+bool text_is_ascii(const char *text, size_t len);
+
 /* Reads one character. Returns its length in bytes, 1 to 4; 0 at the end or when the bytes are not UTF-8. */
 size_t text_next_char(const char *text, size_t len, uint32_t *code_point);
 

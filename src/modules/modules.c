@@ -15,6 +15,7 @@ const struct script_module workers_modules[] = {
     {"workers.json", luaopen_workers_json, &json_docs},
     {"workers.kv", luaopen_workers_kv, &kv_docs},
     {"workers.log", luaopen_workers_log, &log_docs},
+    {"workers.regex", luaopen_workers_regex, &regex_docs},
     {"workers.sql", luaopen_workers_sql, &sql_docs},
     {"workers.time", luaopen_workers_time, &time_docs},
     {"workers.url", luaopen_workers_url, &url_docs},

@@ -45,6 +45,7 @@ int luaopen_workers_url(lua_State *L);
 int luaopen_workers_compress(lua_State *L);
 int luaopen_workers_kv(lua_State *L);
 int luaopen_workers_sql(lua_State *L);
+int luaopen_workers_regex(lua_State *L);
 
 extern const struct script_docs workers_docs;
 extern const struct script_docs builder_docs;
@@ -60,6 +61,7 @@ extern const struct script_docs json_docs;
 extern const struct script_docs kv_docs;
 extern const struct script_docs log_docs;
 extern const struct script_docs sql_docs;
+extern const struct script_docs regex_docs;
 extern const struct script_docs time_docs;
 extern const struct script_docs url_docs;
 extern const struct script_docs xml_docs;

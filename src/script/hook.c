@@ -176,6 +176,13 @@ static void on_count(lua_State *L, lua_Debug *ar)
     }
 }
 
+bool budget_spent(lua_State *L)
+{
+    struct isolate *isolate = isolate_of(L);
+    check_cpu(isolate);
+    return hook_stop_reason(isolate) != NULL;
+}
+
 void budget_tick(lua_State *L)
 {
     struct isolate *isolate = isolate_of(L);

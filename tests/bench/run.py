@@ -347,6 +347,29 @@ def measure_isolates(report, build, runner, rounds):
     report.add("  memory of its Lua state", Sample(r["memory_kib"] for r in results), "KiB")
 
 
+# ---- regular expressions ----
+
+def measure_regex(report, workers, runner, rounds):
+    """All matches in 10 MB of text, CPU time of the search alone."""
+    ours, node = [], []
+    for _ in range(rounds + 1):
+        ours.append(json.loads(runner.run([workers, "exec", "regex", "--script", "regex.lua"]).output))
+        if shutil.which("node"):
+            node.append(json.loads(runner.run(["node", "regex.mjs"]).output))
+    for kind, where in (("ascii", "in 10 MB"), ("unicode", "where some letters are not ASCII")):
+        found = {search["count"] for results in ours + node for search in results[kind].values()}
+        if len(found) != 1:
+            sys.exit(f"bench: the searches found {sorted(found)} matches")
+
+        def times(rows, name, kind=kind):
+            return Sample(row[kind][name]["ms"] for row in rows[1:])
+
+        for key, what in (("date", "ISO dates"), ("mail", "e-mail addresses")):
+            report.faster(f"regex: all {what} {where}", times(ours, key), times(ours, key + "Pattern"), "Lua's patterns")
+            if node:
+                report.faster("  beside", times(ours, key), times(node, key), "Node")
+
+
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
@@ -378,6 +401,7 @@ def main():
         measure_isolates(report, build, runner, rounds)
         if shutil.which("node") is not None:
             measure_requests(report, workers, runner, rounds)
+        measure_regex(report, workers, runner, rounds)
     if args.json:
         print(json.dumps({"cores": os.cpu_count(), "load": load, "rounds": rounds, "figures": report.rows}, indent=2))
     else:

@@ -89,6 +89,13 @@ CASES = {
     "gsub bomb": ("return (('a'):rep(2000)):gsub('', ('b'):rep(100000))", MEMORY_LIMIT),
     "gsub of long patterns": ("while true do local s = ('x'):rep(1000000):gsub('x*y', '') end", CPU_LIMIT),
     "gmatch bomb": ("for a in ('a'):rep(5000000):gmatch('(.-)(.-)(.-)b') do end", CPU_LIMIT),
+    "regex bombs": ("local r = require 'workers.regex' while true do pcall(r.test, ('a'):rep(40) .. 'b', '^(a+)+$') end", CPU_LIMIT),
+    # One search whose text allows it more steps than the limit has time for.
+    "regex over a big text": ("return require('workers.regex').test(('a'):rep(4000000) .. 'b', 'a.*?.*?.*?b.')", CPU_LIMIT),
+    "regex with back references": ("return require('workers.regex').test(('a'):rep(4000000), '(a+)b?(?:\\\\1b|\\\\1c)')", CPU_LIMIT),
+    "regex replacements": ("return (require('workers.regex').replace(('a'):rep(2000), '', ('b'):rep(100000)))", MEMORY_LIMIT),
+    "regex patterns": ("local r, kept = require 'workers.regex', {} for i = 1, 1e6 do kept[i] = r.compile(('[ä-ü]x'):rep(99) .. i) end",
+                       r"regex\.compile: out of memory|" + MEMORY_LIMIT),
     "find plain": ("local s = ('a'):rep(8000000) while true do s:find(('a'):rep(1000) .. 'b', 1, true) end", CPU_LIMIT),
     "lying comparator": ("local t = {} for i = 1, 200000 do t[i] = i end"
                          " while true do pcall(table.sort, t, function() return true end) end", CPU_LIMIT),

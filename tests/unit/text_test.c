@@ -15,6 +15,22 @@ static void expect_utf8(const char *text, size_t len, bool valid, size_t offset)
     assert_int_equal(bad, valid ? 999 : offset);
 }
 
+static void test_is_ascii(void **state)
+{
+    (void)state;
+    char text[40];
+    memset(text, 'a', sizeof text);
+    assert_true(text_is_ascii("", 0));
+    assert_true(text_is_ascii("\0\x7F", 2));
+    assert_true(text_is_ascii(text, sizeof text));
+    for (size_t i = 0; i < sizeof text; i++) {
+        text[i] = '\x80';
+        assert_false(text_is_ascii(text, sizeof text));
+        assert_true(text_is_ascii(text, i));
+        text[i] = 'a';
+    }
+}
+
 static void test_is_utf8(void **state)
 {
     (void)state;
@@ -237,9 +253,10 @@ static void test_units(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_is_utf8), cmocka_unit_test(test_display_width),
-        cmocka_unit_test(test_nearest), cmocka_unit_test(test_snake_case),
-        cmocka_unit_test(test_glob),    cmocka_unit_test(test_units),
+        cmocka_unit_test(test_is_ascii),      cmocka_unit_test(test_is_utf8),
+        cmocka_unit_test(test_display_width), cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_snake_case),    cmocka_unit_test(test_glob),
+        cmocka_unit_test(test_units),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -318,7 +318,7 @@ static const struct script_function functions[] = {
      "adds to an integer, 0 when there is none; the sum"},
     {"list", kv_list, "(prefix?: string, options?: { limit?: integer }): string[]",
      "the keys that begin with the prefix, in order"},
-    {"scope", kv_scope, "(name: string): kv.Scope",
+    {"scope", kv_scope, "(name: string): workers.kv.Scope",
      "the same functions, for keys that begin with name and a slash"},
     {NULL, NULL, NULL, NULL},
 };
@@ -344,7 +344,7 @@ static int kv_scope(lua_State *L)
     return 1;
 }
 
-static const char types[] = "---@class kv.Scope: workers.kv the functions of workers.kv, within a scope\n";
+static const char types[] = "---@class workers.kv.Scope: workers.kv\n";
 
 const struct script_docs kv_docs = {"Small values that are kept between runs", functions, types};
 

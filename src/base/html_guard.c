@@ -17,8 +17,7 @@
 #include <strings.h>
 
 #define ATTRIBUTES_MAX 256 /* of a tag */
-#define NAMES (UINT16_MAX + 1)
-#define FORMATS_MAX 256 /* formatting elements that were opened and not closed */
+#define FORMATS_MAX 256    /* formatting elements that were opened and not closed */
 
 enum group {
     ORDINARY,   /* any other element */
@@ -29,12 +28,15 @@ enum group {
     RAW,     /* what is in it is text up to its end tag */
     DROPPED, /* never passed on */
     ONCE,    /* html and body: the second only adds attributes to the first */
+    PART,    /* of a table; nothing outside of one */
 };
 
 struct open_element {
-    GumboTag tag;
-    uint16_t name; /* hash of the lower-case name; different names that share it count as one */
-    uint8_t group;
+    GumboTag tag; /* those that gumbo does not know are one and the same tag in HTML */
+    enum group group;
+    GumboNamespaceEnum space;
+    const char *name; /* in the text */
+    size_t name_len;
 };
 
 struct guard {
@@ -44,9 +46,10 @@ struct guard {
     size_t copied; /* of the text, into html->source */
     struct open_element open[HTML_DEPTH_MAX];
     size_t depth;
-    struct buf *above;      /* names of elements beyond the depth, which gumbo never sees: uint16_t */
-    uint32_t *above_counts; /* by name, so that an end tag without its element costs nothing; NULL: none */
-    size_t formats;
+    struct buf *above;                   /* GumboTag of elements beyond the depth, which gumbo never sees */
+    size_t above_counts[GUMBO_TAG_LAST]; /* so that an end tag without its element costs nothing */
+    size_t formats;                      /* of all tags */
+    size_t formats_by_tag[GUMBO_TAG_LAST];
     bool seen_html;
     bool seen_body;
 };
@@ -62,11 +65,11 @@ static enum group group_of(GumboTag tag)
     case GUMBO_TAG_COL:
     case GUMBO_TAG_EMBED:
     case GUMBO_TAG_FRAME:
+    case GUMBO_TAG_HEAD: /* begins and ends by itself */
     case GUMBO_TAG_HR:
     case GUMBO_TAG_IMAGE:
     case GUMBO_TAG_IMG:
     case GUMBO_TAG_INPUT:
-    case GUMBO_TAG_ISINDEX:
     case GUMBO_TAG_KEYGEN:
     case GUMBO_TAG_LINK:
     case GUMBO_TAG_MENUITEM:
@@ -102,28 +105,34 @@ static enum group group_of(GumboTag tag)
     case GUMBO_TAG_U:
         return FORMATTING;
     case GUMBO_TAG_APPLET:
-    case GUMBO_TAG_CAPTION:
     case GUMBO_TAG_MARQUEE:
     case GUMBO_TAG_MATH:
     case GUMBO_TAG_OBJECT:
     case GUMBO_TAG_SVG:
     case GUMBO_TAG_TABLE:
-    case GUMBO_TAG_TD:
     case GUMBO_TAG_TEMPLATE:
-    case GUMBO_TAG_TH:
         return SCOPE;
     case GUMBO_TAG_HTML:
     case GUMBO_TAG_BODY:
         return ONCE;
     case GUMBO_TAG_FRAMESET:
+    case GUMBO_TAG_ISINDEX:
         return DROPPED;
+    case GUMBO_TAG_CAPTION:
+    case GUMBO_TAG_COLGROUP:
+    case GUMBO_TAG_TBODY:
+    case GUMBO_TAG_TD:
+    case GUMBO_TAG_TFOOT:
+    case GUMBO_TAG_TH:
+    case GUMBO_TAG_THEAD:
+    case GUMBO_TAG_TR:
+        return PART;
     case GUMBO_TAG_ADDRESS:
     case GUMBO_TAG_ARTICLE:
     case GUMBO_TAG_ASIDE:
     case GUMBO_TAG_BLOCKQUOTE:
     case GUMBO_TAG_BUTTON:
     case GUMBO_TAG_CENTER:
-    case GUMBO_TAG_COLGROUP:
     case GUMBO_TAG_DD:
     case GUMBO_TAG_DETAILS:
     case GUMBO_TAG_DIR:
@@ -141,7 +150,6 @@ static enum group group_of(GumboTag tag)
     case GUMBO_TAG_H4:
     case GUMBO_TAG_H5:
     case GUMBO_TAG_H6:
-    case GUMBO_TAG_HEAD:
     case GUMBO_TAG_HEADER:
     case GUMBO_TAG_HGROUP:
     case GUMBO_TAG_LI:
@@ -156,10 +164,6 @@ static enum group group_of(GumboTag tag)
     case GUMBO_TAG_SECTION:
     case GUMBO_TAG_SELECT:
     case GUMBO_TAG_SUMMARY:
-    case GUMBO_TAG_TBODY:
-    case GUMBO_TAG_TFOOT:
-    case GUMBO_TAG_THEAD:
-    case GUMBO_TAG_TR:
     case GUMBO_TAG_UL:
         return SPECIAL;
     default:
@@ -169,22 +173,29 @@ static enum group group_of(GumboTag tag)
 
 static bool is_special(const struct open_element *element)
 {
-    return element->group == SPECIAL || element->group == SCOPE;
+    return element->group == SPECIAL || element->group == SCOPE || element->group == PART;
+}
+
+/* Whether end tags of special elements stop here. */
+static bool is_scope(const struct open_element *element)
+{
+    return element->group == SCOPE || element->tag == GUMBO_TAG_TD || element->tag == GUMBO_TAG_TH ||
+           element->tag == GUMBO_TAG_CAPTION;
 }
 
 /* ---- elements within the depth ---- */
 
 static size_t above_count(const struct guard *guard)
 {
-    return guard->above->len / sizeof(uint16_t);
+    return guard->above->len / sizeof(GumboTag);
 }
 
 static void close_above(struct guard *guard)
 {
-    const uint16_t *names = (const uint16_t *)(const void *)guard->above->data;
-    for (size_t i = above_count(guard); i > 0; i--)
-        guard->above_counts[names[i - 1]]--;
+    if (guard->above->len == 0)
+        return;
     buf_clear(guard->above);
+    memset(guard->above_counts, 0, sizeof guard->above_counts);
 }
 
 /* Closes everything down to the open element at position at, and that one. */
@@ -207,7 +218,7 @@ static bool stops(enum barrier barrier, const struct open_element *element)
         return is_special(element) && element->tag != GUMBO_TAG_ADDRESS && element->tag != GUMBO_TAG_DIV &&
                element->tag != GUMBO_TAG_P;
     case AT_SCOPE:
-        return element->group == SCOPE || element->tag == GUMBO_TAG_BUTTON;
+        return is_scope(element) || element->tag == GUMBO_TAG_BUTTON;
     case AT_TABLE:
         return element->tag == GUMBO_TAG_TABLE || element->tag == GUMBO_TAG_TEMPLATE;
     }
@@ -225,6 +236,12 @@ static GumboTag family_of(GumboTag tag)
     case GUMBO_TAG_THEAD:
     case GUMBO_TAG_TFOOT:
         return GUMBO_TAG_TBODY;
+    case GUMBO_TAG_H2:
+    case GUMBO_TAG_H3:
+    case GUMBO_TAG_H4:
+    case GUMBO_TAG_H5:
+    case GUMBO_TAG_H6:
+        return GUMBO_TAG_H1;
     default:
         return tag;
     }
@@ -242,6 +259,21 @@ static void close_nearest(struct guard *guard, GumboTag family, enum barrier bar
     }
 }
 
+static void close_top(struct guard *guard, GumboTag family)
+{
+    if (guard->depth > 0 && family_of(guard->open[guard->depth - 1].tag) == family)
+        close_down_to(guard, guard->depth - 1);
+}
+
+static bool is_open(const struct guard *guard, GumboTag tag)
+{
+    for (size_t at = guard->depth; at > 0; at--) {
+        if (guard->open[at - 1].tag == tag)
+            return true;
+    }
+    return false;
+}
+
 /* Start tags end what cannot hold them. */
 static void close_implied(struct guard *guard, GumboTag tag, enum group group)
 {
@@ -252,79 +284,259 @@ static void close_implied(struct guard *guard, GumboTag tag, enum group group)
         close_nearest(guard, family, AT_SPECIAL);
         break;
     case GUMBO_TAG_OPTION:
-        if (guard->depth > 0 && guard->open[guard->depth - 1].tag == tag)
-            close_down_to(guard, guard->depth - 1);
-        return;
+    case GUMBO_TAG_OPTGROUP:
+        close_top(guard, GUMBO_TAG_OPTION);
+        break;
+    case GUMBO_TAG_H1:
+        close_top(guard, family);
+        break;
+    case GUMBO_TAG_BUTTON:
+    case GUMBO_TAG_TABLE: /* right in a table */
+        close_nearest(guard, family, AT_SCOPE);
+        break;
     case GUMBO_TAG_TD:
         guard->formats = 0; /* a cell begins with none */
+        memset(guard->formats_by_tag, 0, sizeof guard->formats_by_tag);
         close_nearest(guard, family, AT_TABLE);
-        return;
+        break;
     case GUMBO_TAG_TR:
     case GUMBO_TAG_TBODY:
         close_nearest(guard, family, AT_TABLE);
-        return;
+        break;
     default:
         break;
     }
-    if (group == SPECIAL || tag == GUMBO_TAG_TABLE)
+    bool in_paragraph = tag == GUMBO_TAG_BUTTON || tag == GUMBO_TAG_SELECT || tag == GUMBO_TAG_NOSCRIPT;
+    if ((group == SPECIAL && !in_paragraph) || tag == GUMBO_TAG_TABLE || tag == GUMBO_TAG_HR ||
+        tag == GUMBO_TAG_XMP)
         close_nearest(guard, GUMBO_TAG_P, AT_SCOPE);
 }
 
-/* False when the element is one too many. */
-static bool open_element(struct guard *guard, GumboTag tag, uint16_t name, enum group group)
+/* HTML elements that do not stay in SVG or MathML but end it (section 13.2.6.5). */
+static bool breaks_out(GumboTag tag, enum group group)
 {
-    if (group == FORMATTING && ++guard->formats > FORMATS_MAX)
+    switch (tag) {
+    case GUMBO_TAG_BODY:
+    case GUMBO_TAG_BR:
+    case GUMBO_TAG_EMBED:
+    case GUMBO_TAG_HEAD:
+    case GUMBO_TAG_HR:
+    case GUMBO_TAG_IMG:
+    case GUMBO_TAG_META:
+    case GUMBO_TAG_RUBY:
+    case GUMBO_TAG_SPAN:
+    case GUMBO_TAG_SUB:
+    case GUMBO_TAG_SUP:
+    case GUMBO_TAG_TABLE:
+    case GUMBO_TAG_VAR:
+    case GUMBO_TAG_BLOCKQUOTE:
+    case GUMBO_TAG_CENTER:
+    case GUMBO_TAG_DD:
+    case GUMBO_TAG_DIV:
+    case GUMBO_TAG_DL:
+    case GUMBO_TAG_DT:
+    case GUMBO_TAG_H1:
+    case GUMBO_TAG_H2:
+    case GUMBO_TAG_H3:
+    case GUMBO_TAG_H4:
+    case GUMBO_TAG_H5:
+    case GUMBO_TAG_H6:
+    case GUMBO_TAG_LI:
+    case GUMBO_TAG_LISTING:
+    case GUMBO_TAG_MENU:
+    case GUMBO_TAG_OL:
+    case GUMBO_TAG_P:
+    case GUMBO_TAG_PRE:
+    case GUMBO_TAG_UL:
+        return true;
+    default:
+        return group == FORMATTING && tag != GUMBO_TAG_A && tag != GUMBO_TAG_FONT;
+    }
+}
+
+/* Elements of SVG and MathML that hold HTML again. */
+static bool holds_html(const struct open_element *element)
+{
+    switch (element->tag) {
+    case GUMBO_TAG_FOREIGNOBJECT:
+    case GUMBO_TAG_DESC:
+    case GUMBO_TAG_TITLE:
+        return element->space == GUMBO_NAMESPACE_SVG;
+    case GUMBO_TAG_MI:
+    case GUMBO_TAG_MO:
+    case GUMBO_TAG_MN:
+    case GUMBO_TAG_MS:
+    case GUMBO_TAG_MTEXT:
+        return element->space == GUMBO_NAMESPACE_MATHML;
+    default:
         return false;
+    }
+}
+
+/* How what comes is read. In SVG and MathML "/>" ends an element, and nothing is void or raw. */
+static GumboNamespaceEnum current_space(const struct guard *guard)
+{
+    const struct open_element *top = guard->depth > 0 ? &guard->open[guard->depth - 1] : NULL;
+    return top == NULL || holds_html(top) ? GUMBO_NAMESPACE_HTML : top->space;
+}
+
+/* Within a list of options nearly all tags do nothing. Returns how many of its elements are open, 0 outside.
+ */
+static size_t depth_in_select(const struct guard *guard)
+{
+    for (size_t at = guard->depth; at > 0 && guard->depth - at < 3; at--) {
+        GumboTag tag = guard->open[at - 1].tag;
+        if (tag == GUMBO_TAG_SELECT && guard->open[at - 1].space == GUMBO_NAMESPACE_HTML)
+            return guard->depth - at + 1;
+        if (tag != GUMBO_TAG_OPTION && tag != GUMBO_TAG_OPTGROUP)
+            return 0;
+    }
+    return 0;
+}
+
+static void close_element(struct guard *guard, GumboTag tag, enum group group);
+
+/* HTML alone: what a start tag does before its element begins. False when there will be none. */
+static bool prepare(struct guard *guard, GumboTag tag, enum group group)
+{
+    size_t select = depth_in_select(guard);
+    if (select > 0 && tag != GUMBO_TAG_OPTION && tag != GUMBO_TAG_OPTGROUP) {
+        bool ends_select = tag == GUMBO_TAG_SELECT || tag == GUMBO_TAG_INPUT || tag == GUMBO_TAG_KEYGEN ||
+                           tag == GUMBO_TAG_TEXTAREA;
+        if (ends_select)
+            close_down_to(guard, guard->depth - select);
+        if (!ends_select || tag == GUMBO_TAG_SELECT)
+            return tag == GUMBO_TAG_TEMPLATE;
+    }
+    if (group == PART && !is_open(guard, GUMBO_TAG_TABLE) && !is_open(guard, GUMBO_TAG_TEMPLATE))
+        return false;
+    if (tag == GUMBO_TAG_FORM && is_open(guard, tag))
+        return false;
+    if ((tag == GUMBO_TAG_A || tag == GUMBO_TAG_NOBR) && is_open(guard, tag))
+        close_element(guard, tag, group);
     close_implied(guard, tag, group);
+    return group != VOID;
+}
+
+/* False when the element is one too many. */
+static bool open_element(struct guard *guard, GumboTag tag, enum group group, const char *name,
+                         size_t name_len, bool self_closing)
+{
+    if (group == FORMATTING && guard->formats >= FORMATS_MAX)
+        return false;
+    if (breaks_out(tag, group)) {
+        while (current_space(guard) != GUMBO_NAMESPACE_HTML)
+            close_down_to(guard, guard->depth - 1);
+    }
+    struct open_element element = {tag, group, current_space(guard), name, name_len};
+    if (element.space == GUMBO_NAMESPACE_HTML) {
+        if (!prepare(guard, tag, group))
+            return true;
+        guard->formats += group == FORMATTING ? 1 : 0;
+        guard->formats_by_tag[tag] += group == FORMATTING ? 1 : 0;
+        element.space = tag == GUMBO_TAG_SVG    ? GUMBO_NAMESPACE_SVG
+                        : tag == GUMBO_TAG_MATH ? GUMBO_NAMESPACE_MATHML
+                                                : GUMBO_NAMESPACE_HTML;
+    }
+    if (element.space != GUMBO_NAMESPACE_HTML) {
+        if (self_closing)
+            return true;
+        element.group = holds_html(&element) ? SCOPE : ORDINARY;
+    }
     if (guard->depth < HTML_DEPTH_MAX) {
-        guard->open[guard->depth++] = (struct open_element){tag, name, (uint8_t)group};
+        guard->open[guard->depth++] = element;
         return true;
     }
-    if (guard->above_counts == NULL)
-        guard->above_counts = arena_zalloc(&guard->html->arena, NAMES * sizeof *guard->above_counts);
-    if (guard->above_counts != NULL) {
-        buf_add(guard->above, &name, sizeof name);
-        guard->above_counts[name] += guard->above->failed ? 0 : 1;
-    } else {
-        guard->above->failed = guard->above->out_of_memory = true;
+    buf_add(guard->above, &tag, sizeof tag);
+    guard->above_counts[tag] += guard->above->failed ? 0 : 1;
+    return false;
+}
+
+static void close_above_one(struct guard *guard, GumboTag tag)
+{
+    const GumboTag *tags = (const GumboTag *)(const void *)guard->above->data;
+    GumboTag last;
+    do {
+        last = tags[above_count(guard) - 1];
+        guard->above_counts[last]--;
+        guard->above->len -= sizeof last;
+    } while (last != tag);
+}
+
+/* Whether an end tag of the element (with its group) ends nothing below this one. */
+static bool stops_end(const struct open_element *element, GumboTag tag, enum group group)
+{
+    switch (group) {
+    case ORDINARY:
+        return is_special(element);
+    case FORMATTING:
+        return is_scope(element);
+    case PART:
+        return element->tag == GUMBO_TAG_TABLE || element->tag == GUMBO_TAG_TEMPLATE;
+    default:
+        if (tag == GUMBO_TAG_TABLE)
+            return false;
+        if (tag == GUMBO_TAG_NOSCRIPT || tag == GUMBO_TAG_SVG || tag == GUMBO_TAG_MATH)
+            return is_special(element);
+        return is_scope(element) ||
+               (tag == GUMBO_TAG_LI && (element->tag == GUMBO_TAG_OL || element->tag == GUMBO_TAG_UL)) ||
+               (tag == GUMBO_TAG_P && element->tag == GUMBO_TAG_BUTTON);
+    }
+}
+
+/* In SVG and MathML names are compared letter by letter, and by gumbo with whatever follows them. */
+static bool close_foreign(struct guard *guard, const char *name, size_t name_len, bool bare)
+{
+    for (size_t at = guard->depth; at > 0 && guard->open[at - 1].space != GUMBO_NAMESPACE_HTML; at--) {
+        const struct open_element *element = &guard->open[at - 1];
+        if (bare && element->name_len == name_len && strncasecmp(element->name, name, name_len) == 0) {
+            close_down_to(guard, at - 1);
+            return true;
+        }
     }
     return false;
 }
 
-/* False when the end tag belongs to an element that was one too many. */
-static bool close_element(struct guard *guard, uint16_t name, enum group group)
+/* Closes as an end tag does that is read as HTML. */
+static void close_element(struct guard *guard, GumboTag tag, enum group group)
 {
-    if (group == FORMATTING && guard->formats > 0)
-        guard->formats--;
-    if (guard->above_counts != NULL && guard->above_counts[name] > 0) {
-        const uint16_t *names = (const uint16_t *)(const void *)guard->above->data;
-        uint16_t last;
-        do {
-            last = names[above_count(guard) - 1];
-            guard->above_counts[last]--;
-            guard->above->len -= sizeof last;
-        } while (last != name);
-        return false;
-    }
     bool past_special = false;
     for (size_t at = guard->depth; at > 0; at--) {
         const struct open_element *element = &guard->open[at - 1];
-        if (element->name == name) {
-            if (past_special && group == FORMATTING) {
+        if (element->tag == tag && element->space == GUMBO_NAMESPACE_HTML) {
+            /* A form ends without what was opened in it; a format goes on in the block after it. */
+            if (tag == GUMBO_TAG_FORM || (past_special && group == FORMATTING)) {
                 memmove(&guard->open[at - 1], &guard->open[at], (guard->depth - at) * sizeof *element);
                 guard->depth--;
             } else {
                 close_down_to(guard, at - 1);
             }
-            return true;
+            return;
         }
+        if (stops_end(element, tag, group))
+            return;
         past_special = past_special || is_special(element);
-        if (past_special && group == ORDINARY)
-            return true;
-        if (group == SPECIAL && element->group == SCOPE && element->tag != GUMBO_TAG_TD &&
-            element->tag != GUMBO_TAG_TH && element->tag != GUMBO_TAG_CAPTION)
-            return true;
     }
+}
+
+/* False when the end tag belongs to an element that was one too many. bare: nothing stands behind the name.
+ */
+static bool pass_end(struct guard *guard, GumboTag tag, enum group group, const char *name, size_t name_len,
+                     bool bare)
+{
+    if (depth_in_select(guard) > 0 && tag != GUMBO_TAG_SELECT && tag != GUMBO_TAG_OPTION &&
+        tag != GUMBO_TAG_OPTGROUP)
+        return true;
+    if (guard->formats_by_tag[tag] > 0) {
+        guard->formats_by_tag[tag]--;
+        guard->formats--;
+    }
+    if (guard->above_counts[tag] > 0) {
+        close_above_one(guard, tag);
+        return false;
+    }
+    if (!close_foreign(guard, name, name_len, bare))
+        close_element(guard, tag, group);
     return true;
 }
 
@@ -411,29 +623,13 @@ static size_t skip_raw(const struct guard *guard, size_t at, const char *name, s
     return guard->len;
 }
 
-/* Whether the text is read as SVG or MathML, where "/>" ends an element and no content is raw. */
-static bool in_foreign(const struct guard *guard)
-{
-    for (size_t at = guard->depth; at > 0; at--) {
-        GumboTag tag = guard->open[at - 1].tag;
-        if (tag == GUMBO_TAG_SVG || tag == GUMBO_TAG_MATH)
-            return true;
-        if (tag == GUMBO_TAG_FOREIGNOBJECT || guard->open[at - 1].group == SPECIAL)
-            return false;
-    }
-    return false;
-}
-
 /* Handles the tag whose "<" is at start and whose name begins at name. Returns where to go on. */
 static size_t pass_tag(struct guard *guard, size_t start, size_t name, bool is_end)
 {
     const char *text = guard->text;
     size_t behind = name;
-    uint32_t hash = 2166136261U; /* FNV-1a */
-    for (; behind < guard->len && !is_space_or_slash(text[behind]) && text[behind] != '>'; behind++)
-        hash =
-            (hash ^ (unsigned char)(is_letter(text[behind]) ? text[behind] | 32 : text[behind])) * 16777619U;
-    uint16_t short_hash = (uint16_t)(hash ^ hash >> 16);
+    while (behind < guard->len && !is_space_or_slash(text[behind]) && text[behind] != '>')
+        behind++;
     GumboTag tag = gumbo_tagn_enum(text + name, (unsigned)(behind - name));
     enum group group = group_of(tag);
     size_t attributes;
@@ -442,20 +638,23 @@ static size_t pass_tag(struct guard *guard, size_t start, size_t name, bool is_e
     ticker_spend(&guard->html->ticker, end - start);
     bool keep = attributes <= ATTRIBUTES_MAX && group != DROPPED;
     if (keep && is_end) {
-        keep = close_element(guard, short_hash, group);
+        keep = pass_end(guard, tag, group, text + name, behind - name,
+                        behind < guard->len && text[behind] == '>');
     } else if (keep && group == ONCE) {
         bool *seen = tag == GUMBO_TAG_BODY ? &guard->seen_body : &guard->seen_html;
         keep = !*seen;
         *seen = true;
-    } else if (keep && group != VOID) {
-        bool foreign = in_foreign(guard);
-        if (group == RAW && !foreign) {
+    } else if (keep) {
+        bool ignored = depth_in_select(guard) > 0 && tag != GUMBO_TAG_SCRIPT && tag != GUMBO_TAG_TEXTAREA;
+        bool raw = group == RAW && current_space(guard) == GUMBO_NAMESPACE_HTML && !ignored;
+        if (raw) {
+            prepare(guard, tag, VOID);
             if (tag == GUMBO_TAG_PLAINTEXT)
                 return guard->len;
             return skip_past(guard, skip_raw(guard, end, text + name, behind - name), ">");
         }
-        if (!(foreign && self_closing))
-            keep = open_element(guard, tag, short_hash, group == RAW ? ORDINARY : group);
+        keep = open_element(guard, tag, group == RAW ? ORDINARY : group, text + name, behind - name,
+                            self_closing);
     }
     if (!keep)
         drop(guard, start, end);
@@ -484,7 +683,7 @@ static void pass_text(struct guard *guard)
             bool empty = inside + dash < guard->len && guard->text[inside + dash] == '>';
             at = empty ? inside + dash + 1 : skip_past(guard, inside, "-->");
         } else if (next == '!' && guard->len - start >= 9 && memcmp(found, "<![CDATA[", 9) == 0 &&
-                   in_foreign(guard)) {
+                   current_space(guard) != GUMBO_NAMESPACE_HTML) {
             at = skip_past(guard, start, "]]>");
         } else if (next == '!' || next == '?' || next == '/') {
             at = skip_past(guard, start, ">");

@@ -6,7 +6,6 @@
 #include "base/html_priv.h"
 
 #include "base/markdown.h"
-#include "base/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -350,7 +349,7 @@ static void add_image(struct markdown *markdown, const GumboNode *element)
         alternative = "";
     size_t len = strlen(alternative);
     if (markdown->verbatim != NULL) {
-        html_add_text(markdown->text, alternative, len);
+        buf_add(markdown->text, alternative, len);
         return;
     }
     const char *url = url_of(markdown, element, "src");
@@ -898,12 +897,19 @@ static void enter_inline(struct markdown *markdown, const GumboNode *element, Gu
     }
 }
 
+/* Once memory is out or the result too long: what is open is no longer known. */
+static bool has_failed(const struct markdown *markdown)
+{
+    return markdown->out->failed || markdown->containers->failed || markdown->lists->failed ||
+           markdown->cells->failed || markdown->text->failed || markdown->run.added->failed;
+}
+
 static bool enter(void *context, const GumboNode *element)
 {
     struct markdown *markdown = context;
     enum html_kind kind = html_kind_of(element);
     GumboTag tag = html_tag(element);
-    if (kind == HTML_HIDDEN || markdown->out->failed)
+    if (kind == HTML_HIDDEN || has_failed(markdown))
         return false;
     if (tag == GUMBO_TAG_BR) {
         break_line(markdown);
@@ -930,7 +936,7 @@ static void leave(void *context, const GumboNode *element)
     struct markdown *markdown = context;
     GumboTag tag = html_tag(element);
     enum html_kind kind = html_kind_of(element);
-    if (markdown->out->failed)
+    if (has_failed(markdown))
         return;
     if (markdown->verbatim == element && is_pre(tag)) {
         end_code_block(markdown, element);
@@ -951,19 +957,13 @@ static void leave(void *context, const GumboNode *element)
 static void add_text(void *context, const char *text, size_t len)
 {
     struct markdown *markdown = context;
+    if (has_failed(markdown))
+        return;
     if (markdown->verbatim != NULL) {
-        html_add_text(markdown->text, text, len);
+        buf_add(markdown->text, text, len);
         return;
     }
-    if (!text_is_utf8(text, len, NULL)) {
-        struct buf *repaired = &markdown->html->work[WORK_PIECE];
-        buf_clear(repaired);
-        html_add_text(repaired, text, len);
-        len = repaired->len;
-        text = keep(markdown, buf_text(repaired), len);
-    }
-    if (text != NULL)
-        markdown_add_text(&markdown->run, text, len);
+    markdown_add_text(&markdown->run, text, len);
 }
 
 static enum err_code find_shapes(struct html *html, const GumboNode *root, struct err *err)
@@ -975,16 +975,17 @@ static enum err_code find_shapes(struct html *html, const GumboNode *root, struc
     enum err_code code = html_walk(html, root, &visitor, err);
     if (code == ERR_NONE)
         code = buf_status(shapes.shapes, "the working memory for HTML", err);
+    if (code == ERR_NONE)
+        code = buf_status(shapes.open, "the working memory for HTML", err);
     return code;
 }
 
-static enum err_code status(const struct markdown *markdown, struct err *err)
+static enum err_code status(const struct html *html, struct err *err)
 {
-    const struct html *html = markdown->html;
     enum err_code code = ERR_NONE;
     for (size_t i = 0; i < HTML_WORK_BUFFERS && code == ERR_NONE; i++)
         code = buf_status(&html->work[i], "the working memory for HTML", err);
-    return code != ERR_NONE ? code : buf_status(markdown->out, "the Markdown", err);
+    return code;
 }
 
 enum err_code html_to_markdown(struct html *html, const char *text, size_t len,
@@ -1009,14 +1010,17 @@ enum err_code html_to_markdown(struct html *html, const char *text, size_t len,
         .cells = &html->work[WORK_CELLS],
         .shapes = &html->work[WORK_SHAPES],
     };
+    size_t start = out->len;
     push_container(&markdown, &(struct container){0});
     if (markdown.containers->failed)
         return err_nomem(err);
     const struct html_visitor visitor = {enter, leave, add_text, &markdown};
     code = html_walk(html, root, &visitor, err);
     if (code == ERR_NONE)
-        code = status(&markdown, err);
-    if (code == ERR_NONE && out->len > 0)
+        code = status(html, err);
+    if (code == ERR_NONE)
+        code = html_repair(html, out, start, "the Markdown", err);
+    if (code == ERR_NONE && out->len > start)
         out->data[--out->len] = '\0'; /* the last line's end */
     return code;
 }

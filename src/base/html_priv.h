@@ -49,9 +49,10 @@ enum html_kind {
 };
 enum html_kind html_kind_of(const GumboNode *element);
 
-/* Appends text of the tree. gumbo decodes numbers that are too large for a character into anything, so what
- * is not UTF-8 is replaced. */
-void html_add_text(struct buf *out, const char *text, size_t len);
+/* To be called at the end with where the result starts in out: gumbo decodes numbers that are too large for a
+ * character into anything, so what is not UTF-8 is replaced. */
+enum err_code html_repair(struct html *html, struct buf *out, size_t start, const char *what,
+                          struct err *err) MUST_CHECK;
 
 /* The attribute's value, NULL when there is none. */
 const char *html_attribute(const GumboNode *element, const char *name);

@@ -2,9 +2,6 @@
  * and numbers. */
 #include "base/html_priv.h"
 
-#include "base/text.h"
-#include "base/unicode.h"
-
 #include <stdio.h>
 #include <string.h>
 
@@ -78,7 +75,7 @@ static void add_preformatted(struct text *text, const char *bytes, size_t len)
         size_t line = newline != NULL ? (size_t)(newline - bytes) : len;
         if (line > 0) {
             begin(text);
-            html_add_text(text->out, bytes, line);
+            buf_add(text->out, bytes, line);
         }
         if (newline == NULL)
             return;
@@ -106,7 +103,7 @@ static void add_text(void *context, const char *bytes, size_t len)
             at++;
         if (at > start) {
             begin(text);
-            html_add_text(text->out, bytes + start, at - start);
+            buf_add(text->out, bytes + start, at - start);
         }
     }
 }
@@ -125,10 +122,10 @@ static void begin_cell(struct text *text)
     text->in_row = true;
 }
 
-/* Nothing comes between a cell's tab or an item's marker and the first word. */
+/* Nothing comes between the start of a row, a cell's tab or an item's marker and the first word. */
 static void break_line(struct text *text, size_t newlines)
 {
-    if ((text->tabs > 0 && text->row_open) || text->marker)
+    if ((text->in_row && (!text->row_open || text->tabs > 0)) || text->marker)
         return;
     want_newlines(text, newlines);
     text->space = false;
@@ -242,11 +239,12 @@ enum err_code html_to_text(struct html *html, const char *bytes, size_t len, str
     if (code != ERR_NONE)
         return code;
     struct text text = {.out = out};
+    size_t start = out->len;
     const struct html_visitor visitor = {enter, leave, add_text, &text};
     code = html_walk(html, root, &visitor, err);
     if (code == ERR_NONE)
-        code = buf_status(out, "the text", err);
+        code = html_repair(html, out, start, "the text", err);
     if (code == ERR_NONE && text.marker)
-        out->data[--out->len] = '\0';
+        out->data[--out->len] = '\0'; /* the space after it */
     return code;
 }

@@ -289,8 +289,8 @@ struct mapper {
 
 #define JUNGSEONG_O_YAE 0x11A7
 
-/* Returns the new count. utf8proc 2.8 takes U+11A7, a vowel, for a final consonant that is not there, and drops
- * it; since it composes with nothing before it, it may as well begin a text. */
+/* Returns the new count. utf8proc 2.8 takes U+11A7, a vowel, for a final consonant that is not there, and
+ * drops it; since it composes with nothing before it, it may as well begin a text. */
 static size_t compose(int32_t *points, size_t count)
 {
     size_t to = 0;

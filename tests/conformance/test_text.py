@@ -119,11 +119,16 @@ class Text(unittest.TestCase):
         if "TEXT_DRIVER" not in os.environ:
             raise unittest.SkipTest("TEXT_DRIVER does not name the driver")
         cls.call = Driver()
-        # Python's version of Unicode decides which characters are compared: those that it has, and utf8proc's 15.0 as well.
+
+    @property
+    def assigned(self):
+        """The characters that Python's version of Unicode has, and utf8proc's 15.0 as well."""
         if tuple(map(int, unicodedata.unidata_version.split("."))) > (15, 0, 0):
-            raise unittest.SkipTest(f"Python has Unicode {unicodedata.unidata_version}, which is newer than utf8proc's 15.0")
-        cls.assigned = [chr(code) for code in range(0x110000)
-                        if not 0xD800 <= code < 0xE000 and unicodedata.category(chr(code)) != "Cn"]
+            self.skipTest(f"Python has Unicode {unicodedata.unidata_version}, which is newer than utf8proc's 15.0")
+        if not hasattr(Text, "characters"):
+            Text.characters = [chr(code) for code in range(0x110000)
+                               if not 0xD800 <= code < 0xE000 and unicodedata.category(chr(code)) != "Cn"]
+        return Text.characters
 
     @classmethod
     def tearDownClass(cls):

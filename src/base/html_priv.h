@@ -19,7 +19,7 @@ enum html_work {
     WORK_CELLS,
 };
 
-/* html_guard.c: makes of the text one whose tree is no deeper than about HTML_DEPTH_MAX, and which has
+/* html_guard.c: makes of the text one whose tree is no deeper than a few times HTML_DEPTH_MAX, and which has
  * nothing in it that makes gumbo slow or recursive. *text and *len may be set to html->source. */
 enum err_code html_guard(struct html *html, const char **text, size_t *len, struct err *err) MUST_CHECK;
 

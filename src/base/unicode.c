@@ -164,14 +164,6 @@ void unicode_to_utf8(struct buf *out, enum unicode_encoding encoding, const char
 
 /* ---- counting and cutting ---- */
 
-size_t unicode_length(const char *text, size_t len)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < len; i++)
-        count += ((unsigned char)text[i] & 0xC0) != 0x80;
-    return count;
-}
-
 /* Length in bytes of the first cluster. */
 static size_t cluster_len(const char *text, size_t len, struct ticker *ticker)
 {
@@ -217,9 +209,18 @@ size_t unicode_count(const char *text, size_t len, enum unicode_unit unit, struc
 {
     if (unit == UNICODE_BYTES)
         return len;
-    size_t count = 0;
-    for (size_t at = 0; at < len; count++)
-        at += unit_len(text + at, len - at, unit, ticker);
+    size_t count = 0, at = 0;
+    while (at < len) {
+        if (unit == UNICODE_GRAPHEMES) {
+            at += cluster_len(text + at, len - at, ticker);
+            count++;
+        } else { /* each character has one byte that is no continuation */
+            size_t end = len - at < TICKER_STEPS ? len : at + TICKER_STEPS;
+            ticker_spend(ticker, end - at);
+            for (; at < end; at++)
+                count += ((unsigned char)text[at] & 0xC0) != 0x80;
+        }
+    }
     return count;
 }
 
@@ -551,7 +552,7 @@ enum unicode_class unicode_class_of(uint32_t code_point)
     return UNICODE_OTHER;
 }
 
-size_t unicode_trim(const char *text, size_t len, size_t *trimmed_len)
+size_t unicode_trim(const char *text, size_t len, size_t *trimmed_len, struct ticker *ticker)
 {
     size_t start = 0;
     uint32_t code_point;
@@ -559,6 +560,7 @@ size_t unicode_trim(const char *text, size_t len, size_t *trimmed_len)
         size_t size = next_char(text + start, len - start, &code_point);
         if (unicode_class_of(code_point) != UNICODE_SPACE)
             break;
+        ticker_spend(ticker, 4);
         start += size;
     }
     size_t end = len;
@@ -569,6 +571,7 @@ size_t unicode_trim(const char *text, size_t len, size_t *trimmed_len)
         if (next_char(text + last, end - last, &code_point) != end - last ||
             unicode_class_of(code_point) != UNICODE_SPACE)
             break;
+        ticker_spend(ticker, 4);
         end = last;
     }
     *trimmed_len = end - start;

@@ -34,8 +34,6 @@ uint32_t unicode_of_windows_1252(unsigned char byte);
 
 /* Appends one code point as UTF-8. */
 void unicode_add(struct buf *out, uint32_t code_point);
-/* Code points in the text. */
-size_t unicode_length(const char *text, size_t len);
 
 enum unicode_unit {
     UNICODE_BYTES,
@@ -62,8 +60,8 @@ enum unicode_map {
 void unicode_map(struct buf *out, struct buf *scratch, unsigned map, const char *text, size_t len,
                  struct ticker *ticker);
 
-/* Appends the text for comparisons in which neither case nor normal form counts: normal form C of the folding of
- * normal form D (section 3.13, D145). middle and scratch are working memory as above. */
+/* Appends the text for comparisons in which neither case nor normal form counts: normal form C of the folding
+ * of normal form D (section 3.13, D145). middle and scratch are working memory as above. */
 void unicode_fold(struct buf *out, struct buf *middle, struct buf *scratch, const char *text, size_t len,
                   struct ticker *ticker);
 
@@ -83,6 +81,6 @@ enum unicode_class {
 enum unicode_class unicode_class_of(uint32_t code_point);
 
 /* The part without white space at either end: where it starts, and its length. */
-size_t unicode_trim(const char *text, size_t len, size_t *trimmed_len);
+size_t unicode_trim(const char *text, size_t len, size_t *trimmed_len, struct ticker *ticker);
 
 #endif

@@ -234,8 +234,8 @@ static int text_trim(lua_State *L)
 {
     size_t len, trimmed;
     const char *text = need_text(L, "trim", 1, "text", &len);
-    size_t start = unicode_trim(text, len, &trimmed);
-    budget_tick(L);
+    struct ticker ticker = {tick, L, 0};
+    size_t start = unicode_trim(text, len, &trimmed, &ticker);
     lua_pushlstring(L, text + start, trimmed);
     return 1;
 }
@@ -408,8 +408,11 @@ static int text_escape_html(lua_State *L)
     size_t len;
     const char *text = need_string(L, "escapeHtml", 1, "text", &len);
     struct box *box = new_box(L);
-    html_escape(&box->out, text, len);
-    budget_tick(L);
+    for (size_t at = 0, piece; at < len; at += piece) {
+        piece = len - at < TICKER_STEPS ? len - at : TICKER_STEPS;
+        html_escape(&box->out, text + at, piece);
+        budget_tick(L);
+    }
     return push_result(L, box, "escapeHtml");
 }
 

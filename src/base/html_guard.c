@@ -17,7 +17,7 @@
 #include <strings.h>
 
 #define ATTRIBUTES_MAX 256 /* of a tag */
-#define FORMATS_MAX 256    /* formatting elements that were opened and not closed */
+#define FORMATS_MAX 32    /* formatting elements that were opened and not closed */
 
 enum group {
     ORDINARY,   /* any other element */

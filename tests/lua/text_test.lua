@@ -149,6 +149,7 @@ End [link](/x)]] .. "\u{A0}!"
     "| | |\n| --: | --- |\n| a\\|b | c<br>d |\n| e<br>f | |"
   )
   equal(text.htmlToMarkdown "<table><tr><td><p>laid</p><table><tr><td>out</table></table>", "laid\n\nout")
+  equal(text.htmlToMarkdown "<ul><li>a<div>b</div>c<pre>d</pre><li>e<ol start=2><li>f</ol></ul>", "- a\n\n  b\n\n  c\n  ```\n  d\n  ```\n- e\n\n  2. f")
   equal(text.htmlToMarkdown "<ul><li>a</ul><ul><li>b</ul><ol><li>c</ol><ol start=3><li>d</ol>", "- a\n\n+ b\n\n1. c\n\n3) d")
 end)
 
@@ -224,7 +225,7 @@ test("misuse raises at the caller's line and says what to do", function()
   end
   raises(function()
     text.length "a\xff"
-  end, "text_test.lua:226: text.length: argument 1 (text): no UTF-8 at byte 2; text.toUtf8 repairs it or converts it")
+  end, "text_test.lua:227: text.length: argument 1 (text): no UTF-8 at byte 2; text.toUtf8 repairs it or converts it")
   raises(function()
     text.truncate("a", -1)
   end, "text.truncate: argument 2 (max): whole number from 0 expected, got -1")

@@ -170,6 +170,24 @@ static void hostile_pages_are_shallow(void **state)
     }
 }
 
+/* Each is taken up again in each paragraph that follows. */
+static void formats_left_open_are_few(void **state)
+{
+    (void)state;
+    struct html html;
+    struct buf all;
+    struct err err;
+    const GumboNode *root;
+    buf_init(&all, HTML_INPUT_MAX);
+    for (int i = 0; i < 3000; i++)
+        buf_addf(&all, "<p><font size=%d>x</p>", i);
+    html_init(&html, NULL, NULL);
+    assert_int_equal(html_parse(&html, all.data, all.len, &root, &err), ERR_NONE);
+    assert_in_range(html.arena.total, 1, 50 << 20);
+    html_free(&html);
+    buf_free(&all);
+}
+
 static uint32_t next_random(uint32_t *seed)
 {
     *seed = *seed * 1664525 + 1013904223;
@@ -318,6 +336,34 @@ static void can_be_left_at_any_tick(void **state)
     buf_free(&all);
 }
 
+static void count_tick(void *context)
+{
+    ++*(int *)context;
+}
+
+/* gumbo is looked after while it works, not only before and after. */
+static void parsing_ticks(void **state)
+{
+    (void)state;
+    struct html html;
+    struct buf all;
+    struct err err;
+    const GumboNode *root;
+    int ticks = 0, before;
+    buf_init(&all, HTML_INPUT_MAX);
+    for (int i = 0; i < 20000; i++)
+        buf_adds(&all, "</b>");
+    html_init(&html, count_tick, &ticks);
+    const char *text = all.data;
+    size_t len = all.len;
+    assert_int_equal(html_guard(&html, &text, &len, &err), ERR_NONE);
+    before = ticks;
+    assert_int_equal(html_parse(&html, all.data, all.len, &root, &err), ERR_NONE);
+    assert_in_range(ticks - 2 * before, 50, 10000);
+    html_free(&html);
+    buf_free(&all);
+}
+
 static void results_are_bounded(void **state)
 {
     (void)state;
@@ -345,9 +391,14 @@ static void results_are_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ordinary_pages_are_left_alone), cmocka_unit_test(hostile_pages_are_shallow),
-        cmocka_unit_test(random_tags_are_shallow),       cmocka_unit_test(text_of_what_is_too_deep_stays),
-        cmocka_unit_test(every_allocation_fails_once),   cmocka_unit_test(can_be_left_at_any_tick),
+        cmocka_unit_test(ordinary_pages_are_left_alone),
+        cmocka_unit_test(hostile_pages_are_shallow),
+        cmocka_unit_test(formats_left_open_are_few),
+        cmocka_unit_test(random_tags_are_shallow),
+        cmocka_unit_test(text_of_what_is_too_deep_stays),
+        cmocka_unit_test(every_allocation_fails_once),
+        cmocka_unit_test(can_be_left_at_any_tick),
+        cmocka_unit_test(parsing_ticks),
         cmocka_unit_test(results_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,11 +63,11 @@ extern const struct script_docs kv_docs;
 extern const struct script_docs log_docs;
 extern const struct script_docs sql_docs;
 extern const struct script_docs regex_docs;
+extern const struct script_docs text_docs;
 extern const struct script_docs time_docs;
 extern const struct script_docs url_docs;
 extern const struct script_docs xml_docs;
 extern const struct script_docs yaml_docs;
-extern const struct script_docs text_docs;
 
 /* async.c: waits; to be returned after task_wait_begin. k runs when the seconds, 0 to 1e9, have passed. */
 int modules_sleep(lua_State *L, double seconds, lua_KContext ctx, lua_KFunction k);

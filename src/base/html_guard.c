@@ -17,7 +17,7 @@
 #include <strings.h>
 
 #define ATTRIBUTES_MAX 256 /* of a tag */
-#define FORMATS_MAX 32    /* formatting elements that were opened and not closed */
+#define FORMATS_MAX 32     /* formatting elements that were opened and not closed */
 
 enum group {
     ORDINARY,   /* any other element */
@@ -394,6 +394,14 @@ static size_t depth_in_select(const struct guard *guard)
     return 0;
 }
 
+static void end_format(struct guard *guard, GumboTag tag)
+{
+    if (guard->formats_by_tag[tag] > 0) {
+        guard->formats_by_tag[tag]--;
+        guard->formats--;
+    }
+}
+
 static void close_element(struct guard *guard, GumboTag tag, enum group group);
 
 /* HTML alone: what a start tag does before its element begins. False when there will be none. */
@@ -412,8 +420,11 @@ static bool prepare(struct guard *guard, GumboTag tag, enum group group)
         return false;
     if (tag == GUMBO_TAG_FORM && is_open(guard, tag))
         return false;
-    if ((tag == GUMBO_TAG_A || tag == GUMBO_TAG_NOBR) && is_open(guard, tag))
-        close_element(guard, tag, group);
+    if (tag == GUMBO_TAG_A || tag == GUMBO_TAG_NOBR) { /* ends the one before it */
+        end_format(guard, tag);
+        if (is_open(guard, tag))
+            close_element(guard, tag, group);
+    }
     close_implied(guard, tag, group);
     return group != VOID;
 }
@@ -527,10 +538,7 @@ static bool pass_end(struct guard *guard, GumboTag tag, enum group group, const 
     if (depth_in_select(guard) > 0 && tag != GUMBO_TAG_SELECT && tag != GUMBO_TAG_OPTION &&
         tag != GUMBO_TAG_OPTGROUP)
         return true;
-    if (guard->formats_by_tag[tag] > 0) {
-        guard->formats_by_tag[tag]--;
-        guard->formats--;
-    }
+    end_format(guard, tag);
     if (guard->above_counts[tag] > 0) {
         close_above_one(guard, tag);
         return false;

@@ -163,6 +163,7 @@ test("links: resolved, refused, written short", function()
   equal(text.htmlToMarkdown '<a href="java\nscript:x">a</a><a href=" JavaScript:x">b</a><img alt=c src="data:x,y">', "abc")
   equal(text.htmlToMarkdown '<a href="https://x.y/z">https://x.y/z</a>', "<https://x.y/z>")
   equal(text.htmlToMarkdown '<a href="/a (b)">c</a><a href="#"></a>', "[c](</a (b)>)")
+  equal(text.htmlToMarkdown(("<a name=x>"):rep(40) .. "<a href=/y>z</a>"), "[z](/y)")
   equal(text.htmlToMarkdown '<a href="/x"><h2>T</h2><p>t</p></a>', "## [T](/x)\n\n[t](/x)")
 end)
 
@@ -225,7 +226,7 @@ test("misuse raises at the caller's line and says what to do", function()
   end
   raises(function()
     text.length "a\xff"
-  end, "text_test.lua:227: text.length: argument 1 (text): no UTF-8 at byte 2; text.toUtf8 repairs it or converts it")
+  end, "text_test.lua:228: text.length: argument 1 (text): no UTF-8 at byte 2; text.toUtf8 repairs it or converts it")
   raises(function()
     text.truncate("a", -1)
   end, "text.truncate: argument 2 (max): whole number from 0 expected, got -1")

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define CHUNK_SIZE ((size_t)16 * 1024)
+#define CHUNK_MAX ((size_t)1024 * 1024) /* chunks double up to it; one that must hold more is larger */
 #define ALIGNMENT sizeof(max_align_t)
 
 struct arena_chunk {
@@ -52,8 +53,10 @@ void arena_reset(struct arena *arena)
 static int add_chunk(struct arena *arena, size_t need)
 {
     size_t size = need > CHUNK_SIZE / 4 ? need + CHUNK_SIZE : CHUNK_SIZE;
-    if (arena->chunks != NULL && size < 1024 * 1024 && arena->chunks->size >= CHUNK_SIZE)
-        size = size > arena->chunks->size * 2 ? size : arena->chunks->size * 2;
+    if (arena->chunks != NULL && arena->chunks->size >= CHUNK_SIZE) {
+        size_t larger = arena->chunks->size < CHUNK_MAX / 2 ? arena->chunks->size * 2 : CHUNK_MAX;
+        size = size > larger ? size : larger;
+    }
     if (size > SIZE_MAX - sizeof(struct arena_chunk) || size < need)
         return 0;
     struct arena_chunk *chunk = mem_alloc(sizeof *chunk + size);

@@ -17,6 +17,7 @@ const struct script_module workers_modules[] = {
     {"workers.log", luaopen_workers_log, &log_docs},
     {"workers.regex", luaopen_workers_regex, &regex_docs},
     {"workers.sql", luaopen_workers_sql, &sql_docs},
+    {"workers.text", luaopen_workers_text, &text_docs},
     {"workers.time", luaopen_workers_time, &time_docs},
     {"workers.url", luaopen_workers_url, &url_docs},
     {"workers.xml", luaopen_workers_xml, &xml_docs},

@@ -46,6 +46,7 @@ int luaopen_workers_compress(lua_State *L);
 int luaopen_workers_kv(lua_State *L);
 int luaopen_workers_sql(lua_State *L);
 int luaopen_workers_regex(lua_State *L);
+int luaopen_workers_text(lua_State *L);
 
 extern const struct script_docs workers_docs;
 extern const struct script_docs builder_docs;
@@ -62,6 +63,7 @@ extern const struct script_docs kv_docs;
 extern const struct script_docs log_docs;
 extern const struct script_docs sql_docs;
 extern const struct script_docs regex_docs;
+extern const struct script_docs text_docs;
 extern const struct script_docs time_docs;
 extern const struct script_docs url_docs;
 extern const struct script_docs xml_docs;

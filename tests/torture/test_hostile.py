@@ -114,6 +114,15 @@ CASES = {
     "concat of a proxy": ("table.concat(setmetatable({}, { __index = function() return '' end, __len = function()"
                           " return math.maxinteger end }))", CPU_LIMIT),
     "unpack of much": ("while true do pcall(table.unpack, {}, 1, 900000) end", CPU_LIMIT),
+    "HTML of much": ("local s = ('<p>x <b>y</b> '):rep(20000) while true do"
+                     " require 'workers.text'.htmlToMarkdown(s) end", CPU_LIMIT),
+    "HTML that is deep": ("local s = ('<table><html><nobr/></a>t<a><nobr><a>'):rep(200000) while true do"
+                          " pcall(require 'workers.text'.htmlToText, s) end", CPU_LIMIT),
+    "normal forms of marks": ("local s = ('\\u{301}\\u{316}'):rep(1000000) while true do"
+                              " require 'workers.text'.nfc(s) end", CPU_LIMIT),
+    "clusters of marks": ("local s = ('\\u{301}'):rep(2000000) while true do"
+                          " require 'workers.text'.length(s, { unit = 'graphemes' }) end", CPU_LIMIT),
+    "escapes of much": ("local s = ('_'):rep(3000000) while true do require 'workers.text'.escapeMarkdown(s) end", CPU_LIMIT),
     "utf8 of much": ("local s = ('a'):rep(8000000) while true do utf8.len(s) end", CPU_LIMIT),
     "utf8 offsets of much": ("local s = ('a'):rep(8000000) while true do utf8.offset(s, 8000000) end", CPU_LIMIT),
     "concatenating much": ("local s = ('a'):rep(8000000) while true do local t = s .. 'b' end", CPU_LIMIT),

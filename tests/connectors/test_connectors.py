@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""The connectors of examples/connectors against fake services, day after simulated day: nothing lost, nothing left over.
+
+A day: a service has records, a backfill reads them, the delta keeps up, now and then another backfill runs. All the time
+records are inserted, changed and deleted, one by one and in bulk with one timestamp, become visible late, and requests fail
+with 429, 500, connections cut and bodies cut. In the evening, once everything is visible, the delta runs once more, and
+the table must be what the service has, row by row. In every other day runs are killed at random moments.
+
+The binary sees the service's clock by libfaketime (Debian package faketime). WORKERS_FULL=1 runs 200 days for each
+connector, WORKERS_DAYS=N another number; WORKERS_SEED replays the day with that seed, WORKERS_CONNECTOR=NAME one connector
+only; what the runs printed is shown for a day that fails.
+"""
+import concurrent.futures
+import glob
+import importlib
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import harness
+
+FULL = os.environ.get("WORKERS_FULL", "") not in ("", "0")
+DAYS = int(os.environ.get("WORKERS_DAYS") or (200 if FULL else 4))
+SEED = os.environ.get("WORKERS_SEED")
+ONLY = os.environ.get("WORKERS_CONNECTOR")
+AT_ONCE = 6  # days; they spend most of their time waiting for retries
+EXAMPLES = harness.REPOSITORY / "examples" / "connectors"
+FAKETIME = (glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1") or [None])[0]
+
+
+class Day:
+    def __init__(self, service, seed, kills):
+        self.seed, self.kills = seed, kills
+        self.random = random.Random(seed)
+        self.project = harness.Project()
+        shutil.copytree(EXAMPLES / service.name, self.project.folder, dirs_exist_ok=True)
+        config = (EXAMPLES / service.name / "workers.yaml").read_text()
+        self.project.write("workers.yaml", config.replace("net: [", 'net: ["127.0.0.1", '))
+        self.upstream = service(seed, self.project.folder)
+        prefix = service.name.upper()
+        self.environment = {
+            f"{prefix}_URL": self.upstream.url, f"{prefix}_TOKEN": "token",
+            "LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(self.upstream.clock_file), "FAKETIME_NO_CACHE": "1",
+            # Waiting is real: only the time of day is the service's.
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
+            "ASAN_OPTIONS": "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", ""),
+        }
+        self.log = []
+        self.killed = 0
+
+    def close(self):
+        self.upstream.close()
+        self.project.close()
+
+    def run(self, sync, kill=False):
+        """One run; returns whether it ended well. One that is to be killed may end before."""
+        process = self.project.start("run", "src/main.lua", sync, env=self.environment)
+        try:
+            out, err = process.communicate(timeout=self.random.uniform(0.01, 0.4) if kill else 120)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            out, err = process.communicate()
+            if not kill:
+                raise AssertionError(f"{sync} did not end:\n{err}") from None
+            self.killed += 1
+        self.log.append(f"{sync}: {process.returncode}\n{out}{err}")
+        return process.returncode == 0
+
+    def until_done(self, sync):
+        """Runs until one ends well; a fault may outlast the retries of a request."""
+        if not any(self.run(sync) for _ in range(8)):
+            raise AssertionError(f"{sync} fails again and again")
+
+    def rows(self, columns):
+        found = self.project.rows(f"SELECT _key, {', '.join(columns)} FROM {self.upstream.table}")
+        return {row[0]: dict(zip(columns, row[1:])) for row in found}
+
+    def compare(self, expected, ghosts=False):
+        """What is wrong with the table, as lines; with ghosts=True rows too many are no mistake."""
+        columns = [*next(iter(expected.values()))]
+        rows = self.rows(columns)
+        wrong = [f"lost: {key} {fields}" for key, fields in expected.items() if key not in rows]
+        wrong += [f"stale: {key} {rows[key]}, upstream {fields}" for key, fields in expected.items()
+                  if key in rows and rows[key] != fields]
+        if not ghosts:
+            wrong += [f"ghost: {key} {fields}" for key, fields in rows.items() if key not in expected]
+        return wrong
+
+    def check(self, when, ghosts=False):
+        wrong = self.compare(self.upstream.expected(), ghosts)
+        if wrong:
+            raise AssertionError(f"{when}: {len(wrong)} rows are wrong:\n" + "\n".join(wrong[:10]))
+
+    def play(self):
+        upstream = self.upstream
+        backfill, delta = f"{upstream.table}Backfill", f"{upstream.table}Delta"
+        upstream.populate(self.random.choice((40, 150, 300)))
+        upstream.fault_rate = self.random.choice((0, 0.02, 0.06))
+        self.until_done(backfill)
+        for _ in range(self.random.randint(4, 8)):
+            upstream.advance(self.random.choice((1_000, 8_000, 20_000, 300_000)))
+            for _ in range(self.random.randrange(3) if self.kills else 0):
+                self.run(self.random.choice((backfill, delta)), kill=True)
+            if self.random.random() < 0.15:
+                self.until_done(backfill)
+            self.run(delta)
+        upstream.quiet, upstream.fault_rate = True, 0
+        upstream.advance(60_000)
+        self.evening(backfill, delta)
+        if upstream.refused:
+            raise AssertionError("the service refused:\n" + "\n".join(upstream.refused[:5]))
+
+    def evening(self, backfill, delta):
+        if not self.run(delta):
+            raise AssertionError("the delta fails although the service is well again")
+        # Some services do not tell of deletions: the backfill has to find them.
+        self.check("after the last delta", ghosts=not self.upstream.tells_deletions)
+        if not self.upstream.tells_deletions:
+            self.until_done(backfill)
+            self.check("after the last backfill")
+
+
+def play(service, seed, kills):
+    """Plays a day; returns (what went wrong or None, counts)."""
+    day = Day(service, seed, kills)
+    try:
+        day.play()
+        return None, day
+    except Exception as mistake:  # reported with the seed
+        return f"{mistake}\n--- runs\n" + "\n".join(day.log[-6:])[-6000:], day
+    finally:
+        day.close()
+
+
+@unittest.skipUnless(FAKETIME, "libfaketime is not installed (Debian package faketime)")
+class Connectors(unittest.TestCase):
+    def converge(self, module, name):
+        if ONLY and ONLY != module:
+            self.skipTest(f"only {ONLY}")
+        service = getattr(importlib.import_module(module), name)
+        first = int(SEED) if SEED else random.SystemRandom().randrange(1 << 31)
+        seeds = range(first, first + (1 if SEED and "WORKERS_DAYS" not in os.environ else DAYS))
+        failures, requests, killed, faults = [], 0, 0, 0
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+            # An odd seed is a day with kills, so that the seed alone says which day it was.
+            for seed, (wrong, day) in zip(seeds, pool.map(lambda seed: play(service, seed, seed % 2 == 1), seeds)):
+                requests += day.upstream.counts["requests"]
+                faults += sum(count for name, count in day.upstream.counts.items() if name.startswith("fault"))
+                killed += day.killed
+                if wrong:
+                    failures.append(f"seed {seed}: {wrong}\nreplay: WORKERS_CONNECTOR={module} WORKERS_SEED={seed}")
+        print(f"{module}: seeds {seeds[0]} to {seeds[-1]}: {len(seeds) - len(failures)} of {len(seeds)} days converged; "
+              f"{requests} requests, {faults} faults, {killed} kills", flush=True)
+        self.assertEqual(failures, [], "\n\n".join(failures[:2]))
+
+    def test_salesforce(self):
+        self.converge("salesforce", "Salesforce")
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -42,6 +42,25 @@ PLANTED = {
         ("return records\n", "return records, #records == 25\n"),
         ("if account.IsDeleted then", "if false then"),
     ],
+    "stripe": [
+        ("lag = LAG", "lag = 0"),
+        ("if customer.deleted then", "if false then"),
+        ("while list.has_more do", "while false do"),
+        ("if response.status == 400 and cursor", "if false"),
+        ('= "customer.*"', '= "customer.updated"'),
+    ],
+    "hubspot": [
+        ("lag = LAG", "lag = 0"),
+        ('"GTE"', '"GT"'),
+        ("tostring((page - 1) * PAGE)", '"0"'),
+        ('archived = "true"', 'archived = "false"'),
+    ],
+    "servicenow": [
+        ("unit = to_ms,\n    lag = LAG,\n    fetch = fetch(\"incident\"", "unit = to_ms,\n    lag = 0,\n    fetch = fetch(\"incident\""),
+        ("unit = to_ms,\n    lag = LAG,\n    fetch = fetch(\"sys_audit_delete\"", "unit = to_ms,\n    lag = 0,\n    fetch = fetch(\"sys_audit_delete\""),
+        ('"^NQ" .. scope .. field .. "=" .. at .. "^sys_id>" .. id .. "^"', '"^"'),
+        (', { "deletions", deletions }', ""),
+    ],
 }
 PLANTED_DAYS = 60  # in which a mistake must show
 
@@ -155,7 +174,7 @@ def play(service, seed, mistake=None):
         day.close()
 
 
-SERVICES = {"salesforce": "Salesforce"}
+SERVICES = {"salesforce": "Salesforce", "stripe": "Stripe", "hubspot": "HubSpot", "servicenow": "ServiceNow"}
 
 
 @unittest.skipUnless(FAKETIME, "libfaketime is not installed (Debian package faketime)")

@@ -62,6 +62,7 @@ def from_iso(text):
 
 class Upstream:
     views = ("list",)  # the replicas that requests are answered from, each with a delay of its own
+    prompt = ()  # those of them that show everything at once
     step = 1000  # the precision of timestamps, in milliseconds
     burst = (3, 40)  # how many records a bulk edit touches, all with one timestamp
     edits = 0.4  # how likely an edit is before each request is answered
@@ -113,7 +114,8 @@ class Upstream:
 
     def put(self, record, fields, at=None):
         at = self.now // self.step * self.step if at is None else at
-        visible = {view: self.now + self.random.choice((0, 0, self.random.randrange(LATE_MS))) for view in self.views}
+        late = {view: self.random.choice((0, 0, self.random.randrange(LATE_MS))) for view in self.views}
+        visible = {view: self.now + (0 if view in self.prompt else late[view]) for view in self.views}
         record.versions.append(Version(at, fields, visible))
         self.changed(record, record.versions[-1])
 

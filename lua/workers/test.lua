@@ -109,7 +109,7 @@ end
 ---Lets so many seconds pass: what is due in them happens.
 ---@param seconds number
 function test.clock.advance(seconds)
-  if type(seconds) ~= "number" or not (seconds >= 0) then
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
     failure.raise "test.clock.advance takes seconds, at least 0"
   end
   workers.sleep(seconds)

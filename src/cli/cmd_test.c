@@ -406,11 +406,12 @@ const struct command cmd_test = {
     .name = "test",
     .arguments = "[PATH…]",
     .summary = "Run the tests of the project",
-    .help = "Runs every file below the project's folder whose name ends in " SUFFIX
-            ", or those given, each in a\nprocess of its own: a store in memory, no network, a clock that the "
-            "tests move. Prints TAP 14.\n\n"
-            "Examples:\n  workers test\n  workers test tests/tasks_test.lua --filter \"two pages\"\n  workers "
-            "test --record\n  workers test --coverage\n",
+    .help =
+        "Runs every file below the project's folder whose name ends in " SUFFIX
+        ", or those given, each in a\nprocess of its own: a store in memory, no network, a clock that the "
+        "tests move. Prints TAP 14.\n\n"
+        "Examples:\n  workers test\n  workers test tests/tasks_test.lua --filter \"two pages\"\n  workers "
+        "test --record\n  workers test --coverage\n",
     .options = options,
     .max_arguments = CLI_MAX_ARGUMENTS,
     .run = run_test,

@@ -60,7 +60,7 @@ struct cycle {
     bool renewing;
     struct timer *timer;      /* renews the lease */
     struct timer *wait_timer; /* waits for a rate limit */
-    int rate_limit_hits; /* in a row */
+    int rate_limit_hits;      /* in a row */
     uint64_t wait_until_ms;
     bool stopping;
     bool failed;

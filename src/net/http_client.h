@@ -164,9 +164,9 @@ struct http_stand_in {
 };
 
 struct http_answer {
-    enum http_error error; /* HTTP_OK for a response */
-    const char *message;   /* of an error: one sentence */
-    int status;            /* 100 to 999 */
+    enum http_error error;           /* HTTP_OK for a response */
+    const char *message;             /* of an error: one sentence */
+    int status;                      /* 100 to 999 */
     const struct http_field *fields; /* checked with http_header_check */
     size_t field_count;
     struct http_slice body;

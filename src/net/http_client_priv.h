@@ -143,9 +143,9 @@ struct http_client {
     uint64_t next_deadline; /* what deadline_timer is set to, UINT64_MAX for none */
 
     const struct http_stand_in *stand_in; /* NULL: requests leave */
-    unsigned inside_curl; /* depth: multi functions and frees must wait while it is not 0 */
-    bool broken;          /* a socket could not be watched, or libcurl said so: all transfers must end */
-    bool some_cancelled;  /* among the active, from inside libcurl */
+    unsigned inside_curl;                 /* depth: multi functions and frees must wait while it is not 0 */
+    bool broken;         /* a socket could not be watched, or libcurl said so: all transfers must end */
+    bool some_cancelled; /* among the active, from inside libcurl */
     bool calling;
     bool freed;
 };
@@ -173,7 +173,8 @@ bool http_transfer_begin(struct http_handle *handle) MUST_CHECK;
 /* What libcurl calls for each line of the head and each piece of the body. */
 size_t http_transfer_header(char *line, size_t size, size_t count, void *ctx);
 size_t http_transfer_body(char *data, size_t size, size_t count, void *ctx);
-/* Makes the easy handle for the hop to handle->target, after http_transfer_begin. On failure error and message are set. */
+/* Makes the easy handle for the hop to handle->target, after http_transfer_begin. On failure error and
+ * message are set. */
 bool http_transfer_prepare(struct http_handle *handle) MUST_CHECK;
 /* Releases what http_transfer_prepare made; the easy handle must be out of the multi handle. */
 void http_transfer_release(struct http_handle *handle);

@@ -1,5 +1,5 @@
-/* A stand-in for the network: hops that somebody else answers. Must not decide anything about a request or its
- * answer: both go the way of real ones. */
+/* A stand-in for the network: hops that somebody else answers. Must not decide anything about a request or
+ * its answer: both go the way of real ones. */
 #include "net/http_client_priv.h"
 
 #include "base/mem.h"
@@ -106,7 +106,8 @@ static bool feed_head(struct http_handle *handle, const struct http_answer *answ
 
 static bool feed(struct http_handle *handle, const struct http_answer *answer)
 {
-    bool bodiless = strcmp(handle->request.method.text, "HEAD") == 0 || answer->status == 204 || answer->status == 304;
+    bool bodiless =
+        strcmp(handle->request.method.text, "HEAD") == 0 || answer->status == 204 || answer->status == 304;
     if (answer->error != HTTP_OK) {
         http_set_failure(handle, answer->error, "%s", answer->message);
         return true;

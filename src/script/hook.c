@@ -1,5 +1,5 @@
-/* The instruction hook: pre-emption, CPU limit, stopping a script that does not want to stop; and the lines that
- * run, when somebody watches them.
+/* The instruction hook: pre-emption, CPU limit, stopping a script that does not want to stop; and the lines
+ * that run, when somebody watches them.
  *
  * A stop cannot be swallowed: once a script must stop, the hook fires at every instruction of every coroutine
  * it enters, so each pcall that catches the error is followed by another. */
@@ -37,7 +37,7 @@ static enum { TIMER_UNTRIED, TIMER_RUNS, TIMER_REFUSED } timer_state;
 static timer_t timer;
 
 static void (*watch_lines)(lua_State *L, lua_Debug *where); /* NULL for nobody */
-static int line_mask; /* LUA_MASKLINE when somebody does */
+static int line_mask;                                       /* LUA_MASKLINE when somebody does */
 
 static void on_tick(int number)
 {

@@ -4,7 +4,8 @@
  * as soon as nothing else can happen; whoever drives the loop then calls timer_fire_next, which moves the
  * clock to the next timer that is due. The thread of the loop only.
  *
- * Who owns what: whoever makes a timer closes it; its memory goes when the loop has run its close callback. */
+ * Who owns what: whoever makes a timer closes it; its memory goes when the loop has run its close callback.
+ */
 #ifndef WORKERS_SCRIPT_TIMER_H
 #define WORKERS_SCRIPT_TIMER_H
 

@@ -266,9 +266,10 @@ enum err_code store_path(const char *folder, char *path, size_t size, struct err
 enum err_code store_query(const char *folder, const char *sql, const struct db_sink *sink,
                           struct err *err) MUST_CHECK;
 
-/* Appends the rows of a database as a JSON array, in the order of their keys. Each is an object from the names
- * of the declared properties to their values, without those that are NULL; the end of a range of dates makes
- * it {"start", "end"}. _icon, _cover, _content and _upstream_updated_at follow where the row has them. */
+/* Appends the rows of a database as a JSON array, in the order of their keys. Each is an object from the
+ * names of the declared properties to their values, without those that are NULL; the end of a range of dates
+ * makes it {"start", "end"}. _icon, _cover, _content and _upstream_updated_at follow where the row has them.
+ */
 enum err_code store_rows_json(struct store *store, const struct database *database, struct buf *out,
                               struct err *err) MUST_CHECK;
 /* A query that lists databases with their tables and row counts; empty when there are none. */

@@ -1,6 +1,7 @@
 /* Which lines of a project's own Lua files have run. One thread, that of the scripts.
  *
- * Who owns what: everything belongs to this file and lives until coverage_write, at the end of the process. */
+ * Who owns what: everything belongs to this file and lives until coverage_write, at the end of the process.
+ */
 #ifndef WORKERS_TESTING_COVERAGE_H
 #define WORKERS_TESTING_COVERAGE_H
 

@@ -1,6 +1,6 @@
-/* The stand-in for the network: asks the Lua half of the harness what answers a request, and gives the answer when
- * its time has come by the virtual clock. Must not know stubs or recordings: what matches what is decided in
- * lua/workers/test. */
+/* The stand-in for the network: asks the Lua half of the harness what answers a request, and gives the answer
+ * when its time has come by the virtual clock. Must not know stubs or recordings: what matches what is
+ * decided in lua/workers/test. */
 #include "testing/harness_priv.h"
 
 #include "base/clock.h"
@@ -285,10 +285,8 @@ static bool stand_in_send(void *ctx, struct http_handle *handle, const struct ht
     struct script_error error;
     struct err err;
     struct pending_answer *pending = mem_need(sizeof *pending);
-    *pending = (struct pending_answer){.harness = harness,
-                                       .handle = handle,
-                                       .timeout_ms = exchange->timeout_ms,
-                                       .next = harness->answers};
+    *pending = (struct pending_answer){
+        .harness = harness, .handle = handle, .timeout_ms = exchange->timeout_ms, .next = harness->answers};
     harness->answers = pending;
     script_error_init(&error);
     enum err_code code = ERR_NONE;

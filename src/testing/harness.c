@@ -112,8 +112,8 @@ static void print_logs(const struct harness *harness)
     buf_free(&text);
 }
 
-static void print_failure(const struct harness *harness, const char *message, const char *at, const char *diff,
-                          const char *trace)
+static void print_failure(const struct harness *harness, const char *message, const char *at,
+                          const char *diff, const char *trace)
 {
     FILE *out = harness->options->out;
     fputs("  ---\n", out);
@@ -183,7 +183,8 @@ static void test_done(struct task *task, void *ctx, lua_State *co, const struct 
     fflush(out);
 }
 
-/* Lets everything happen that can: the loop ends when nothing is left but to wait, and the clock jumps there. */
+/* Lets everything happen that can: the loop ends when nothing is left but to wait, and the clock jumps there.
+ */
 static void drive(struct harness *harness)
 {
     uv_loop_t *loop = &harness->runtime->loop;
@@ -223,8 +224,8 @@ static enum err_code start_test(struct harness *harness, struct result *result, 
     lua_pushlightuserdata(L, harness);
     lua_pushinteger(L, index);
     code = isolate_call(harness->isolate, 2, 2, error);
-    if (code == ERR_NONE &&
-        (code = task_start(harness->isolate, L, 1, NULL, test_done, result, &harness->task, &err)) != ERR_NONE)
+    if (code == ERR_NONE && (code = task_start(harness->isolate, L, 1, NULL, test_done, result,
+                                               &harness->task, &err)) != ERR_NONE)
         script_error_set(error, code, "%s", err.message);
     return code;
 }

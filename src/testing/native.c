@@ -1,7 +1,7 @@
 /* The module workers.test.native: what lua/workers/test builds on. Must not decide what a test means.
  *
- * What a test starts (a call, a cycle, a query of the store) is an operation. It lives until it is over and the
- * box that holds it in Lua is gone: a test that is stopped lets its operations end by themselves. */
+ * What a test starts (a call, a cycle, a query of the store) is an operation. It lives until it is over and
+ * the box that holds it in Lua is gone: a test that is stopped lets its operations end by themselves. */
 #include "testing/harness_priv.h"
 
 #include "base/clock.h"
@@ -150,7 +150,8 @@ static const struct capability *check_capability(lua_State *L, const char *funct
     if (capability == NULL)
         luaL_error(L, "%s: the worker has no capability \"%s\"", function, key);
     if (sync && capability->kind != CAPABILITY_SYNC)
-        luaL_error(L, "%s: \"%s\" is a %s, not a sync", function, key, capability_kind_name(capability->kind));
+        luaL_error(L, "%s: \"%s\" is a %s, not a sync", function, key,
+                   capability_kind_name(capability->kind));
     return capability;
 }
 
@@ -410,7 +411,8 @@ static void fixture_path(lua_State *L, char path[PATH_MAX])
 {
     const char *name = luaL_checkstring(L, 1);
     if (name[0] == '/' || name[0] == '\0' || strstr(name, "..") != NULL || strlen(name) != lua_rawlen(L, 1))
-        luaL_error(L, "test.recording: \"%s\" must be a path within the project, as in \"fixtures/tasks.json\"",
+        luaL_error(L,
+                   "test.recording: \"%s\" must be a path within the project, as in \"fixtures/tasks.json\"",
                    name);
     if (snprintf(path, PATH_MAX, "%s/%s", harness_of(L)->options->folder, name) >= PATH_MAX)
         luaL_error(L, "test.recording: the path is too long");
@@ -487,11 +489,20 @@ static int native_install(lua_State *L)
 int luaopen_workers_test_native(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"install", native_install},   {"call", native_call},      {"cycle", native_cycle},
-        {"rows", native_rows},         {"state", native_state},    {"logs", native_logs},
-        {"now", native_now},           {"setClock", native_set_clock}, {"setVariable", native_set_variable},
-        {"redact", native_redact},     {"where", native_where},    {"read", native_read},
-        {"write", native_write},       {NULL, NULL},
+        {"install", native_install},
+        {"call", native_call},
+        {"cycle", native_cycle},
+        {"rows", native_rows},
+        {"state", native_state},
+        {"logs", native_logs},
+        {"now", native_now},
+        {"setClock", native_set_clock},
+        {"setVariable", native_set_variable},
+        {"redact", native_redact},
+        {"where", native_where},
+        {"read", native_read},
+        {"write", native_write},
+        {NULL, NULL},
     };
     luaL_newmetatable(L, OPERATION);
     lua_pushcfunction(L, operation_gc);

@@ -68,7 +68,7 @@ local function check_response(response, what)
   if response.headers ~= nil and type(response.headers) ~= "table" then
     failure.raise(("%s: headers must be a table"):format(what))
   end
-  if response.delay ~= nil and (type(response.delay) ~= "number" or not (response.delay >= 0)) then
+  if response.delay ~= nil and (type(response.delay) ~= "number" or response.delay ~= response.delay or response.delay < 0) then
     failure.raise(("%s: delay must be seconds, got %s"):format(what, suggest.show(response.delay)))
   end
   if response.error ~= nil then

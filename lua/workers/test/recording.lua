@@ -57,9 +57,32 @@ local function decode_percent(text)
   end))
 end
 
+local clean_value
+
+local function unescape(text)
+  return (text:gsub("\\u(%x%x%x%x)", function(digits)
+    return utf8.char(tonumber(digits, 16))
+  end):gsub("\\(.)", "%1"))
+end
+
+-- What is hidden when the text is JSON itself, or holds a secret as JSON writes it.
+local function clean_escaped(text)
+  if not text:find("\\", 1, true) then
+    return text
+  end
+  local ok, value = pcall(json.decode, text)
+  if ok and type(value) == "table" then
+    local before = json.encode(value, { sortKeys = true })
+    local after = json.encode(clean_value(value), { sortKeys = true })
+    return before == after and text or after
+  end
+  local plain = unescape(text)
+  return hide(plain) == plain and text or HIDDEN
+end
+
 -- Also what is written with percent signs, as in a query or a form.
 local function clean(text)
-  return (hide(text):gsub("[%w%%%-%._~%+]+", function(word)
+  return (clean_escaped(hide(text)):gsub("[%w%%%-%._~%+]+", function(word)
     if word:find("%", 1, true) or word:find("+", 1, true) then
       local plain = decode_percent(word)
       if hide(plain) ~= plain then
@@ -69,7 +92,7 @@ local function clean(text)
   end))
 end
 
-local function clean_value(value)
+function clean_value(value)
   if type(value) == "string" then
     return clean(value)
   elseif type(value) ~= "table" then

@@ -17,6 +17,7 @@ local tests = {} -- in the order of their declaration
 local names = {}
 
 ---@class workers.test
+---@overload fun(name: string, fn: fun()) declares a test
 local test = {
   expect = expect,
   recording = recording.open,

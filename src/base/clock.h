@@ -1,6 +1,6 @@
 /* Clocks. All wall time of the program comes from clock_now_ms, so that tests can shift it from outside.
  *
- * A process may go over to virtual time (docs/decisions, "The virtual clock of tests"): the wall clock and
+ * A process may go over to virtual time (docs/decisions, "Tests have a virtual clock"): the wall clock and
  * the monotonic one then stand still but for what clock_virtual_advance adds. CPU time stays real.
  *
  * Who owns what: nothing is owned. No function here can fail. */

@@ -147,6 +147,10 @@ static enum err_code host_rows_address(void *ctx, const struct db_driver **drive
 {
     const struct runtime *runtime = ((struct execution *)ctx)->runtime;
     *driver = &db_sqlite;
+    if (runtime->memory_store[0] != '\0') {
+        snprintf(address, size, "%s", runtime->memory_store);
+        return ERR_NONE;
+    }
     enum err_code code = check_sqlite(runtime, err);
     return code == ERR_NONE ? store_path(runtime->store_folder, address, size, err) : code;
 }
@@ -364,7 +368,9 @@ enum err_code runtime_renew_memory(struct runtime *runtime, struct err *err)
     runtime->pacers = pacers_new(runtime);
     environment_take_back(runtime->environment);
     buf_init(&report, (size_t)1024 * 1024);
-    enum err_code code = store_open_memory(&runtime->store, err);
+    /* Another name each time: nobody finds what a connection that is still open keeps. */
+    snprintf(runtime->memory_store, sizeof runtime->memory_store, DB_MEMORY "%u", ++runtime->memory_stores);
+    enum err_code code = store_open_memory(runtime->memory_store, &runtime->store, err);
     if (code == ERR_NONE)
         code = store_use(runtime->store, runtime->worker, &report, err);
     if (code == ERR_NONE)

@@ -47,6 +47,8 @@ struct runtime {
     struct environment *environment;
     struct pacers *pacers;
     char store_folder[4096];
+    char memory_store[32];  /* its address when it is in memory; else empty */
+    unsigned memory_stores; /* made so far */
 };
 
 /* Reads the script; runs nothing yet. */

@@ -156,6 +156,9 @@ void hook_arm_stop(lua_State *L)
 static void note_place(lua_State *L, struct stop_reason *stop)
 {
     lua_Debug frame;
+    if (stop->placed)
+        return;
+    stop->placed = true;
     for (int level = 0; stop->where[0] == '\0' && lua_getstack(L, level, &frame); level++) {
         lua_getinfo(L, "Sl", &frame);
         if (frame.currentline >= 0 && frame.source[0] != '=')

@@ -10,7 +10,8 @@
 struct stop_reason {
     enum err_code code; /* ERR_NONE while nobody asked to stop */
     char message[256];
-    char where[128]; /* "src/main.lua:12", once it has been raised; else empty */
+    bool placed;     /* where has been looked for */
+    char where[128]; /* "src/main.lua:12", of the first time it was raised; empty when it is not known */
 };
 
 /* CPU use and reason to stop of a root task with its children, of their cleanups once they are stopped, or of

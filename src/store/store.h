@@ -24,8 +24,9 @@ struct store;
 /* folder is the project's .workers folder; it is made when create is set. ERR_NOT_FOUND when there is no
  * store and create is not set. */
 enum err_code store_open(const char *folder, bool create, struct store **out, struct err *err) MUST_CHECK;
-/* A fresh store that is gone when it is closed. It has no folder, thus no secrets. */
-enum err_code store_open_memory(struct store **out, struct err *err) MUST_CHECK;
+/* A store that is gone when it is closed, at an address that begins with DB_MEMORY (db/db.h). It has no
+ * folder, thus no secrets. */
+enum err_code store_open_memory(const char *address, struct store **out, struct err *err) MUST_CHECK;
 void store_close(struct store *store);
 
 /* Brings the tables in line with what the worker declares, in one transaction, and prepares for writing it.

@@ -65,6 +65,12 @@ local tools = {
     for piece in response:chunks() do length = length + #piece end
     return { length = length, status = response.status }
   end,
+  remember = function(input)
+    local kv = require "workers.kv"
+    if input.set then kv.set("seen", input.set, { ttl = 60 }) end
+    return { seen = kv.get "seen" }
+  end,
+  count = function() return { rows = require "workers.sql".query "SELECT name FROM tasks ORDER BY 1" } end,
   swallow = function() pcall(http.get, "https://api.example.com/quiet") return {} end,
 }
 for name, execute in pairs(tools) do
@@ -380,6 +386,32 @@ test("first", function()
 end)
 test("second", function() tool("sleep", { seconds = 1e8 }) end)
 """, "    ok 1 - first", "time limit of 7200 s reached")
+
+    def test_store_of_scripts(self):
+        # A real store beside it, which tests must not see.
+        project = self.project(SCRIPT, CONFIG, main="src/main.lua")
+        self.folder = project
+        self.ok(project.run("sync", "trigger", "growing"))
+        before = project.dump()
+        project.write("tests/store_test.lua", HEAD + """
+test("values pass away with the virtual clock", function()
+  test.expect(tool("remember", { set = "yes" })):equals { seen = "yes" }
+  test.clock.advance(59)
+  test.expect(tool "remember"):equals { seen = "yes" }
+  test.clock.advance(2)
+  test.expect(tool "remember"):equals {}
+end)
+test("queries read the rows of the test", function()
+  test.http.on("GET", PAGE .. 1, { json = { more = false, items = { { id = "1", name = "A" }, { id = "2", name = "B" } } } })
+  test.cycle "tasksSync"
+  test.expect(tool("count").rows):equals { { name = "A" }, { name = "B" } }
+  test.expect(test.state "growing"):equals(nil)
+end)
+test("and no others", function() test.expect(tool("count").rows):equals {} end)
+""")
+        code, out, err = self.again()
+        self.assertEqual(code, 0, out + err)
+        self.assertEqual(project.dump(), before)
 
     # ---- stubs ----
 

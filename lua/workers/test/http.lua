@@ -117,7 +117,7 @@ end
 ---Answers requests of a method ("*" for any) to a URL, in which * stands for any text.
 ---@param method string
 ---@param address string
----@param response table|function one response, for any number of requests; a list, one each; or a function(request)
+---@param response table|fun(request: table): table one for any number of requests; a list: one each; or what gives it
 ---@param options? { optional?: boolean } optional: the test does not fail when nobody asks
 function http.on(method, address, response, options)
   if type(method) ~= "string" or type(address) ~= "string" then

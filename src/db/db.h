@@ -52,9 +52,13 @@ struct db_options {
     const struct db_guard *guard; /* NULL for our own statements; outlives the connection */
 };
 
+#define DB_MEMORY "memory:/"
+
 /* One engine. Every function gets a valid connection or statement; failures are described in err. */
 struct db_driver {
     const char *name;
+    /* address: a file, or DB_MEMORY and a name: in memory, for all connections of the process that give the
+     * same name, until the last is closed. */
     enum err_code (*open)(const char *address, const struct db_options *options, struct db **out,
                           struct err *err);
     void (*close)(struct db *db);

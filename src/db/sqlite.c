@@ -531,7 +531,9 @@ static enum err_code sqlite_open(const char *address, const struct db_options *o
     }
     int flags = SQLITE_OPEN_NOMUTEX | (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) |
                 (options->create ? SQLITE_OPEN_CREATE : 0);
-    int result = sqlite3_open_v2(address, &sqlite->handle, flags, NULL);
+    bool in_memory = strncmp(address, DB_MEMORY, strlen(DB_MEMORY)) == 0;
+    int result = sqlite3_open_v2(in_memory ? address + strlen(DB_MEMORY) - 1 : address, &sqlite->handle,
+                                 flags, in_memory ? "memdb" : NULL);
     enum err_code code = ERR_NONE;
     if (result == SQLITE_OK) {
         sqlite3_extended_result_codes(sqlite->handle, 1);

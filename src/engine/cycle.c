@@ -5,6 +5,7 @@
 #include "base/crypto.h"
 #include "base/mem.h"
 #include "modules/json.h"
+#include "script/timer.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -57,9 +58,9 @@ struct cycle {
     int64_t requests_counted;
     struct job begin_job, end_job, renew_job;
     bool renewing;
-    uv_timer_t *timer; /* renews the lease; waits for a rate limit */
-    uv_timer_t *wait_timer;
-    int rate_limit_hits; /* in a row */
+    struct timer *timer;      /* renews the lease */
+    struct timer *wait_timer; /* waits for a rate limit */
+    int rate_limit_hits;      /* in a row */
     uint64_t wait_until_ms;
     bool stopping;
     bool failed;
@@ -100,18 +101,6 @@ static void fail_result(struct cycle *cycle, const struct err *err)
     fail(cycle, err->code, placed.message);
 }
 
-static void free_handle(uv_handle_t *handle)
-{
-    mem_free(handle);
-}
-
-static void close_timer(uv_timer_t **timer)
-{
-    if (*timer != NULL)
-        uv_close((uv_handle_t *)*timer, free_handle);
-    *timer = NULL;
-}
-
 static void ended(void *ctx)
 {
     struct cycle *cycle = ctx;
@@ -150,8 +139,8 @@ static void finish(struct cycle *cycle)
     if (cycle->finishing || cycle->task != NULL || cycle->commits_busy > 0 || cycle->renewing)
         return;
     cycle->finishing = true;
-    close_timer(&cycle->timer);
-    close_timer(&cycle->wait_timer);
+    timer_close(&cycle->timer);
+    timer_close(&cycle->wait_timer);
     bool complete = cycle->finished_pages || (cycle->options.one_page && !cycle->stopping);
     cycle->end.outcome = cycle->failed ? RUN_FAILED : complete ? RUN_SUCCEEDED : RUN_STOPPED;
     if (cycle->failed && cycle->end.error.traceback != NULL && cycle->end.error.traceback[0] != '\0')
@@ -339,9 +328,9 @@ static void go_on(struct cycle *cycle)
 
 /* ---- execute ---- */
 
-static void wait_over(uv_timer_t *timer)
+static void wait_over(void *ctx)
 {
-    struct cycle *cycle = timer->data;
+    struct cycle *cycle = ctx;
     cycle->wait_until_ms = 0;
     execute(cycle);
 }
@@ -364,7 +353,7 @@ static void wait_for_rate_limit(struct cycle *cycle, const struct script_error *
     buf_free(&line);
     cycle->activity = CYCLE_WAITING_RATE_LIMIT;
     cycle->wait_until_ms = (uint64_t)clock_mono_ms() + (uint64_t)wait;
-    uv_timer_start(cycle->wait_timer, wait_over, (uint64_t)wait, 0);
+    timer_start(cycle->wait_timer, (uint64_t)wait, 0);
 }
 
 /* Whether the state that came back is the one that was given. */
@@ -524,9 +513,9 @@ static void renew_after(struct job *job)
     go_on(cycle);
 }
 
-static void renew(uv_timer_t *timer)
+static void renew(void *ctx)
 {
-    struct cycle *cycle = timer->data;
+    struct cycle *cycle = ctx;
     if (cycle->renewing || cycle->finishing)
         return;
     cycle->renewing = true;
@@ -570,7 +559,7 @@ static void begin_after(struct job *job)
     if (cycle->leased) {
         buf_add(&cycle->state, buf_text(&cycle->lease.state), cycle->lease.state.len);
         cycle->executed = cycle->lease.resumed && cycle->state.len > 0;
-        uv_timer_start(cycle->timer, renew, LEASE_MS / 3, LEASE_MS / 3);
+        timer_start(cycle->timer, LEASE_MS / 3, LEASE_MS / 3);
     }
     struct script_error error;
     script_error_init(&error);
@@ -581,14 +570,6 @@ static void begin_after(struct job *job)
         return;
     }
     execute(cycle);
-}
-
-static uv_timer_t *new_timer(struct cycle *cycle)
-{
-    uv_timer_t *timer = mem_need(sizeof *timer);
-    uv_timer_init(&cycle->runtime->loop, timer);
-    timer->data = cycle;
-    return timer;
 }
 
 enum err_code cycle_start(struct runtime *runtime, const struct capability *sync,
@@ -613,8 +594,9 @@ enum err_code cycle_start(struct runtime *runtime, const struct capability *sync
         page_init(&cycle->commits[i].page);
         buf_init(&cycle->commits[i].next_state, BUF_UNLIMITED);
     }
-    cycle->timer = new_timer(cycle);
-    cycle->wait_timer = new_timer(cycle);
+    cycle->timer = timer_new(&runtime->loop, renew, cycle);
+    timer_unref(cycle->timer); /* no reason for a cycle that waits for nothing to go on */
+    cycle->wait_timer = timer_new(&runtime->loop, wait_over, cycle);
     cycle->begin_job = (struct job){.work = begin_work, .after = begin_after, .owner = cycle};
     executor_submit(runtime->executor, &cycle->begin_job);
     *out = cycle;
@@ -627,7 +609,7 @@ void cycle_stop(struct cycle *cycle)
         return;
     cycle->stopping = true;
     if (cycle->activity == CYCLE_WAITING_RATE_LIMIT) {
-        uv_timer_stop(cycle->wait_timer);
+        timer_stop(cycle->wait_timer);
         cycle->wait_until_ms = 0;
         go_on(cycle);
     }

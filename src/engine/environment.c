@@ -22,6 +22,7 @@ struct environment {
     bool secrets_read;
     struct variable *asked;  /* names that scripts have asked for and got; without values */
     struct variable *hidden; /* names of credentials */
+    struct variable *given;  /* by a test, before all others */
 };
 
 struct environment *environment_new(struct runtime *runtime)
@@ -50,6 +51,7 @@ void environment_free(struct environment *environment)
     free_list(environment->secrets);
     free_list(environment->asked);
     free_list(environment->hidden);
+    free_list(environment->given);
     mem_free(environment);
 }
 
@@ -141,7 +143,10 @@ static void add_name(struct variable **list, const char *name)
 /* Whoever may see it. */
 static const char *value_of(struct environment *environment, const char *name)
 {
-    const char *value = getenv(name);
+    const char *value = find(environment->given, name);
+    if (value != NULL)
+        return value;
+    value = getenv(name);
     if (value != NULL)
         return value;
     const struct dotenv_entry *entry = dotenv_get(&environment->file, name);
@@ -186,4 +191,23 @@ const char *environment_credential(struct environment *environment, const char *
         redactor_add(environment->runtime->credentials, value, strlen(value));
     }
     return value;
+}
+
+enum err_code environment_give(struct environment *environment, const char *name, const char *value,
+                               bool if_unset)
+{
+    if (if_unset && find(environment->given, name) == NULL && value_of(environment, name) != NULL)
+        return ERR_NONE;
+    struct variable *variable = mem_need(sizeof *variable);
+    variable->name = mem_need_str(name);
+    variable->value = mem_strndup(value, strlen(value));
+    variable->next = environment->given;
+    environment->given = variable;
+    return variable->value != NULL ? ERR_NONE : ERR_NOMEM;
+}
+
+void environment_take_back(struct environment *environment)
+{
+    free_list(environment->given);
+    environment->given = NULL;
 }

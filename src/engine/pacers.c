@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "script/timer.h"
 
 #include <math.h>
 #include <string.h>
@@ -45,7 +46,7 @@ struct queue {
     int64_t taken_count;
     int64_t window;    /* so many requests */
     int64_t window_us; /* may begin in any time of this length */
-    uv_timer_t *timer;
+    struct timer *timer;
     bool reserving;
     struct job job;
     int64_t want, first_ms, granted;
@@ -60,18 +61,13 @@ struct pacers {
     bool store_tried;
 };
 
-static void pump(struct queue *queue);
+static void pump(void *ctx);
 
 struct pacers *pacers_new(struct runtime *runtime)
 {
     struct pacers *pacers = mem_need(sizeof *pacers);
     pacers->runtime = runtime;
     return pacers;
-}
-
-static void free_handle(uv_handle_t *handle)
-{
-    mem_free(handle);
 }
 
 void pacers_free(struct pacers *pacers)
@@ -81,16 +77,11 @@ void pacers_free(struct pacers *pacers)
     while (pacers->queues != NULL) {
         struct queue *queue = pacers->queues;
         pacers->queues = queue->next;
-        uv_close((uv_handle_t *)queue->timer, free_handle);
+        timer_close(&queue->timer);
         mem_free(queue->taken);
         mem_free(queue);
     }
     mem_free(pacers);
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-    pump(timer->data);
 }
 
 static struct queue *queue_of(struct pacers *pacers, const char *key)
@@ -115,9 +106,7 @@ static struct queue *queue_of(struct pacers *pacers, const char *key)
     queue->window_us =
         (int64_t)ceil(pacer->interval_ms * 1000 / pacer->allowed_requests * (double)queue->window);
     queue->taken = mem_need((size_t)queue->window * sizeof *queue->taken);
-    queue->timer = mem_need(sizeof *queue->timer);
-    uv_timer_init(&pacers->runtime->loop, queue->timer);
-    queue->timer->data = queue;
+    queue->timer = timer_new(&pacers->runtime->loop, pump, queue);
     queue->next = pacers->queues;
     pacers->queues = queue;
     return queue;
@@ -177,7 +166,7 @@ static void reserve_after(struct job *job)
     } else if (queue->slots + queue->ahead_slots > 0) {
         /* There are some left: their timer comes back here. */
     } else if (queue->code == ERR_BUSY) {
-        uv_timer_start(queue->timer, on_timer, 20, 0);
+        timer_start(queue->timer, 20, 0);
         return;
     } else {
         /* Nobody may send without a slot: whoever waits is stopped, and told why. */
@@ -259,8 +248,9 @@ static void take_slot(struct queue *queue)
     queue->taken[queue->taken_count++ % queue->window] = mono_us();
 }
 
-static void pump(struct queue *queue)
+static void pump(void *ctx)
 {
+    struct queue *queue = ctx;
     int64_t now = clock_now_ms();
     while (queue->first != NULL) {
         drop_missed(queue, now);
@@ -273,7 +263,7 @@ static void pump(struct queue *queue)
         }
         int64_t wait = slot_wait_ms(queue, now);
         if (wait > 0) {
-            uv_timer_start(queue->timer, on_timer, (uint64_t)wait, 0);
+            timer_start(queue->timer, (uint64_t)wait, 0);
             break;
         }
         struct waiter *waiter = take_first(queue);
@@ -311,8 +301,8 @@ enum err_code pacers_wait(struct pacers *pacers, const char *key, struct task *t
     queue->waiting++;
     *op = waiter;
     /* From the loop: the waiter is not yet waiting. */
-    if (!uv_is_active((uv_handle_t *)queue->timer) && !queue->reserving)
-        uv_timer_start(queue->timer, on_timer, 0, 0);
+    if (!timer_active(queue->timer) && !queue->reserving)
+        timer_start(queue->timer, 0, 0);
     return ERR_NONE;
 }
 

@@ -114,8 +114,11 @@ static void host_pacer_cancel(void *ctx, void *op)
 static struct http_client *host_http(void *ctx, struct err *err)
 {
     struct runtime *runtime = ((struct execution *)ctx)->runtime;
-    if (runtime->http == NULL)
+    if (runtime->http == NULL) {
         runtime->http = http_client_new(&runtime->loop, err);
+        if (runtime->http != NULL && runtime->options.stand_in != NULL)
+            http_client_stand_in(runtime->http, runtime->options.stand_in);
+    }
     return runtime->http;
 }
 
@@ -144,6 +147,10 @@ static enum err_code host_rows_address(void *ctx, const struct db_driver **drive
 {
     const struct runtime *runtime = ((struct execution *)ctx)->runtime;
     *driver = &db_sqlite;
+    if (runtime->memory_store[0] != '\0') {
+        snprintf(address, size, "%s", runtime->memory_store);
+        return ERR_NONE;
+    }
     enum err_code code = check_sqlite(runtime, err);
     return code == ERR_NONE ? store_path(runtime->store_folder, address, size, err) : code;
 }
@@ -348,4 +355,26 @@ enum err_code runtime_share_store(struct runtime *runtime, struct err *err)
         return ERR_NONE;
     enum err_code code = store_open(runtime->store_folder, true, &runtime->store, err);
     return code == ERR_NONE ? executor_new(&runtime->loop, runtime->store, &runtime->executor, err) : code;
+}
+
+enum err_code runtime_renew_memory(struct runtime *runtime, struct err *err)
+{
+    struct buf report;
+    executor_free(runtime->executor);
+    runtime->executor = NULL;
+    store_close(runtime->store);
+    runtime->store = NULL;
+    pacers_free(runtime->pacers);
+    runtime->pacers = pacers_new(runtime);
+    environment_take_back(runtime->environment);
+    buf_init(&report, (size_t)1024 * 1024);
+    /* Another name each time: nobody finds what a connection that is still open keeps. */
+    snprintf(runtime->memory_store, sizeof runtime->memory_store, DB_MEMORY "%u", ++runtime->memory_stores);
+    enum err_code code = store_open_memory(runtime->memory_store, &runtime->store, err);
+    if (code == ERR_NONE)
+        code = store_use(runtime->store, runtime->worker, &report, err);
+    if (code == ERR_NONE)
+        code = executor_new(&runtime->loop, runtime->store, &runtime->executor, err);
+    buf_free(&report);
+    return code;
 }

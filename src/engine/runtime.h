@@ -18,6 +18,7 @@
 
 struct runtime;
 struct pacers;
+struct http_stand_in;
 
 /* Told of every log line, already redacted. run_id and key may be NULL. */
 typedef void (*log_sink)(void *ctx, const char *key, const char *run_id, const char *level, const char *text,
@@ -29,6 +30,7 @@ struct runtime_options {
     const struct config *config; /* outlives the runtime */
     log_sink log;
     void *log_ctx;
+    const struct http_stand_in *stand_in; /* in the place of the network; NULL outside tests */
 };
 
 struct runtime {
@@ -45,6 +47,8 @@ struct runtime {
     struct environment *environment;
     struct pacers *pacers;
     char store_folder[4096];
+    char memory_store[32];  /* its address when it is in memory; else empty */
+    unsigned memory_stores; /* made so far */
 };
 
 /* Reads the script; runs nothing yet. */
@@ -59,6 +63,8 @@ enum err_code runtime_open_store(struct runtime *runtime, bool preview, struct b
 /* Opens the store for what needs no tables of the worker's: pacers and values of a run that writes no rows.
  */
 enum err_code runtime_share_store(struct runtime *runtime, struct err *err) MUST_CHECK;
+/* A fresh store in memory, fresh pacers, no given variables. No execution may be under way. */
+enum err_code runtime_renew_memory(struct runtime *runtime, struct err *err) MUST_CHECK;
 void runtime_free(struct runtime *runtime);
 
 /* One execution's connection to the outside, given to its isolate as the host. */
@@ -97,6 +103,11 @@ const char *environment_get(struct environment *environment, const char *name);
 enum err_code environment_hide(struct environment *environment, const char *name, struct err *err) MUST_CHECK;
 /* Its value, for nobody but the request that it goes into; NULL when it is not set. */
 const char *environment_credential(struct environment *environment, const char *name);
+/* Sets a variable for scripts, in the place of a real one, until environment_take_back. With if_unset a real
+ * one stays. ERR_NOMEM. */
+enum err_code environment_give(struct environment *environment, const char *name, const char *value,
+                               bool if_unset) MUST_CHECK;
+void environment_take_back(struct environment *environment);
 /* Reads the project's .env file; a missing one is fine. */
 enum err_code environment_load_file(struct environment *environment, const char *path,
                                     struct err *err) MUST_CHECK;

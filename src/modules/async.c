@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "script/script_error.h"
 #include "script/task.h"
+#include "script/timer.h"
 
 #include <math.h>
 #include <string.h>
@@ -15,26 +16,22 @@
 /* ---- sleep ---- */
 
 struct sleeper {
-    uv_timer_t timer;
+    struct timer *timer;
     struct task *task;
 };
-
-static void free_sleeper(uv_handle_t *handle)
-{
-    mem_free(handle);
-}
 
 static void cancel_sleep(void *op)
 {
     struct sleeper *sleeper = op;
-    uv_close((uv_handle_t *)&sleeper->timer, free_sleeper);
+    timer_close(&sleeper->timer);
+    mem_free(sleeper);
 }
 
-static void sleep_over(uv_timer_t *timer)
+static void sleep_over(void *ctx)
 {
-    struct sleeper *sleeper = (struct sleeper *)timer;
+    struct sleeper *sleeper = ctx;
     struct task *task = sleeper->task;
-    uv_close((uv_handle_t *)timer, free_sleeper);
+    cancel_sleep(sleeper);
     task_wake(task);
 }
 
@@ -50,8 +47,8 @@ int modules_sleep(lua_State *L, double seconds, lua_KContext ctx, lua_KFunction 
 {
     struct sleeper *sleeper = mem_need(sizeof *sleeper);
     sleeper->task = task_current(L);
-    uv_timer_init(scheduler_loop(isolate_scheduler(isolate_of(L))), &sleeper->timer);
-    uv_timer_start(&sleeper->timer, sleep_over, (uint64_t)ceil(seconds * 1000), 0);
+    sleeper->timer = timer_new(scheduler_loop(isolate_scheduler(isolate_of(L))), sleep_over, sleeper);
+    timer_start(sleeper->timer, (uint64_t)ceil(seconds * 1000), 0);
     task_wait_set(sleeper->task, cancel_sleep, sleeper);
     return task_wait(L, ctx, k);
 }
@@ -90,14 +87,9 @@ struct group {
     bool failed;  /* results.error holds what the first branch raised */
     size_t first; /* of GROUP_FIRST: the item that ended first, counted from 1 */
     double seconds;
-    struct group_timer *timer; /* of a timeout that has not passed */
+    struct timer *timer; /* of a timeout that has not passed */
     bool expired;
     int ref;
-};
-
-struct group_timer {
-    uv_timer_t timer; /* first: freed as the handle */
-    struct group *group;
 };
 
 /* Stack of a child: group, items, results, function, and the handler that keeps tracebacks. */
@@ -178,22 +170,10 @@ static void child_done(struct task *task, void *ctx, lua_State *co, const struct
         luaL_unref(isolate_state(group->isolate), LUA_REGISTRYINDEX, group->ref);
 }
 
-static void free_timer(uv_handle_t *handle)
+static void expired(void *ctx)
 {
-    mem_free(handle);
-}
-
-static void close_timer(struct group *group)
-{
-    if (group->timer != NULL)
-        uv_close((uv_handle_t *)&group->timer->timer, free_timer);
-    group->timer = NULL;
-}
-
-static void expired(uv_timer_t *timer)
-{
-    struct group *group = ((struct group_timer *)timer)->group;
-    close_timer(group);
+    struct group *group = ctx;
+    timer_close(&group->timer);
     if (group->first != 0 || group->failed)
         return;
     group->expired = true;
@@ -202,17 +182,15 @@ static void expired(uv_timer_t *timer)
 
 static void start_timer(struct group *group)
 {
-    group->timer = mem_need(sizeof *group->timer);
-    group->timer->group = group;
-    uv_timer_init(scheduler_loop(isolate_scheduler(group->isolate)), &group->timer->timer);
-    uv_timer_start(&group->timer->timer, expired, (uint64_t)ceil(group->seconds * 1000), 0);
+    group->timer = timer_new(scheduler_loop(isolate_scheduler(group->isolate)), expired, group);
+    timer_start(group->timer, (uint64_t)ceil(group->seconds * 1000), 0);
 }
 
 static void cancel_group(void *op)
 {
     struct group *group = op;
     group->parent = NULL;
-    close_timer(group);
+    timer_close(&group->timer);
     stop_children(group, NULL, "what waited for it was stopped");
 }
 
@@ -223,7 +201,7 @@ static int group_over(lua_State *L, int status, lua_KContext ctx)
     (void)ctx;
     struct group *group = lua_touserdata(L, 3);
     luaL_unref(L, LUA_REGISTRYINDEX, group->ref);
-    close_timer(group);
+    timer_close(&group->timer);
     if (group->failed) {
         lua_getfield(L, 4, "error");
         return script_raise_again(L);

@@ -77,6 +77,11 @@ struct http_client *http_client_new(uv_loop_t *loop, struct err *err)
     return client;
 }
 
+void http_client_stand_in(struct http_client *client, const struct http_stand_in *stand_in)
+{
+    client->stand_in = stand_in;
+}
+
 void http_client_set_limits(struct http_client *client, size_t per_host, size_t total)
 {
     client->per_host = per_host > 0 ? per_host : 1;
@@ -360,8 +365,13 @@ static void start_hop(struct http_handle *handle)
 {
     struct http_client *client = handle->client;
     client->inside_curl++; /* it asks allow_url */
-    bool ready = http_transfer_prepare(handle);
+    bool ready = http_transfer_begin(handle);
+    int stand_in = ready && client->stand_in != NULL ? http_stand_in_send(handle) : 0;
+    ready = ready && stand_in >= 0 && (stand_in > 0 || http_transfer_prepare(handle));
     client->inside_curl--;
+    if (ready && stand_in > 0)
+        return; /* its time is the stand-in's */
+    watch_deadline(client, handle->deadline);
     if (ready && !open_multi(client))
         ready = http_set_failure(handle, HTTP_ERROR_NOMEM, "out of memory");
     if (ready) {
@@ -389,7 +399,6 @@ static void start(struct http_handle *handle)
     handle->state = HTTP_ACTIVE;
     handle->started_at = uv_now(client->loop);
     handle->deadline = handle->started_at + handle->request.timeout_ms;
-    watch_deadline(client, handle->deadline);
     start_hop(handle);
 }
 
@@ -415,9 +424,11 @@ static void next_hop(struct http_handle *handle)
 {
     struct http_client *client = handle->client;
     struct http_origin *origin = join_origin(client, handle->target.origin);
-    client->inside_curl++;
-    client->api->multi_remove_handle(client->multi, handle->easy);
-    client->inside_curl--;
+    if (handle->easy != NULL) {
+        client->inside_curl++;
+        client->api->multi_remove_handle(client->multi, handle->easy);
+        client->inside_curl--;
+    }
     if (origin == NULL) {
         http_transfer_release(handle);
         http_set_failure(handle, HTTP_ERROR_NOMEM, "out of memory");
@@ -433,6 +444,21 @@ static void next_hop(struct http_handle *handle)
     start_hop(handle);
 }
 
+static void hop_ended(struct http_handle *handle, CURLcode code)
+{
+    if (!handle->cancelled && http_transfer_ended(handle, code))
+        next_hop(handle);
+    else
+        finish(handle);
+}
+
+void http_client_hop_ended(struct http_handle *handle, CURLcode code)
+{
+    struct http_client *client = handle->client;
+    hop_ended(handle, code);
+    wake_now(client);
+}
+
 /* Takes from libcurl what has ended. */
 static void collect(struct http_client *client)
 {
@@ -444,10 +470,7 @@ static void collect(struct http_client *client)
         struct http_handle *handle = NULL;
         CURLcode code = message->data.result; /* the message dies with the removal */
         client->api->easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &handle);
-        if (!handle->cancelled && http_transfer_ended(handle, code))
-            next_hop(handle);
-        else
-            finish(handle);
+        hop_ended(handle, code);
     }
 }
 
@@ -554,6 +577,8 @@ static void end_overdue(struct http_client *client)
     for (struct http_link *link = client->active.next; link != &client->active; link = next) {
         struct http_handle *handle = HTTP_OF(link, struct http_handle, link);
         next = link->next;
+        if (handle->stood_in)
+            continue;
         if (handle->deadline <= now) {
             if (handle->error == HTTP_OK)
                 http_transfer_timed_out(handle);
@@ -650,8 +675,12 @@ void http_resume(struct http_handle *handle)
     uv_update_time(client->loop);
     client->inside_curl++; /* it may bring the piece at once */
     http_transfer_resume(handle);
+    bool all = handle->stood_in && http_stand_in_feed(handle);
     client->inside_curl--;
-    watch_deadline(client, handle->deadline);
+    if (all)
+        http_client_hop_ended(handle, CURLE_OK);
+    else if (!handle->stood_in)
+        watch_deadline(client, handle->deadline);
     wake_now(client);
 }
 

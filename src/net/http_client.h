@@ -134,6 +134,44 @@ struct http_failure {
 struct http_client;
 struct http_handle;
 
+/* One hop as it leaves. Everything is valid during the call only. */
+struct http_exchange {
+    const char *method;
+    const char *url; /* without credentials */
+    /* The request's own fields. Those that add_fields gave are not among them, but counted. */
+    const struct http_field *fields;
+    size_t field_count;
+    size_t hidden_fields;
+    struct http_slice user, password, bearer; /* as they go to this host; text NULL for none */
+    struct http_slice body;
+    uint64_t timeout_ms;
+    bool stream; /* the body of the answer is read piece by piece */
+};
+
+/* Somebody in the place of the network, for tests. What is checked before a request leaves has been checked
+ * before; the answer goes the way of every answer: redirects, limits and streams are as they are. Neither
+ * function may call the client. */
+struct http_stand_in {
+    /* True: http_answer follows, from the loop. False: the request leaves, and received tells of the answer.
+     */
+    bool (*send)(void *ctx, struct http_handle *handle, const struct http_exchange *exchange);
+    /* No answer is awaited any more for a handle that send has taken. */
+    void (*cancelled)(void *ctx, struct http_handle *handle);
+    /* A hop that left has been answered; not of a stream, whose answer is nowhere in whole. */
+    void (*received)(void *ctx, const struct http_exchange *exchange, int status,
+                     const struct http_headers *headers, const char *body, size_t len);
+    void *ctx;
+};
+
+struct http_answer {
+    enum http_error error;           /* HTTP_OK for a response */
+    const char *message;             /* of an error: one sentence */
+    int status;                      /* 100 to 999 */
+    const struct http_field *fields; /* checked with http_header_check */
+    size_t field_count;
+    struct http_slice body;
+};
+
 /* Runs from the loop, exactly once for each request sent, unless that was cancelled or its client freed.
  * Either response is not NULL and now the callee's, or failure is not NULL and valid during the call. May
  * send, cancel, and free the client. */
@@ -149,6 +187,11 @@ void http_client_free(struct http_client *client);
 /* How many requests may be under way at once, to one origin and in all; the rest wait in line, first come
  * first served, origins in turn. Each at least 1. */
 void http_client_set_limits(struct http_client *client, size_t per_host, size_t total);
+
+/* Before the first request; stand_in must outlive the client. */
+void http_client_stand_in(struct http_client *client, const struct http_stand_in *stand_in);
+/* Ends the hop, with the callbacks of a real one. Copies the answer. From the loop, outside the client. */
+void http_answer(struct http_handle *handle, const struct http_answer *answer);
 
 /* Sets every default above, the rest to nothing. */
 void http_request_init(struct http_request *request);

@@ -59,6 +59,12 @@ enum http_state {
     HTTP_CALLING, /* its callback is running */
 };
 
+/* What a stand-in has answered, on its way to whoever asked. */
+struct http_given {
+    char *body;
+    size_t len, at; /* at: bytes handed on */
+};
+
 /* A header field that only this hop has: "Name: value". */
 struct http_added {
     struct http_added *next;
@@ -104,6 +110,11 @@ struct http_handle {
     unsigned long refused_allocations; /* as of the start */
     char detail[CURL_ERROR_SIZE];
 
+    /* With a stand-in. */
+    bool stood_in; /* it has taken this hop: there is no easy handle */
+    bool answered;
+    struct http_given given;
+
     unsigned redirects;
     uint64_t queued_at, started_at, ended_at, deadline; /* ms, clock of the loop */
 
@@ -131,9 +142,10 @@ struct http_client {
     size_t per_host, total;
     uint64_t next_deadline; /* what deadline_timer is set to, UINT64_MAX for none */
 
-    unsigned inside_curl; /* depth: multi functions and frees must wait while it is not 0 */
-    bool broken;          /* a socket could not be watched, or libcurl said so: all transfers must end */
-    bool some_cancelled;  /* among the active, from inside libcurl */
+    const struct http_stand_in *stand_in; /* NULL: requests leave */
+    unsigned inside_curl;                 /* depth: multi functions and frees must wait while it is not 0 */
+    bool broken;         /* a socket could not be watched, or libcurl said so: all transfers must end */
+    bool some_cancelled; /* among the active, from inside libcurl */
     bool calling;
     bool freed;
 };
@@ -142,8 +154,27 @@ struct http_client {
 enum err_code http_request_copy(struct http_handle *handle, const struct http_request *request,
                                 struct err *err) MUST_CHECK;
 
+/* http_stand_in.c */
+/* Offers the hop to the stand-in: 1 it will answer, 0 the hop leaves, -1 it failed, error is set. */
+int http_stand_in_send(struct http_handle *handle) MUST_CHECK;
+/* Tells it of the answer to a hop that left. */
+void http_stand_in_received(struct http_handle *handle);
+/* The hop is over, answered or not. */
+void http_stand_in_release(struct http_handle *handle);
+/* Hands on what has been answered; true when that was all, or it failed. */
+bool http_stand_in_feed(struct http_handle *handle) MUST_CHECK;
+
+/* http_client.c: goes on with a hop that has ended with this code, as if libcurl had said so. */
+void http_client_hop_ended(struct http_handle *handle, CURLcode code);
+
 /* http_transfer.c */
-/* Makes the easy handle for the hop to handle->target. On failure error and message are set. */
+/* Checks that the hop may be made, and collects its fields. On failure error and message are set. */
+bool http_transfer_begin(struct http_handle *handle) MUST_CHECK;
+/* What libcurl calls for each line of the head and each piece of the body. */
+size_t http_transfer_header(char *line, size_t size, size_t count, void *ctx);
+size_t http_transfer_body(char *data, size_t size, size_t count, void *ctx);
+/* Makes the easy handle for the hop to handle->target, after http_transfer_begin. On failure error and
+ * message are set. */
 bool http_transfer_prepare(struct http_handle *handle) MUST_CHECK;
 /* Releases what http_transfer_prepare made; the easy handle must be out of the multi handle. */
 void http_transfer_release(struct http_handle *handle);

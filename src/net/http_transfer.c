@@ -89,7 +89,7 @@ static int status_of(const char *line, size_t len)
     return status;
 }
 
-static size_t on_header(char *line, size_t size, size_t count, void *ctx)
+size_t http_transfer_header(char *line, size_t size, size_t count, void *ctx)
 {
     struct http_handle *handle = ctx;
     size_t len = size * count;
@@ -138,7 +138,10 @@ static bool begin_body(struct http_handle *handle)
 {
     curl_off_t announced = -1;
     handle->body_begun = true;
-    handle->client->api->easy_getinfo(handle->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
+    if (handle->stood_in)
+        announced = (curl_off_t)handle->given.len;
+    else
+        handle->client->api->easy_getinfo(handle->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
     if (announced <= 0 || http_headers_find(&handle->headers, "content-encoding", 0) != NULL)
         return true;
     if ((uint64_t)announced > handle->request.max_body)
@@ -183,11 +186,13 @@ static size_t stream_body(struct http_handle *handle, const char *data, size_t l
 void http_transfer_resume(struct http_handle *handle)
 {
     handle->resting = false;
+    if (handle->stood_in)
+        return;
     handle->deadline = uv_now(handle->client->loop) + handle->request.timeout_ms;
     handle->client->api->easy_pause(handle->easy, CURLPAUSE_CONT);
 }
 
-static size_t on_body(char *data, size_t size, size_t count, void *ctx)
+size_t http_transfer_body(char *data, size_t size, size_t count, void *ctx)
 {
     struct http_handle *handle = ctx;
     size_t len = size * count;
@@ -440,9 +445,9 @@ static CURLcode set_options(struct http_handle *handle)
     SET(CURLOPT_ACCEPT_ENCODING, ""); /* all that this libcurl can decode */
     SET(CURLOPT_USERAGENT, "workers/" WORKERS_VERSION);
     SET(CURLOPT_HTTPHEADER, handle->lines);
-    SET(CURLOPT_HEADERFUNCTION, on_header);
+    SET(CURLOPT_HEADERFUNCTION, http_transfer_header);
     SET(CURLOPT_HEADERDATA, handle);
-    SET(CURLOPT_WRITEFUNCTION, on_body);
+    SET(CURLOPT_WRITEFUNCTION, http_transfer_body);
     SET(CURLOPT_WRITEDATA, handle);
     SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
     SET(CURLOPT_OPENSOCKETDATA, handle);
@@ -471,9 +476,8 @@ static CURLcode set_options(struct http_handle *handle)
     return status;
 }
 
-bool http_transfer_prepare(struct http_handle *handle)
+bool http_transfer_begin(struct http_handle *handle)
 {
-    const struct curl_api *api = handle->client->api;
     const struct http_request *request = &handle->request;
     char reason[HTTP_REASON_MAX] = "";
     if (request->allow_url != NULL && !request->allow_url(request->allow_ctx, handle->target.tls,
@@ -489,11 +493,14 @@ bool http_transfer_prepare(struct http_handle *handle)
     handle->resting = false;
     handle->skipped = 0;
     handle->detail[0] = '\0';
-    handle->refused_allocations = curl_api_refused_allocations();
+    return collect_added(handle);
+}
 
+bool http_transfer_prepare(struct http_handle *handle)
+{
+    const struct curl_api *api = handle->client->api;
+    handle->refused_allocations = curl_api_refused_allocations();
     handle->easy = api->easy_init();
-    if (!collect_added(handle))
-        return false;
     if (handle->easy == NULL || !add_lines(handle))
         return http_set_failure(handle, HTTP_ERROR_NOMEM, "out of memory");
     CURLcode status = set_options(handle);
@@ -515,6 +522,7 @@ void http_transfer_release(struct http_handle *handle)
     handle->easy = NULL;
     handle->lines = NULL;
     release_added(handle);
+    http_stand_in_release(handle);
     http_headers_free(&handle->headers);
     buf_free(&handle->body);
 }
@@ -705,6 +713,8 @@ bool http_transfer_ended(struct http_handle *handle, CURLcode code)
 {
     if (handle->error != HTTP_OK)
         return false; /* a callback ended it and said why */
+    if (handle->client->stand_in != NULL && !handle->stood_in && !handle->head_given && code == CURLE_OK)
+        http_stand_in_received(handle);
     if (handle->skipped_enough && code == CURLE_WRITE_ERROR)
         code = CURLE_OK;
     if (code == CURLE_COULDNT_CONNECT && handle->address_refused && !handle->address_tried) {
@@ -733,7 +743,8 @@ struct http_response *http_transfer_response(struct http_handle *handle)
         return NULL;
     }
     long version = 0;
-    handle->client->api->easy_getinfo(handle->easy, CURLINFO_HTTP_VERSION, &version);
+    if (handle->easy != NULL)
+        handle->client->api->easy_getinfo(handle->easy, CURLINFO_HTTP_VERSION, &version);
     response->http_version = version == CURL_HTTP_VERSION_1_0   ? 10
                              : version == CURL_HTTP_VERSION_2_0 ? 20
                              : version == CURL_HTTP_VERSION_3   ? 30

@@ -1,4 +1,5 @@
-/* The instruction hook: pre-emption, CPU limit, stopping a script that does not want to stop.
+/* The instruction hook: pre-emption, CPU limit, stopping a script that does not want to stop; and the lines
+ * that run, when somebody watches them.
  *
  * A stop cannot be swallowed: once a script must stop, the hook fires at every instruction of every coroutine
  * it enters, so each pcall that catches the error is followed by another. */
@@ -21,7 +22,7 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-static void on_count(lua_State *L, lua_Debug *ar);
+static void on_event(lua_State *L, lua_Debug *ar);
 
 /* A hook that is always there costs a tenth of the speed of Lua, so it is set only when it is time to look: a
  * timer that runs on the script thread's CPU time sends a signal, and its handler sets the hook on whatever
@@ -35,13 +36,16 @@ static volatile sig_atomic_t due; /* the timer has fired, and no hook has come o
 static enum { TIMER_UNTRIED, TIMER_RUNS, TIMER_REFUSED } timer_state;
 static timer_t timer;
 
+static void (*watch_lines)(lua_State *L, lua_Debug *where); /* NULL for nobody */
+static int line_mask;                                       /* LUA_MASKLINE when somebody does */
+
 static void on_tick(int number)
 {
     (void)number;
     lua_State *L = running;
     due = 1;
     if (L != NULL)
-        lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+        lua_sethook(L, on_event, LUA_MASKCOUNT | line_mask, 1);
 }
 
 static void start_timer(void)
@@ -68,10 +72,10 @@ static void make_timer(void)
 static void rest(lua_State *L)
 {
     if (timer_state == TIMER_RUNS) {
-        if (lua_gethookmask(L) != 0)
-            lua_sethook(L, NULL, 0, 0);
+        if (lua_gethookmask(L) != line_mask)
+            lua_sethook(L, line_mask != 0 ? on_event : NULL, line_mask, 0);
     } else if (lua_gethookcount(L) != HOOK_INSTRUCTIONS) {
-        lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+        lua_sethook(L, on_event, LUA_MASKCOUNT | line_mask, HOOK_INSTRUCTIONS);
     }
 }
 
@@ -87,7 +91,7 @@ lua_State *hook_enter(lua_State *L)
     lua_State *outer = running;
     running = L;
     if (due)
-        lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+        lua_sethook(L, on_event, LUA_MASKCOUNT | line_mask, 1);
     return outer;
 }
 
@@ -115,7 +119,7 @@ void hook_slice_end(struct isolate *isolate)
     isolate->budget = NULL;
 }
 
-const struct stop_reason *hook_stop_reason(struct isolate *isolate)
+struct stop_reason *hook_stop_reason(struct isolate *isolate)
 {
     if (isolate->current != NULL && !isolate->cleaning && isolate->current->stop.code != ERR_NONE)
         return &isolate->current->stop;
@@ -145,11 +149,26 @@ static uint64_t check_cpu(struct isolate *isolate)
 
 void hook_arm_stop(lua_State *L)
 {
-    lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+    lua_sethook(L, on_event, LUA_MASKCOUNT | line_mask, 1);
 }
 
-static int raise_stop(lua_State *L, const struct stop_reason *stop)
+/* Where it was the first time: what pcall catches later says nothing. */
+static void note_place(lua_State *L, struct stop_reason *stop)
 {
+    lua_Debug frame;
+    if (stop->placed)
+        return;
+    stop->placed = true;
+    for (int level = 0; stop->where[0] == '\0' && lua_getstack(L, level, &frame); level++) {
+        lua_getinfo(L, "Sl", &frame);
+        if (frame.currentline >= 0 && frame.source[0] != '=')
+            snprintf(stop->where, sizeof stop->where, "%s:%d", frame.short_src, frame.currentline);
+    }
+}
+
+static int raise_stop(lua_State *L, struct stop_reason *stop)
+{
+    note_place(L, stop);
     hook_arm_stop(L);
     luaL_where(L, 0);
     lua_pushstring(L, stop->message);
@@ -157,12 +176,23 @@ static int raise_stop(lua_State *L, const struct stop_reason *stop)
     return lua_error(L);
 }
 
-static void on_count(lua_State *L, lua_Debug *ar)
+void isolate_watch_lines(void (*fn)(lua_State *L, lua_Debug *where))
 {
-    (void)ar;
+    watch_lines = fn;
+    line_mask = LUA_MASKLINE;
+}
+
+static void on_event(lua_State *L, lua_Debug *ar)
+{
     struct isolate *isolate = isolate_of(L);
+    if (ar->event == LUA_HOOKLINE) {
+        watch_lines(L, ar);
+        /* Where Lua counts down all the time, what the timer's handler sets may get lost. */
+        if (!due && hook_stop_reason(isolate) == NULL)
+            return;
+    }
     uint64_t slice = check_cpu(isolate);
-    const struct stop_reason *stop = hook_stop_reason(isolate);
+    struct stop_reason *stop = hook_stop_reason(isolate);
     if (stop != NULL) {
         *(uintptr_t *)lua_getextraspace(L) |= ISOLATE_STOPPED;
         raise_stop(L, stop);
@@ -187,7 +217,7 @@ void budget_tick(lua_State *L)
 {
     struct isolate *isolate = isolate_of(L);
     check_cpu(isolate);
-    const struct stop_reason *stop = hook_stop_reason(isolate);
+    struct stop_reason *stop = hook_stop_reason(isolate);
     if (stop != NULL)
         raise_stop(L, stop);
 }

@@ -111,6 +111,10 @@ size_t isolate_memory_peak(const struct isolate *isolate); /* bytes */
 enum err_code isolate_call(struct isolate *isolate, int nargs, int nresults,
                            struct script_error *error) MUST_CHECK;
 
+/* Tells fn of every line that any script of the process runs from now on; where->currentline is filled. It
+ * makes scripts several times slower. fn must not raise. */
+void isolate_watch_lines(void (*fn)(lua_State *L, lua_Debug *where));
+
 /* Runs the body of the project's main script; its one result is left on the stack. */
 enum err_code isolate_load_main(struct isolate *isolate, struct script_error *error) MUST_CHECK;
 

@@ -10,6 +10,8 @@
 struct stop_reason {
     enum err_code code; /* ERR_NONE while nobody asked to stop */
     char message[256];
+    bool placed;     /* where has been looked for */
+    char where[128]; /* "src/main.lua:12", of the first time it was raised; empty when it is not known */
 };
 
 /* CPU use and reason to stop of a root task with its children, of their cleanups once they are stopped, or of
@@ -53,7 +55,7 @@ struct task {
     lua_KFunction resume;
     task_done_fn done;
     void *done_ctx;
-    struct wall_timer *wall; /* NULL when there is no limit */
+    struct timer *wall; /* NULL when there is no limit */
     struct task *next_ready;
     struct task *next;
     struct task *previous;
@@ -75,7 +77,7 @@ void hook_leave(lua_State *outer);
 /* The hook of this thread fires at every instruction from now on. */
 void hook_arm_stop(lua_State *L);
 /* What the task must stop for, NULL if nothing. */
-const struct stop_reason *hook_stop_reason(struct isolate *isolate);
+struct stop_reason *hook_stop_reason(struct isolate *isolate);
 void hook_slice_begin(struct isolate *isolate, struct budget *budget);
 void hook_slice_end(struct isolate *isolate);
 

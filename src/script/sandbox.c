@@ -5,6 +5,7 @@
 #include "script/safelib.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 
 #include <lualib.h>
 #include <stdlib.h>
@@ -216,6 +217,49 @@ static void keep_only(lua_State *L, const char *library, const char *const names
     lua_setglobal(L, library);
 }
 
+/* os.time() and os.date(format) of the virtual clock; Lua's own function is upvalue 1. */
+static int virtual_time(lua_State *L)
+{
+    if (lua_isnoneornil(L, 1)) {
+        lua_pushinteger(L, clock_now_ms() / 1000);
+        return 1;
+    }
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, 1);
+    return 1;
+}
+
+static int virtual_date(lua_State *L)
+{
+    lua_settop(L, 2);
+    if (lua_isnil(L, 1)) {
+        lua_pushliteral(L, "%c");
+        lua_replace(L, 1);
+    }
+    if (lua_isnil(L, 2)) {
+        lua_pushinteger(L, clock_now_ms() / 1000);
+        lua_replace(L, 2);
+    }
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 2, 1);
+    return 1;
+}
+
+/* stack: os */
+static void follow_virtual_clock(lua_State *L)
+{
+    if (!clock_is_virtual())
+        return;
+    lua_getfield(L, -1, "time");
+    lua_pushcclosure(L, virtual_time, 1);
+    lua_setfield(L, -2, "time");
+    lua_getfield(L, -1, "date");
+    lua_pushcclosure(L, virtual_date, 1);
+    lua_setfield(L, -2, "date");
+}
+
 void sandbox_install(lua_State *L)
 {
     luaL_requiref(L, LUA_GNAME, luaopen_base, 1);
@@ -240,6 +284,7 @@ void sandbox_install(lua_State *L)
     lua_getglobal(L, LUA_OSLIBNAME);
     lua_pushcfunction(L, os_getenv);
     lua_setfield(L, -2, "getenv");
+    follow_virtual_clock(L);
     lua_newtable(L);
     lua_pushcfunction(L, debug_traceback);
     lua_setfield(L, -2, "traceback");

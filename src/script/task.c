@@ -1,9 +1,11 @@
 /* Tasks and their scheduler. Must not know what a task does or what it waits for. */
 #include "script/isolate_priv.h"
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "script/budget.h"
+#include "script/timer.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -19,11 +21,6 @@ struct scheduler {
     struct task *last;
     struct deferred *deferred_first;
     struct deferred *deferred_last;
-};
-
-struct wall_timer {
-    uv_timer_t timer; /* first: freed as the handle */
-    struct task *task;
 };
 
 static void run_ready(uv_idle_t *idle);
@@ -43,11 +40,6 @@ enum err_code scheduler_new(uv_loop_t *loop, struct scheduler **out, struct err 
 static void free_handle_data(uv_handle_t *handle)
 {
     mem_free(handle->data);
-}
-
-static void free_handle(uv_handle_t *handle)
-{
-    mem_free(handle);
 }
 
 void scheduler_free(struct scheduler *scheduler)
@@ -119,9 +111,9 @@ static int make_thread(lua_State *L)
     return 0;
 }
 
-static void wall_expired(uv_timer_t *timer)
+static void wall_expired(void *ctx)
 {
-    struct task *task = ((struct wall_timer *)timer)->task;
+    struct task *task = ctx;
     task_stop(task, ERR_TIMEOUT,
               "time limit of %g s reached (raise limits.wall in workers.yaml, or do less in one execute)",
               (double)task->isolate->config.limits.wall_ms / 1000.0);
@@ -132,19 +124,16 @@ static void start_wall_timer(struct task *task)
     uint64_t limit = task->isolate->config.limits.wall_ms;
     if (limit == 0)
         return;
-    task->wall = mem_need(sizeof *task->wall);
-    task->wall->task = task;
-    uv_timer_init(task->isolate->config.scheduler->loop, &task->wall->timer);
-    uv_unref((uv_handle_t *)&task->wall->timer);
-    uv_timer_start(&task->wall->timer, wall_expired, limit, 0);
+    task->wall = timer_new(task->isolate->config.scheduler->loop, wall_expired, task);
+    timer_unref(task->wall);
+    timer_start(task->wall, limit, 0);
 }
 
 static void release(struct task *task)
 {
     struct isolate *isolate = task->isolate;
     remove_ready(task);
-    if (task->wall != NULL)
-        uv_close((uv_handle_t *)&task->wall->timer, free_handle);
+    timer_close(&task->wall);
     if (task->previous != NULL)
         task->previous->next = task->next;
     else
@@ -221,6 +210,16 @@ static const struct stop_reason *stop_reason(const struct task *task)
     return task->root->budget.stop.code != ERR_NONE ? &task->root->budget.stop : NULL;
 }
 
+/* For an error that says nothing of where: a pcall held the stop. */
+static void place_stop(struct script_error *error, const struct stop_reason *stop)
+{
+    struct buf line;
+    buf_init(&line, sizeof stop->where + 32);
+    buf_addf(&line, "    %s: in what was stopped", stop->where);
+    mem_free(error->traceback);
+    error->traceback = buf_take(&line, NULL);
+}
+
 static void finish(struct task *task, int status)
 {
     struct isolate *isolate = task->isolate;
@@ -243,6 +242,8 @@ static void finish(struct task *task, int status)
             error.traceback = NULL;
             script_error_set(&error, stop->code, "%s", stop->message);
             error.traceback = traceback;
+            if ((traceback == NULL || traceback[0] == '\0') && stop->where[0] != '\0')
+                place_stop(&error, stop);
         }
         /* Pending to-be-closed variables run now, within the task's budget. */
         isolate->current = task;

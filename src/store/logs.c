@@ -17,13 +17,15 @@ static enum err_code open_logs(struct store *store, struct err *err)
     char path[PATH_MAX];
     if (store->logs != NULL)
         return ERR_NONE;
-    snprintf(path, sizeof path, "%s/logs.db", store->folder);
-    int fd =
-        open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600); /* lines may be private: nobody else reads them */
+    snprintf(path, sizeof path, "%s/logs.db", store->folder != NULL ? store->folder : "");
+    int fd = store->folder != NULL
+                 ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) /* may be private: nobody else reads it */
+                 : -1;
     if (fd >= 0)
         close(fd);
     const struct db_options options = {.create = true, .busy_timeout_ms = 5000};
-    enum err_code code = db_sqlite.open(path, &options, &store->logs, err);
+    enum err_code code =
+        db_sqlite.open(store->folder != NULL ? path : ":memory:", &options, &store->logs, err);
     if (code != ERR_NONE)
         return code;
     code = store->logs->driver->exec(

@@ -1,6 +1,8 @@
 /* Queries by people: any statement that only reads. */
 #include "store/store_priv.h"
 
+#include "base/json.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -82,4 +84,144 @@ enum err_code store_table_name(struct store *store, const char *database, char *
         code = err->code;
     DRIVER(store)->finalize(stmt);
     return code;
+}
+
+/* ---- rows as JSON ---- */
+
+/* Columns of the query of store_rows_json. */
+enum { ROW_ICON, ROW_COVER, ROW_CONTENT, ROW_UPSTREAM, ROW_PROPERTIES };
+
+static void add_column(struct buf *sql, const char *name, const char *suffix)
+{
+    char full[1024], quoted[2100];
+    snprintf(full, sizeof full, "%s%s", name, suffix);
+    buf_adds(sql, ", ");
+    buf_adds(sql, db_quote(full, quoted, sizeof quoted));
+}
+
+static enum err_code write_text(struct db_stmt *stmt, int column, struct buf *out, struct err *err)
+{
+    size_t len = 0;
+    const char *text = stmt->db->driver->column_text(stmt, column, &len);
+    return json_write_string(out, text, len, err);
+}
+
+static void write_raw(struct db_stmt *stmt, int column, struct buf *out)
+{
+    size_t len = 0;
+    const char *text = stmt->db->driver->column_text(stmt, column, &len);
+    buf_add(out, text, len);
+}
+
+/* The value in the column, which is not NULL. */
+static enum err_code write_value(struct db_stmt *stmt, int column, enum property_type type, struct buf *out,
+                                 struct err *err)
+{
+    const struct db_driver *driver = stmt->db->driver;
+    enum err_code code = ERR_NONE;
+    switch (type) {
+    case PROPERTY_CHECKBOX:
+        buf_adds(out, driver->column_integer(stmt, column) != 0 ? "true" : "false");
+        return ERR_NONE;
+    case PROPERTY_NUMBER:
+        if (driver->column_type(stmt, column) == DB_INTEGER)
+            json_write_integer(out, driver->column_integer(stmt, column));
+        else
+            code = json_write_number(out, driver->column_real(stmt, column), err);
+        return code;
+    case PROPERTY_DATE:
+        if (driver->column_type(stmt, column + 1) == DB_NULL)
+            return write_text(stmt, column, out, err);
+        buf_adds(out, "{\"start\":");
+        code = write_text(stmt, column, out, err);
+        buf_adds(out, ",\"end\":");
+        if (code == ERR_NONE)
+            code = write_text(stmt, column + 1, out, err);
+        buf_addc(out, '}');
+        return code;
+    case PROPERTY_MULTI_SELECT:
+    case PROPERTY_PEOPLE:
+    case PROPERTY_RELATION:
+    case PROPERTY_PLACE:
+    case PROPERTY_FILE:
+        write_raw(stmt, column, out);
+        return ERR_NONE;
+    default:
+        return write_text(stmt, column, out, err);
+    }
+}
+
+static enum err_code write_fixed(struct db_stmt *stmt, int column, const char *separator, struct buf *out,
+                                 struct err *err)
+{
+    static const char *const names[] = {"_icon", "_cover", "_content", "_upstream_updated_at"};
+    buf_addf(out, "%s\"%s\":", separator, names[column]);
+    if (column == ROW_CONTENT || column == ROW_UPSTREAM)
+        return write_text(stmt, column, out, err);
+    write_raw(stmt, column, out);
+    return ERR_NONE;
+}
+
+static enum err_code write_row(struct db_stmt *stmt, const struct database *database, struct buf *out,
+                               struct err *err)
+{
+    const struct db_driver *driver = stmt->db->driver;
+    enum err_code code = ERR_NONE;
+    const char *separator = "";
+    int column = ROW_PROPERTIES;
+    buf_addc(out, '{');
+    for (size_t i = 0; i < database->property_count && code == ERR_NONE; i++) {
+        const struct property *property = &database->properties[i];
+        if (driver->column_type(stmt, column) != DB_NULL) {
+            buf_adds(out, separator);
+            json_write_text(out, property->name);
+            buf_addc(out, ':');
+            code = write_value(stmt, column, property->type, out, err);
+            separator = ",";
+        }
+        column += property->type == PROPERTY_DATE ? 2 : 1;
+    }
+    for (int i = ROW_ICON; i <= ROW_UPSTREAM && code == ERR_NONE; i++) {
+        if (driver->column_type(stmt, i) == DB_NULL)
+            continue;
+        code = write_fixed(stmt, i, separator, out, err);
+        separator = ",";
+    }
+    buf_addc(out, '}');
+    return code;
+}
+
+enum err_code store_rows_json(struct store *store, const struct database *database, struct buf *out,
+                              struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    struct buf sql;
+    char quoted[2100];
+    buf_init(&sql, BUF_UNLIMITED);
+    buf_adds(&sql, "SELECT _icon, _cover, _content, _upstream_updated_at");
+    for (size_t i = 0; i < database->property_count; i++) {
+        const struct property *property = &database->properties[i];
+        add_column(&sql, property->column, "");
+        if (property->type == PROPERTY_DATE)
+            add_column(&sql, property->column, "_end");
+    }
+    buf_addf(&sql, " FROM %s ORDER BY _key", db_quote(database->table, quoted, sizeof quoted));
+    enum err_code code = buf_status(&sql, "the query", err);
+    if (code == ERR_NONE)
+        code = store_prepare(store, &stmt, buf_text(&sql), err);
+    buf_free(&sql);
+    if (code != ERR_NONE)
+        return code;
+    enum db_step step = DB_DONE;
+    const char *separator = "[";
+    while (code == ERR_NONE && (step = DRIVER(store)->step(stmt, err)) == DB_ROW) {
+        buf_adds(out, separator);
+        code = write_row(stmt, database, out, err);
+        separator = ",";
+    }
+    if (code == ERR_NONE && step == DB_FAILED)
+        code = err->code;
+    buf_adds(out, separator[0] == '[' ? "[]" : "]");
+    DRIVER(store)->finalize(stmt);
+    return code == ERR_NONE ? buf_status(out, "the rows", err) : code;
 }

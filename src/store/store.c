@@ -188,6 +188,23 @@ enum err_code store_open(const char *folder, bool create, struct store **out, st
     return ERR_NONE;
 }
 
+enum err_code store_open_memory(const char *address, struct store **out, struct err *err)
+{
+    *out = NULL;
+    struct store *store = mem_zalloc(sizeof *store);
+    if (store == NULL)
+        return err_nomem(err);
+    const struct db_options options = {.create = true, .busy_timeout_ms = BUSY_TIMEOUT_MS};
+    enum err_code code = db_sqlite.open(address, &options, &store->db, err);
+    if (code == ERR_NONE)
+        code = make_runtime_tables(store, err);
+    if (code == ERR_NONE)
+        *out = store;
+    else
+        store_close(store);
+    return code;
+}
+
 void store_close(struct store *store)
 {
     if (store == NULL)

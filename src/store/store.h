@@ -24,6 +24,9 @@ struct store;
 /* folder is the project's .workers folder; it is made when create is set. ERR_NOT_FOUND when there is no
  * store and create is not set. */
 enum err_code store_open(const char *folder, bool create, struct store **out, struct err *err) MUST_CHECK;
+/* A store that is gone when it is closed, at an address that begins with DB_MEMORY (db/db.h). It has no
+ * folder, thus no secrets. */
+enum err_code store_open_memory(const char *address, struct store **out, struct err *err) MUST_CHECK;
 void store_close(struct store *store);
 
 /* Brings the tables in line with what the worker declares, in one transaction, and prepares for writing it.
@@ -264,6 +267,12 @@ enum err_code store_path(const char *folder, char *path, size_t size, struct err
 enum err_code store_query(const char *folder, const char *sql, const struct db_sink *sink,
                           struct err *err) MUST_CHECK;
 
+/* Appends the rows of a database as a JSON array, in the order of their keys. Each is an object from the
+ * names of the declared properties to their values, without those that are NULL; the end of a range of dates
+ * makes it {"start", "end"}. _icon, _cover, _content and _upstream_updated_at follow where the row has them.
+ */
+enum err_code store_rows_json(struct store *store, const struct database *database, struct buf *out,
+                              struct err *err) MUST_CHECK;
 /* A query that lists databases with their tables and row counts; empty when there are none. */
 enum err_code store_list_sql(struct store *store, struct buf *out, struct err *err) MUST_CHECK;
 /* The table of a database, by its key. */

@@ -40,7 +40,7 @@ struct touched {
 struct store {
     struct db *db;
     struct db *logs; /* opened at the first line */
-    char *folder;
+    char *folder;    /* NULL when it is in memory */
     const struct worker *worker;
     struct table *tables; /* one for each database of the worker */
     struct touched *touched;

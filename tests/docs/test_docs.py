@@ -249,7 +249,7 @@ class Docs(unittest.TestCase):
         """Name of each module that scripts can require -> its functions, as a script sees them."""
         table = (REPOSITORY / "src/modules/modules.c").read_text(encoding="utf-8")
         names = set(re.findall(r'\{"([\w.]+)",\s+luaopen_', table))
-        names |= {f"workers.{path.stem}" for path in (REPOSITORY / "lua/workers").glob("*.lua")}
+        names |= {f"workers.{path.stem}" for path in (REPOSITORY / "lua/workers").glob("*.lua")} - {"workers.test"}
         script = ('local workers = require "workers"; local worker, found = workers.new(), {}; for _, name in ipairs { '
                   + ", ".join(json.dumps(name) for name in sorted(names)) + " } do found[name] = workers.array {}; "
                   "for key, value in next, require(name) do found[name][#found[name] + 1] = key end end "
@@ -257,7 +257,18 @@ class Docs(unittest.TestCase):
                   "return found end }) return worker")
         place = self.new_folder()
         (place / "list.lua").write_text(script, encoding="utf-8")
-        return json.loads(self.must("modules", "exec", "list", "--script", "list.lua", folder=place))
+        found = json.loads(self.must("modules", "exec", "list", "--script", "list.lua", folder=place))
+        return found | {"workers.test": self.functions_of_test()}
+
+    def functions_of_test(self):
+        """The functions of workers.test, which only tests can require."""
+        place = self.new_folder()
+        (place / "workers.yaml").write_text("name: list\nmain: list.lua\n", encoding="utf-8")
+        (place / "list.lua").write_text(PRELUDE + "return worker", encoding="utf-8")
+        (place / "list_test.lua").write_text(
+            'local test, found = require "workers.test", {} for name in next, test do found[#found + 1] = name end '
+            'test("list", function() error("have " .. table.concat(found, " ") .. ".", 0) end)', encoding="utf-8")
+        return re.search(r"have ([\w ]+)\.", self.workers("test", folder=place).stdout)[1].split()
 
     def test_functions(self):
         """docs/script-reference.md and the pages of docs/library have every function of every module, and no other."""

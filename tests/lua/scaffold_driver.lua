@@ -6,7 +6,7 @@ package.path = "scripts/?.lua;" .. package.path
 local init = dofile "scripts/init.lua"
 local templates = require "utils.templates"
 
-local NAMES = { "workers.yaml", "src/main.lua", "README.md", "_gitignore", ".luarc.json" }
+local NAMES = { "workers.yaml", "src/main.lua", "README.md", "_gitignore", ".luarc.json", "tests/main_test.lua" }
 local passed, failed = 0, 0
 
 local function equal(got, expected, what)
@@ -81,7 +81,7 @@ equal(made, true, "made")
 equal(message, nil, "no message")
 equal(
   paths(host),
-  "demo demo/.gitignore demo/.luarc.json demo/README.md demo/src demo/src/main.lua demo/workers.yaml",
+  "demo demo/.gitignore demo/.luarc.json demo/README.md demo/src demo/src/main.lua demo/tests demo/tests/main_test.lua demo/workers.yaml",
   "files"
 )
 equal(table.concat(host.printed, "\n"), [[
@@ -90,6 +90,7 @@ Made the worker demo:
   demo/.luarc.json
   demo/README.md
   demo/src/main.lua
+  demo/tests/main_test.lua
   demo/workers.yaml
 
 Next:
@@ -113,7 +114,7 @@ local function made_name(cwd, args, printed_cd)
   end
   for path, text in pairs(h.entries) do
     if path:match "workers.yaml$" then
-      equal(h.printed[9] and h.printed[9]:match "^  cd (.*)", printed_cd, "cd for " .. tostring(args.directory))
+      equal(h.printed[10] and h.printed[10]:match "^  cd (.*)", printed_cd, "cd for " .. tostring(args.directory))
       return text:match 'name: "([^"]*)"', path
     end
   end

@@ -1127,6 +1127,31 @@ test("feed: first = newest notes where the feed stands", function()
   equal(asked, 1)
 end)
 
+test("feed: first = newest loses nothing after an empty or a young beginning", function()
+  now = 1700000000000
+  local events, asked = {}, 0
+  local function execute(state)
+    return paginate.feed(state, {
+      first = "newest",
+      at = "at",
+      unit = "ms",
+      change = upsert,
+      fetch = function(page)
+        asked, page = asked + 1, page or 1
+        return slice(events, page, 1), page < #events and page + 1 or nil
+      end,
+    })
+  end
+  local first = execute(nil)
+  equal(first, { changes = {}, hasMore = false, nextState = { seen = {} } })
+  events = { { id = "a", at = now } }
+  equal(#execute(first.nextState).changes, 1, "it came after the beginning")
+  events = { { id = "d", at = now }, { id = "c", at = now - 20000 }, { id = "b", at = now - 30000 } }
+  asked = 0
+  equal(execute(nil).nextState, { seen = { "c" } })
+  equal(asked, 2, "read on to an event that is old enough")
+end)
+
 test("feed: mistakes", function()
   local function call(options)
     options.change = upsert

@@ -198,7 +198,7 @@ end
 ---
 ---fetch(cursor), with nil for the newest page, returns the events and the cursor of the page before them in time, nil at
 ---the feed's end. The first cycle takes all that the feed has; first = "newest" only notes where it stands, for a backfill
----that follows. With at, events younger than lag (15) seconds are applied but come again in the next cycle. maxPages is
+---that follows, and reads on for that until an event is older than lag. With at, events younger than lag (15) seconds are applied but come again in the next cycle. maxPages is
 ---1000 unless given.
 ---@param state table?
 ---@param given {fetch: (fun(cursor: any): any[], any), change: (fun(event: any): table?), key?: string|(fun(event: any): any), first?: "all"|"newest", at?: string|(fun(event: any): string|number), unit?: "s"|"ms"|(fun(at: any): integer), lag?: number, maxPages?: integer}
@@ -210,7 +210,9 @@ function timed.feed(state, given)
   elseif given.lag ~= nil and given.at == nil then
     fail(1, "paginate.feed", "lag needs at, the field or function that gives an event's time")
   end
-  local before = read_state("paginate.feed", state, { "seen" }).seen or {}
+  local before = read_state("paginate.feed", state, { "seen" }).seen
+  local only_note = before == nil and given.first == "newest"
+  before = before or {}
   local horizon = horizon_of(given, time.nowMs())
   local stops, events, keys, known, used = {}, {}, {}, {}, {}
   for _, key in ipairs(before) do
@@ -246,12 +248,12 @@ function timed.feed(state, given)
       fail(1, "paginate.feed", "the service returned the cursor %s again; check that fetch passes it on", show(cursor))
     end
     used[cursor or ""] = true
-  until found or cursor == nil or (#before == 0 and given.first == "newest")
+  until found or cursor == nil or (only_note and #choose_anchors(events, keys, before, given, horizon) > 0)
   if #before > 0 and not found then
     log.warn "paginate.feed: the last cycle's events are no longer in the feed: some may be missing, run a backfill"
   end
   local anchors = choose_anchors(events, keys, before, given, horizon)
-  if #before == 0 and given.first == "newest" then
+  if only_note then
     return result(json.array {}, false, { seen = anchors })
   end
   local oldest_first = {}

@@ -41,7 +41,8 @@ struct queue {
     int64_t ahead_slot_ms; /* of the batch after that, when another process has slots in between */
     int64_t ahead_slots;
     int64_t last_slot_ms; /* without a store: the position */
-    /* When the last slots were taken, by the monotonic clock in microseconds: taken[count % window]. */
+    /* When the tasks began with the last slots, by the monotonic clock in microseconds: taken[count %
+     * window]. */
     int64_t *taken;
     int64_t taken_count;
     int64_t window;    /* so many requests */
@@ -325,4 +326,11 @@ void pacers_cancel(void *op)
         mem_free(waiter);
         return;
     }
+}
+
+void pacers_begun(struct pacers *pacers, const char *key)
+{
+    struct queue *queue = queue_of(pacers, key);
+    if (queue != NULL && queue->taken_count > 0)
+        queue->taken[(queue->taken_count - 1) % queue->window] = mono_us();
 }

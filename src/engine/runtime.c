@@ -111,6 +111,11 @@ static void host_pacer_cancel(void *ctx, void *op)
     pacers_cancel(op);
 }
 
+static void host_pacer_begun(void *ctx, const char *pacer)
+{
+    pacers_begun(((struct execution *)ctx)->runtime->pacers, pacer);
+}
+
 static struct http_client *host_http(void *ctx, struct err *err)
 {
     struct runtime *runtime = ((struct execution *)ctx)->runtime;
@@ -260,6 +265,7 @@ void execution_init(struct execution *execution, struct runtime *runtime, const 
         .env = host_env,
         .pacer_wait = host_pacer_wait,
         .pacer_cancel = host_pacer_cancel,
+        .pacer_begun = host_pacer_begun,
         .http = host_http,
         .http_sent = host_http_sent,
         .read_path = host_read_path,

@@ -124,5 +124,8 @@ void pacers_free(struct pacers *pacers);
 enum err_code pacers_wait(struct pacers *pacers, const char *key, struct task *task, int *counter, void **op,
                           struct err *err) MUST_CHECK;
 void pacers_cancel(void *op);
+/* The task that was given the pacer's last slot begins with it now: the next slots keep their distance to
+ * this moment, not to that of the wake-up, since the process may have stood still in between. */
+void pacers_begun(struct pacers *pacers, const char *key);
 
 #endif

@@ -170,6 +170,9 @@ static int worker_declare(lua_State *L)
 struct pacer_wait {
     const struct isolate_host *host;
     void *op;
+    const char *key;
+    lua_KContext ctx;
+    lua_KFunction k;
 };
 
 const char *modules_pacer_key(lua_State *L, int index)
@@ -202,18 +205,26 @@ static int pacer_over(lua_State *L, int status, lua_KContext ctx)
     return 0;
 }
 
+static int slot_begun(lua_State *L, int status, lua_KContext ctx)
+{
+    const struct pacer_wait *wait = (const struct pacer_wait *)ctx;
+    if (wait->host->pacer_begun != NULL)
+        wait->host->pacer_begun(wait->host->ctx, wait->key);
+    return wait->k(L, status, wait->ctx);
+}
+
 int modules_pacer_wait(lua_State *L, const char *key, lua_KContext ctx, lua_KFunction k)
 {
     const struct isolate_host *host = isolate_host(isolate_of(L));
     struct pacer_wait *wait = lua_newuserdatauv(L, sizeof *wait, 0); /* stays on the stack while waiting */
-    *wait = (struct pacer_wait){.host = host};
+    *wait = (struct pacer_wait){.host = host, .key = key, .ctx = ctx, .k = k};
     if (host->pacer_wait == NULL)
         return k(L, LUA_OK, ctx);
     struct err err;
     if (host->pacer_wait(host->ctx, key, task_current(L), &wait->op, &err) != ERR_NONE)
         return script_raise_err(L, &err);
     task_wait_set(task_current(L), cancel_pacer, wait);
-    return task_wait(L, ctx, k);
+    return task_wait(L, (lua_KContext)wait, slot_begun);
 }
 
 static int pacer_wait(lua_State *L)

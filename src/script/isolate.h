@@ -51,6 +51,8 @@ struct isolate_host {
     /* Calls back (task_wake) when the pacer's next slot has come. */
     enum err_code (*pacer_wait)(void *ctx, const char *pacer, struct task *task, void **op, struct err *err);
     void (*pacer_cancel)(void *ctx, void *op);
+    /* The task goes on with its slot now, which may be a moment after it was woken. */
+    void (*pacer_begun)(void *ctx, const char *pacer);
     /* The process's HTTP client; created at first use. */
     struct http_client *(*http)(void *ctx, struct err *err);
     /* Called once for every request that leaves. */

@@ -45,6 +45,7 @@ struct queue {
      * window]. */
     int64_t *taken;
     int64_t taken_count;
+    bool begun;        /* the task of the last slot has */
     int64_t window;    /* so many requests */
     int64_t window_us; /* may begin in any time of this length */
     struct timer *timer;
@@ -233,6 +234,10 @@ static int64_t slot_wait_ms(const struct queue *queue, int64_t now)
     if (queue->taken_count == 0)
         return wait;
     int64_t last = queue->taken[(queue->taken_count - 1) % queue->window];
+    /* When the task will begin is not known yet; it does in the loop's next turn, unless it has been stopped.
+     */
+    if (!queue->begun && mono_us() - last < LATE_MAX_MS * 1000)
+        return wait > 1 ? wait : 1;
     int64_t earliest = last + queue->pace_ms * 1000 * 4 / 5;
     if (queue->taken_count >= queue->window) {
         int64_t first = queue->taken[queue->taken_count % queue->window];
@@ -247,6 +252,7 @@ static void take_slot(struct queue *queue)
     queue->slots--;
     queue->next_slot_ms += queue->pace_ms;
     queue->taken[queue->taken_count++ % queue->window] = mono_us();
+    queue->begun = false;
 }
 
 static void pump(void *ctx)
@@ -331,6 +337,8 @@ void pacers_cancel(void *op)
 void pacers_begun(struct pacers *pacers, const char *key)
 {
     struct queue *queue = queue_of(pacers, key);
-    if (queue != NULL && queue->taken_count > 0)
-        queue->taken[(queue->taken_count - 1) % queue->window] = mono_us();
+    if (queue == NULL || queue->taken_count == 0)
+        return;
+    queue->taken[(queue->taken_count - 1) % queue->window] = mono_us();
+    queue->begun = true;
 }

@@ -42,7 +42,7 @@ static const char *read_reference(const char *p, const char *end, struct part *p
     size_t len = read_group(begins, end, &part->group);
     if (!braces)
         return len > 0 ? begins + len : NULL;
-    const char *close = memchr(begins, '}', (size_t)(end - begins));
+    const char *close = begins < end ? memchr(begins, '}', (size_t)(end - begins)) : NULL;
     if (close == NULL || close == begins)
         return NULL;
     if (begins + len != close)

@@ -109,6 +109,8 @@ EXCEPTIONS = {
     **dict.fromkeys([484, 487], EMPTY_LINKS),
     196: TITLE,
 }
+# Tags that never end, which the test's own reader, Python's html.parser, reads otherwise since the correction of CVE-2025-6069.
+READER_DEPENDENT = {156, 157, 158}
 
 
 class Text(unittest.TestCase):
@@ -311,7 +313,7 @@ class Text(unittest.TestCase):
                 if number not in EXCEPTIONS:
                     print(f"{number}: {example['html']!r}\n  became {markdown[number - 1]!r}\n  and then {got!r}")
         print(f"{len(examples) - len(different)} of {len(examples)} examples come back")
-        self.assertEqual(different, sorted(EXCEPTIONS))
+        self.assertEqual(sorted({*different, *READER_DEPENDENT}), sorted(EXCEPTIONS))
 
     def random_inline(self, depth, inside=()):
         parts = []

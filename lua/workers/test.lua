@@ -10,6 +10,7 @@ local failure = require "workers.test.failure"
 local http = require "workers.test.http"
 local json = require "workers.json"
 local recording = require "workers.test.recording"
+local suggest = require "workers.suggest"
 local time = require "workers.time"
 local workers = require "workers"
 
@@ -166,6 +167,14 @@ return setmetatable(test, {
     names[#names + 1] = name
   end,
   __index = function(_, name)
-    failure.raise(("workers.test has no %s"):format(tostring(name)))
+    if name == "test" or name == "it" or name == "describe" then
+      failure.raise 'the module itself declares tests: local test = require "workers.test"; test("what it shows", function() … end)'
+    end
+    local known = {}
+    for key in pairs(test) do
+      known[#known + 1] = key
+    end
+    table.sort(known)
+    failure.raise(("workers.test has no %s; %s"):format(suggest.show(name), suggest.remedy(name, known)))
   end,
 })

@@ -301,7 +301,7 @@ test("outside", function() test.recording "../other.json" end)
                    'there is no error \\"timeoot\\"; did you mean \\"timeout\\"?', "status must be a whole number from 200 to 599",
                    'the worker has no capability \\"nobody\\"', '\\"env\\" is a tool, not a sync',
                    'the worker has no database \\"nothing\\"', "nothing was raised; expected an error with",
-                   "workers.test has no expekt", "must be a path within the project")
+                   r'workers.test has no \"expekt\"; did you mean \"expect\"?', "must be a path within the project")
 
     def test_only_in_tests(self):
         project = self.project('require "workers.test"\n')

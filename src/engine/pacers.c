@@ -40,7 +40,11 @@ struct queue {
     int64_t slots;         /* reserved and not used */
     int64_t ahead_slot_ms; /* of the batch after that, when another process has slots in between */
     int64_t ahead_slots;
+    int64_t end_ms;       /* of all that was reserved */
     int64_t last_slot_ms; /* without a store: the position */
+    /* Until then others on the store are taken to use the pacer too. They are on time: what is late here
+     * comes on top of theirs, so a slot is lost sooner. */
+    int64_t shared_until_ms;
     /* When the tasks began with the last slots, by the monotonic clock in microseconds: taken[count %
      * window]. */
     int64_t *taken;
@@ -51,7 +55,7 @@ struct queue {
     struct timer *timer;
     bool reserving;
     struct job job;
-    int64_t want, first_ms, granted;
+    int64_t want, asked_ms, first_ms, granted;
     enum err_code code;
     struct err err;
     struct queue *next;
@@ -127,8 +131,9 @@ static struct waiter *take_first(struct queue *queue)
 static void reserve_work(struct job *job, struct store *store)
 {
     struct queue *queue = job->owner;
+    queue->asked_ms = clock_now_ms();
     queue->code =
-        store_pacer_reserve(store, queue->pacer->key, (double)queue->pace_ms, clock_now_ms(), HORIZON_MS,
+        store_pacer_reserve(store, queue->pacer->key, (double)queue->pace_ms, queue->asked_ms, HORIZON_MS,
                             queue->want, &queue->first_ms, &queue->granted, &queue->err);
 }
 
@@ -146,6 +151,10 @@ static void drop_late(struct queue *queue, int64_t now, int64_t late_ms)
 
 static void add_slots(struct queue *queue)
 {
+    /* Slots between this batch and the last one that did not pass unused are somebody else's. */
+    if (queue->first_ms > queue->asked_ms && queue->first_ms != queue->end_ms)
+        queue->shared_until_ms = queue->first_ms + (int64_t)queue->pacer->interval_ms;
+    queue->end_ms = queue->first_ms + queue->granted * queue->pace_ms;
     if (queue->slots == 0) {
         queue->next_slot_ms = queue->first_ms;
         queue->slots = queue->granted;
@@ -210,8 +219,9 @@ static void reserve(struct queue *queue)
 /* The batch ahead follows when this one is used up. */
 static void drop_missed(struct queue *queue, int64_t now)
 {
+    int64_t late_ms = now < queue->shared_until_ms ? queue->pace_ms : queue->late_ms;
     for (;;) {
-        drop_late(queue, now, queue->late_ms);
+        drop_late(queue, now, late_ms);
         if (queue->slots > 0 || queue->ahead_slots == 0)
             return;
         queue->next_slot_ms = queue->ahead_slot_ms;

@@ -16,6 +16,7 @@ import importlib
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -166,7 +167,20 @@ class Day:
         if not self.upstream.tells_deletions:
             self.until_done(backfill)  # perhaps the rest of a cycle that was killed, which keeps what it saw before
             self.until_done(backfill)
+            self.let_through(backfill)
             self.check("after the last backfill")
+
+    def let_through(self, backfill):
+        """When the sweep guard asks, does what a person would: looks, and lets through what is right."""
+        held = re.search(r"would delete (\d+) of (\d+) rows", self.log[-1])
+        if not held:
+            return
+        wrong = self.compare(self.upstream.expected())
+        if len(wrong) != int(held[1]) or any(not line.startswith("ghost: ") for line in wrong):
+            raise AssertionError(f"the sweep was held, and is wrong: {held[0]}\n" + "\n".join(wrong[:10]))
+        process = self.project.start("sync", "trigger", backfill, "--allow-deletes", env=self.environment)
+        out, err = process.communicate(timeout=120)
+        self.log.append(f"{backfill} --allow-deletes: {process.returncode}\n{out}{err}")
 
 
 def play(service, seed, mistake=None):

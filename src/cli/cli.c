@@ -5,7 +5,6 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "worker/dotenv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -221,77 +220,6 @@ void cli_no_capability(const struct worker *worker, const char *key, struct err 
 
 /* ---- the project ---- */
 
-static void folder_of(const char *path, char *out, size_t size)
-{
-    const char *slash = strrchr(path, '/');
-    size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
-    snprintf(out, size, "%.*s", (int)len, path);
-}
-
-static enum err_code find_script(const char *script, struct cli_project *out, struct err *err)
-{
-    char absolute[PATH_MAX];
-    if (realpath(script, absolute) == NULL)
-        return err_set(err, ERR_NOT_FOUND, "cannot read %s: %s", script, strerror(errno));
-    struct stat status;
-    if (stat(absolute, &status) == 0 && S_ISDIR(status.st_mode))
-        return err_set(err, ERR_INVALID,
-                       "%s is a folder; give the path of a Lua script, as in: workers run src/main.lua",
-                       script);
-    snprintf(out->script, sizeof out->script, "%s", absolute);
-    return ERR_NONE;
-}
-
-enum err_code cli_project_open(const char *script, struct cli_project *out, struct err *err)
-{
-    char file[PATH_MAX];
-    *out = (struct cli_project){0};
-    enum err_code code = script != NULL ? find_script(script, out, err) : ERR_NONE;
-    if (code != ERR_NONE)
-        return code;
-    code = config_find(script != NULL ? out->script : ".", file, sizeof file, err);
-    if (code == ERR_NONE) {
-        out->has_file = true;
-        folder_of(file, out->folder, sizeof out->folder);
-        code = config_load(file, &out->config, err);
-    } else if (code == ERR_NOT_FOUND && script != NULL) {
-        /* A script alone is a project of its own. */
-        config_default(&out->config);
-        folder_of(out->script, out->folder, sizeof out->folder);
-        return ERR_NONE;
-    } else if (code == ERR_NOT_FOUND && access(".workers/worker.db", F_OK) == 0) {
-        /* What a script alone has left behind: its rows, runs and secrets can be looked at from its folder.
-         */
-        config_default(&out->config);
-        if (getcwd(out->folder, sizeof out->folder) == NULL)
-            return err_set(err, ERR_IO, "cannot find the current folder: %s", strerror(errno));
-        return ERR_NONE; /* without a script, see cli_runtime_open */
-    } else if (code == ERR_NOT_FOUND) {
-        return err_set(
-            err, code,
-            "there is no workers.yaml here or in a folder above: give a script, as in: workers run "
-            "script.lua, or make a project: workers new");
-    }
-    if (code == ERR_NONE && script == NULL &&
-        snprintf(out->script, sizeof out->script, "%s/%s", out->folder, out->config.main) >=
-            (int)sizeof out->script)
-        code = err_set(err, ERR_INVALID, "the path of the main script is too long");
-    if (code == ERR_NONE && script == NULL && access(out->script, F_OK) != 0)
-        code = err_set(err, ERR_NOT_FOUND,
-                       "there is no script %s: main in workers.yaml names it (src/main.lua unless given); "
-                       "make the file, or "
-                       "correct the line",
-                       out->script);
-    if (code != ERR_NONE)
-        cli_project_free(out);
-    return code;
-}
-
-void cli_project_free(struct cli_project *project)
-{
-    config_free(&project->config);
-}
-
 bool cli_log_is_shown(const char *level)
 {
     return strcmp(level, "trace") != 0 && strcmp(level, "http") != 0;
@@ -307,53 +235,13 @@ static void log_to_stderr(void *ctx, const char *key, const char *run_id, const 
     fprintf(stderr, "%s%s%s: %.*s\n", key != NULL ? key : "", key != NULL ? " " : "", level, (int)len, text);
 }
 
-/* What a script raises while it loads may hold what it has read from the environment. */
-static void redact_error(struct runtime *runtime, struct script_error *error)
+enum err_code cli_runtime_open(const struct project *project, log_sink sink, void *ctx, struct runtime **out,
+                               struct script_error *error)
 {
-    char **texts[] = {&error->message, &error->traceback};
-    for (int i = 0; i < 2; i++) {
-        char *text = *texts[i];
-        if (text == NULL)
-            continue;
-        *texts[i] = runtime_redacted(runtime, text);
-        mem_free(text);
-    }
+    return project_load(project, NULL, sink != NULL ? sink : log_to_stderr, ctx, out, error);
 }
 
-enum err_code cli_runtime_open(const struct cli_project *project, log_sink sink, void *ctx,
-                               struct runtime **out, struct script_error *error)
-{
-    char env[PATH_MAX];
-    struct err err;
-    *out = NULL;
-    if (project->script[0] == '\0')
-        return script_error_set(
-            error, ERR_NOT_FOUND,
-            "there is no workers.yaml here to name the script: write one with main: script.lua, or use "
-            "workers run script.lua");
-    const struct runtime_options options = {.folder = project->folder,
-                                            .script = project->script,
-                                            .config = &project->config,
-                                            .log = sink != NULL ? sink : log_to_stderr,
-                                            .log_ctx = ctx};
-    enum err_code code = runtime_open(&options, out, &err);
-    if (code == ERR_NONE && snprintf(env, sizeof env, "%s/.env", project->folder) < (int)sizeof env)
-        code = environment_load_file((*out)->environment, env, &err);
-    if (code != ERR_NONE)
-        script_error_set(error, code, "%s", err.message);
-    else
-        code = runtime_load(*out, error);
-    if (code != ERR_NONE) {
-        if (*out != NULL)
-            redact_error(*out, error);
-        runtime_free(*out);
-        *out = NULL;
-    }
-    return code;
-}
-
-enum err_code cli_store_open(const struct cli_project *project, bool create, struct store **out,
-                             struct err *err)
+enum err_code cli_store_open(const struct project *project, bool create, struct store **out, struct err *err)
 {
     char folder[PATH_MAX + 16];
     snprintf(folder, sizeof folder, "%s/.workers", project->folder);

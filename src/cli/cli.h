@@ -1,13 +1,13 @@
 /* The command line: one command = one file with one table entry (main.c holds the table).
  *
- * Who owns what: a command owns what it opens; cli_project_free releases a project. Results go to stdout,
+ * Who owns what: a command owns what it opens; project_free releases a project. Results go to stdout,
  * everything else to stderr. Exit codes: 0 done, 1 the work failed, 2 wrong usage. */
 #ifndef WORKERS_CLI_CLI_H
 #define WORKERS_CLI_CLI_H
 
 #include "base/err.h"
 #include "base/table.h"
-#include "engine/runtime.h"
+#include "engine/project.h"
 #include "worker/config.h"
 
 #include <stdbool.h>
@@ -93,21 +93,11 @@ int cli_exec(const struct cli_args *args, const char *script, const char *key);
 
 /* ---- the project ---- */
 
-struct cli_project {
-    struct config config;
-    char folder[4096];
-    char script[4096];
-    bool has_file; /* there is a workers.yaml */
-};
-
-/* The project of a script, or of the current folder when script is NULL. */
-enum err_code cli_project_open(const char *script, struct cli_project *out, struct err *err) MUST_CHECK;
-void cli_project_free(struct cli_project *project);
-/* Opens the project's runtime with its .env, and loads the script. Log lines go to sink (NULL: to stderr). */
-enum err_code cli_runtime_open(const struct cli_project *project, log_sink sink, void *ctx,
-                               struct runtime **out, struct script_error *error) MUST_CHECK;
+/* project_load with a loop of its own; log lines go to sink (NULL: to stderr). */
+enum err_code cli_runtime_open(const struct project *project, log_sink sink, void *ctx, struct runtime **out,
+                               struct script_error *error) MUST_CHECK;
 /* The project's store; ERR_NOT_FOUND says how to make one. */
-enum err_code cli_store_open(const struct cli_project *project, bool create, struct store **out,
+enum err_code cli_store_open(const struct project *project, bool create, struct store **out,
                              struct err *err) MUST_CHECK;
 
 /* Lines of the levels "trace" and "http" are kept, but not shown while something runs: the traceback comes

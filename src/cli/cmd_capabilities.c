@@ -10,11 +10,11 @@ static int run_list(const struct cli_args *args)
 {
     static const struct table_column columns[] = {
         {.title = "KIND"}, {.title = "KEY"}, {.title = "TITLE", .max_width = 60}};
-    struct cli_project project;
+    struct project project;
     struct runtime *runtime = NULL;
     struct script_error error;
     struct err err;
-    if (cli_project_open(NULL, &project, &err) != ERR_NONE)
+    if (project_open(NULL, ".", &project, &err) != ERR_NONE)
         return cli_fail(&err);
     script_error_init(&error);
     int result;
@@ -42,7 +42,7 @@ static int run_list(const struct cli_args *args)
     }
     runtime_free(runtime);
     script_error_free(&error);
-    cli_project_free(&project);
+    project_free(&project);
     return result;
 }
 

@@ -137,7 +137,7 @@ static enum err_code query_row(void *ctx, int count, const struct db_value cells
     return ERR_NONE;
 }
 
-static int print_query(const struct cli_project *project, const char *sql, enum query_format format)
+static int print_query(const struct project *project, const char *sql, enum query_format format)
 {
     char folder[PATH_MAX + 16];
     struct err err;
@@ -170,12 +170,12 @@ static int print_query(const struct cli_project *project, const char *sql, enum 
 
 static int query_project(const char *sql, enum query_format format)
 {
-    struct cli_project project;
+    struct project project;
     struct err err;
-    if (cli_project_open(NULL, &project, &err) != ERR_NONE)
+    if (project_open(NULL, ".", &project, &err) != ERR_NONE)
         return cli_fail(&err);
     int result = print_query(&project, sql, format);
-    cli_project_free(&project);
+    project_free(&project);
     return result;
 }
 
@@ -191,10 +191,10 @@ static const struct cli_option format_options[] = {CLI_FORMAT_OPTIONS, {NULL, NU
 
 static int run_list(const struct cli_args *args)
 {
-    struct cli_project project;
+    struct project project;
     struct err err;
     struct store *store = NULL;
-    if (cli_project_open(NULL, &project, &err) != ERR_NONE)
+    if (project_open(NULL, ".", &project, &err) != ERR_NONE)
         return cli_fail(&err);
     /* One count for each table, put together from what the store knows. */
     int result = EXIT_DONE;
@@ -210,7 +210,7 @@ static int run_list(const struct cli_args *args)
     else if (result == EXIT_DONE)
         result = print_query(&project, buf_text(&sql), format_of(args));
     buf_free(&sql);
-    cli_project_free(&project);
+    project_free(&project);
     return result;
 }
 
@@ -263,14 +263,14 @@ const struct command cmd_db_query = {
 static int run_export(const struct cli_args *args)
 {
     char sql[4400], quoted[2100], table[1024] = "";
-    struct cli_project project;
+    struct project project;
     struct err err;
     struct store *store = NULL;
     const char *format = cli_value(args, "--format");
     bool csv = format == NULL || strcmp(format, "csv") == 0;
     if (!csv && strcmp(format, "json") != 0)
         return cli_usage(args, "--format must be csv or json");
-    if (cli_project_open(NULL, &project, &err) != ERR_NONE)
+    if (project_open(NULL, ".", &project, &err) != ERR_NONE)
         return cli_fail(&err);
     int result = EXIT_DONE;
     if (cli_store_open(&project, false, &store, &err) != ERR_NONE ||
@@ -281,7 +281,7 @@ static int run_export(const struct cli_args *args)
         snprintf(sql, sizeof sql, "SELECT * FROM %s ORDER BY _key", db_quote(table, quoted, sizeof quoted));
         result = print_query(&project, sql, csv ? QUERY_CSV : QUERY_JSON);
     }
-    cli_project_free(&project);
+    project_free(&project);
     return result;
 }
 
@@ -332,7 +332,7 @@ static int run_deleted(const struct cli_args *args)
 {
     static const struct table_column columns[] = {
         {.title = "DATABASE"}, {.title = "KEY"}, {.title = "DELETED"}, {.title = "RUN"}};
-    struct cli_project project;
+    struct project project;
     struct store *store = NULL;
     struct err err;
     struct table_printer table;
@@ -341,7 +341,7 @@ static int run_deleted(const struct cli_args *args)
     const char *given = cli_value(args, "--limit");
     if (given != NULL && (!cli_number(given, &limit) || limit < 1))
         return cli_usage(args, "--limit must be a whole number of at least 1");
-    if (cli_project_open(NULL, &project, &err) != ERR_NONE)
+    if (project_open(NULL, ".", &project, &err) != ERR_NONE)
         return cli_fail(&err);
     table_init(&table, columns, 4);
     buf_init(&listing.json, BUF_UNLIMITED);
@@ -356,7 +356,7 @@ static int run_deleted(const struct cli_args *args)
     table_free(&table);
     buf_free(&listing.json);
     store_close(store);
-    cli_project_free(&project);
+    project_free(&project);
     return result;
 }
 
@@ -379,7 +379,7 @@ const struct command cmd_db_deleted = {
 
 static int run_restore(const struct cli_args *args)
 {
-    struct cli_project project;
+    struct project project;
     struct runtime *runtime = NULL;
     struct script_error error;
     struct store *store = NULL;
@@ -390,7 +390,7 @@ static int run_restore(const struct cli_args *args)
     const char *key = args->count > 1 ? args->positional[1] : NULL;
     if (key == NULL && run_id == NULL && !cli_flag(args, "--all"))
         return cli_usage(args, "name the row's key, or --run ID for all that one run deleted, or --all");
-    if (cli_project_open(NULL, &project, &err) != ERR_NONE)
+    if (project_open(NULL, ".", &project, &err) != ERR_NONE)
         return cli_fail(&err);
     script_error_init(&error);
     buf_init(&report, (size_t)1024 * 1024);
@@ -407,7 +407,7 @@ static int run_restore(const struct cli_args *args)
     store_close(store);
     runtime_free(runtime);
     script_error_free(&error);
-    cli_project_free(&project);
+    project_free(&project);
     return result;
 }
 

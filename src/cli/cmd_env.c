@@ -19,13 +19,13 @@ static bool valid_name(const char *name, size_t len)
     return true;
 }
 
-static int open_store(bool create, struct cli_project *project, struct store **store)
+static int open_store(bool create, struct project *project, struct store **store)
 {
     struct err err;
-    if (cli_project_open(NULL, project, &err) != ERR_NONE)
+    if (project_open(NULL, ".", project, &err) != ERR_NONE)
         return cli_fail(&err);
     if (cli_store_open(project, create, store, &err) != ERR_NONE) {
-        cli_project_free(project);
+        project_free(project);
         return cli_fail(&err);
     }
     return EXIT_DONE;
@@ -62,7 +62,7 @@ static enum err_code set_one(struct store *store, const char *argument, struct e
 
 static int run_set(const struct cli_args *args)
 {
-    struct cli_project project;
+    struct project project;
     struct store *store = NULL;
     struct err err;
     int result = open_store(true, &project, &store);
@@ -74,7 +74,7 @@ static int run_set(const struct cli_args *args)
     }
     if (store != NULL) {
         store_close(store);
-        cli_project_free(&project);
+        project_free(&project);
     }
     return result;
 }
@@ -122,7 +122,7 @@ static enum err_code list_one(void *ctx, const char *name, int64_t created_ms, c
 static int run_list(const struct cli_args *args)
 {
     static const struct table_column columns[] = {{.title = "NAME"}, {.title = "SET"}};
-    struct cli_project project;
+    struct project project;
     struct store *store = NULL;
     struct err err;
     int result = open_store(false, &project, &store);
@@ -144,7 +144,7 @@ static int run_list(const struct cli_args *args)
     table_free(&table);
     buf_free(&listing.json);
     store_close(store);
-    cli_project_free(&project);
+    project_free(&project);
     return result;
 }
 
@@ -161,7 +161,7 @@ const struct command cmd_env_list = {
 
 static int run_unset(const struct cli_args *args)
 {
-    struct cli_project project;
+    struct project project;
     struct store *store = NULL;
     struct err err;
     int result = open_store(false, &project, &store);
@@ -179,7 +179,7 @@ static int run_unset(const struct cli_args *args)
     }
     if (store != NULL) {
         store_close(store);
-        cli_project_free(&project);
+        project_free(&project);
     }
     return result;
 }

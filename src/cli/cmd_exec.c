@@ -152,7 +152,7 @@ static int call_capability(struct exec *exec, const char *key, const struct buf 
     }
     if (call_start(exec->runtime, capability, buf_text(data), data->len, done, exec, &call, &err) != ERR_NONE)
         return cli_fail(&err);
-    uv_run(&exec->runtime->loop, UV_RUN_DEFAULT);
+    uv_run(exec->runtime->loop, UV_RUN_DEFAULT);
     call_free(call);
     return exec->result;
 }
@@ -161,7 +161,7 @@ int cli_exec(const struct cli_args *args, const char *script, const char *key)
 {
     struct err err;
     struct script_error error;
-    struct cli_project project;
+    struct project project;
     struct buf data;
     struct exec exec = {.args = args, .json = cli_flag(args, "--json"), .stream = cli_flag(args, "--stream")};
     buf_init(&data, 1);
@@ -170,7 +170,7 @@ int cli_exec(const struct cli_args *args, const char *script, const char *key)
         buf_free(&data);
         return cli_fail(&err);
     }
-    if (cli_project_open(script, &project, &err) != ERR_NONE) {
+    if (project_open(script, ".", &project, &err) != ERR_NONE) {
         buf_free(&data);
         return cli_fail(&err);
     }
@@ -182,7 +182,7 @@ int cli_exec(const struct cli_args *args, const char *script, const char *key)
         result = call_capability(&exec, key, &data);
     runtime_free(exec.runtime);
     script_error_free(&error);
-    cli_project_free(&project);
+    project_free(&project);
     buf_free(&data);
     return result;
 }

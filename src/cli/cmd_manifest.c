@@ -19,17 +19,17 @@ static int print_json(const struct buf *json)
     return code == ERR_NONE ? EXIT_DONE : cli_fail(&err);
 }
 
-static int load(const struct cli_args *args, struct cli_project *project, struct runtime **runtime)
+static int load(const struct cli_args *args, struct project *project, struct runtime **runtime)
 {
     struct err err;
     struct script_error error;
-    if (cli_project_open(args->count > 0 ? args->positional[0] : NULL, project, &err) != ERR_NONE)
+    if (project_open(args->count > 0 ? args->positional[0] : NULL, ".", project, &err) != ERR_NONE)
         return cli_fail(&err);
     script_error_init(&error);
     if (cli_runtime_open(project, NULL, NULL, runtime, &error) != ERR_NONE) {
         cli_fail_script(&error);
         script_error_free(&error);
-        cli_project_free(project);
+        project_free(project);
         return EXIT_FAILED_WORK;
     }
     return EXIT_DONE;
@@ -37,7 +37,7 @@ static int load(const struct cli_args *args, struct cli_project *project, struct
 
 static int run_manifest(const struct cli_args *args)
 {
-    struct cli_project project;
+    struct project project;
     struct runtime *runtime = NULL;
     int result = load(args, &project, &runtime);
     if (result != EXIT_DONE)
@@ -51,7 +51,7 @@ static int run_manifest(const struct cli_args *args)
     result = code == ERR_NONE ? print_json(&json) : cli_fail(&err);
     buf_free(&json);
     runtime_free(runtime);
-    cli_project_free(&project);
+    project_free(&project);
     return result;
 }
 
@@ -67,7 +67,7 @@ const struct command cmd_manifest = {
 
 static int run_check(const struct cli_args *args)
 {
-    struct cli_project project;
+    struct project project;
     struct runtime *runtime = NULL;
     int result = load(args, &project, &runtime);
     if (result != EXIT_DONE)
@@ -77,7 +77,7 @@ static int run_check(const struct cli_args *args)
            worker->database_count == 1 ? "" : "s", worker->pacer_count, worker->pacer_count == 1 ? "" : "s",
            worker->capability_count, worker->capability_count == 1 ? "y" : "ies");
     runtime_free(runtime);
-    cli_project_free(&project);
+    project_free(&project);
     return EXIT_DONE;
 }
 

@@ -86,13 +86,13 @@ static enum err_code list_run(void *ctx, const struct run_record *run)
     return ERR_NONE;
 }
 
-static int open_store(struct cli_project *project, struct store **store)
+static int open_store(struct project *project, struct store **store)
 {
     struct err err;
-    if (cli_project_open(NULL, project, &err) != ERR_NONE)
+    if (project_open(NULL, ".", project, &err) != ERR_NONE)
         return cli_fail(&err);
     if (cli_store_open(project, false, store, &err) != ERR_NONE) {
-        cli_project_free(project);
+        project_free(project);
         return cli_fail(&err);
     }
     return EXIT_DONE;
@@ -103,7 +103,7 @@ static int run_list(const struct cli_args *args)
     static const struct table_column columns[] = {
         {.title = "RUN"},     {.title = "WHAT"},  {.title = "EXIT", .align = TABLE_RIGHT},
         {.title = "STARTED"}, {.title = "ENDED"}, {.title = "ROWS"}};
-    struct cli_project project;
+    struct project project;
     struct store *store = NULL;
     struct err err;
     struct table_printer table;
@@ -126,7 +126,7 @@ static int run_list(const struct cli_args *args)
     table_free(&table);
     buf_free(&listing.json);
     store_close(store);
-    cli_project_free(&project);
+    project_free(&project);
     return result;
 }
 
@@ -159,7 +159,7 @@ static enum err_code get_run(void *ctx, const struct run_record *run)
 
 static int run_get(const struct cli_args *args)
 {
-    struct cli_project project;
+    struct project project;
     struct store *store = NULL;
     struct err err;
     struct buf pretty;
@@ -178,7 +178,7 @@ static int run_get(const struct cli_args *args)
     buf_free(&listing.json);
     buf_free(&pretty);
     store_close(store);
-    cli_project_free(&project);
+    project_free(&project);
     return result;
 }
 
@@ -222,7 +222,7 @@ static enum err_code print_line(void *ctx, int64_t id, int64_t at_ms, const char
 
 static int run_logs(const struct cli_args *args)
 {
-    struct cli_project project;
+    struct project project;
     struct store *store = NULL;
     struct err err;
     struct listing listing = {0};
@@ -243,7 +243,7 @@ static int run_logs(const struct cli_args *args)
     result = code == ERR_NONE ? EXIT_DONE : cli_fail(&err);
     buf_free(&listing.json);
     store_close(store);
-    cli_project_free(&project);
+    project_free(&project);
     return result;
 }
 

@@ -12,7 +12,7 @@
 
 /* The project with its script loaded, and its store when there is one. */
 struct opened {
-    struct cli_project project;
+    struct project project;
     struct runtime *runtime;
     struct store *store; /* NULL when nothing has run yet */
 };
@@ -21,7 +21,7 @@ static void close_all(struct opened *opened)
 {
     store_close(opened->store);
     runtime_free(opened->runtime);
-    cli_project_free(&opened->project);
+    project_free(&opened->project);
 }
 
 static int open_all(struct opened *opened)
@@ -29,7 +29,7 @@ static int open_all(struct opened *opened)
     struct err err;
     struct script_error error;
     *opened = (struct opened){0};
-    if (cli_project_open(NULL, &opened->project, &err) != ERR_NONE)
+    if (project_open(NULL, ".", &opened->project, &err) != ERR_NONE)
         return cli_fail(&err);
     script_error_init(&error);
     int result = EXIT_DONE;

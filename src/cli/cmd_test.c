@@ -36,7 +36,7 @@ struct test_file {
 
 struct suite {
     const struct cli_args *args;
-    struct cli_project project;
+    struct project project;
     struct test_file *files;
     size_t count, room;
     lua_State *coverage; /* when it is reported: its list of the project's files is on top of its stack */
@@ -366,7 +366,7 @@ static int run_test(const struct cli_args *args)
     if (given != NULL && (!cli_number(given, &jobs) || jobs < 1 || jobs > JOBS_MAX))
         return cli_usage(args, "--jobs must be a whole number from 1 to %d", JOBS_MAX);
     suite.jobs = jobs < 1 ? 1 : jobs > JOBS_MAX ? JOBS_MAX : (size_t)jobs;
-    if (cli_project_open(NULL, &suite.project, &err) != ERR_NONE) {
+    if (project_open(NULL, ".", &suite.project, &err) != ERR_NONE) {
         cli_fail(&err);
         return EXIT_USAGE;
     }
@@ -390,7 +390,7 @@ static int run_test(const struct cli_args *args)
         mem_free(suite.files[i].path);
     }
     mem_free(suite.files);
-    cli_project_free(&suite.project);
+    project_free(&suite.project);
     return result;
 }
 

@@ -5,7 +5,7 @@
 static int run_types(const struct cli_args *args)
 {
     struct err err;
-    struct cli_project project;
+    struct project project;
     size_t count = 0;
     if (args->count > 0 && args->positional[0][0] == '\0')
         return cli_usage(args, "DIR is empty");
@@ -15,12 +15,12 @@ static int run_types(const struct cli_args *args)
         printf("Wrote %zu files to %s\n", count, args->positional[0]);
         return EXIT_DONE;
     }
-    if (cli_project_open(NULL, &project, &err) != ERR_NONE)
+    if (project_open(NULL, ".", &project, &err) != ERR_NONE)
         return cli_fail(&err);
     enum err_code code = types_write_project(project.folder, &count, &err);
     if (code == ERR_NONE)
         printf("Wrote %zu files to %s/%s\n", count, project.folder, TYPES_FOLDER);
-    cli_project_free(&project);
+    project_free(&project);
     return code == ERR_NONE ? EXIT_DONE : cli_fail(&err);
 }
 

@@ -404,7 +404,7 @@ static void print_result(const struct run *run)
 
 static int loop(struct session *session)
 {
-    uv_loop_t *uv = &session->runtime->loop;
+    uv_loop_t *uv = session->runtime->loop;
     uv_timer_init(uv, &session->draw_timer);
     session->draw_timer.data = session;
     uv_timer_start(&session->draw_timer, draw, DRAW_MS, DRAW_MS);
@@ -481,11 +481,11 @@ int cli_run_syncs(const struct cli_args *args, const char *script, const char *k
 {
     struct err err;
     struct script_error error;
-    struct cli_project project;
+    struct project project;
     struct session session = {.args = args};
     session.preview = cli_flag(args, "--preview");
     session.one_page = session.preview && args->command == &cmd_sync_trigger;
-    if (cli_project_open(script, &project, &err) != ERR_NONE)
+    if (project_open(script, ".", &project, &err) != ERR_NONE)
         return cli_fail(&err);
     script_error_init(&error);
     session.progress = progress_new();
@@ -506,6 +506,6 @@ int cli_run_syncs(const struct cli_args *args, const char *script, const char *k
     mem_free(session.cycles);
     runtime_free(session.runtime);
     script_error_free(&error);
-    cli_project_free(&project);
+    project_free(&project);
     return result < 0 ? cli_exec(args, script, key) : result;
 }

@@ -15,6 +15,7 @@
 #define RATE_LIMIT_FIRST_MS 1000
 #define BACKOFF_FIRST_MS 10000
 #define BACKOFF_LAST_MS (30 * 60 * 1000)
+#define CONTINUOUS_PAUSE_MS 1000 /* between two cycles of a continuous sync */
 
 /* One page on its way into the store: converted changes, and with the last of them the end of the page. */
 struct commit {
@@ -42,6 +43,7 @@ struct cycle {
     struct runtime *runtime;
     const struct capability *sync;
     struct cycle_options options;
+    struct sync_start start; /* what options.start points to */
     cycle_done_fn done;
     void *done_ctx;
     struct execution execution;
@@ -71,6 +73,7 @@ struct cycle {
     int64_t pages;
     enum cycle_activity activity;
     struct cycle_end end;
+    size_t peak_bytes;
     char where[160]; /* file and line of the execute function */
     struct buf
         reported; /* undeclared options told of in this run: property pointer and name, NUL after each */
@@ -120,17 +123,40 @@ static void end_after(struct job *job)
     ended(cycle);
 }
 
+/* When a sync on a schedule that did not get to the end of its cycle goes on. */
+static int64_t retry_at(const struct cycle *cycle)
+{
+    if (cycle->options.start == NULL || cycle->end.outcome == RUN_SUCCEEDED)
+        return 0;
+    int64_t now = clock_now_ms();
+    return cycle->end.outcome == RUN_FAILED ? now + cycle_backoff_ms(cycle->lease.failures + 1) : now;
+}
+
 static void end_work(struct job *job, struct store *store)
 {
     struct cycle *cycle = job->owner;
-    char *message = NULL;
     store_page_abort(store);
-    if (cycle->end.outcome == RUN_FAILED)
-        message = runtime_redacted(cycle->runtime, cycle->end.error.message);
-    cycle->job_code = cycle->leased
-                          ? store_sync_end(store, &cycle->lease, cycle->end.outcome, message, &cycle->job_err)
-                          : ERR_NONE;
+    cycle->job_code = ERR_NONE;
+    if (!cycle->leased)
+        return;
+    bool failed = cycle->end.outcome == RUN_FAILED;
+    char *message = failed ? runtime_redacted(cycle->runtime, cycle->end.error.message) : NULL;
+    char *traceback = failed && cycle->end.error.traceback != NULL
+                          ? runtime_redacted(cycle->runtime, cycle->end.error.traceback)
+                          : NULL;
+    const struct sync_end end = {
+        .outcome = cycle->end.outcome,
+        .error = message,
+        .traceback = traceback,
+        .peak_bytes = (int64_t)cycle->peak_bytes,
+        .retry_ms = retry_at(cycle),
+        .next_ms = cycle->options.start != NULL && cycle->sync->schedule.type == SCHEDULE_CONTINUOUS
+                       ? clock_now_ms() + CONTINUOUS_PAUSE_MS
+                       : 0,
+    };
+    cycle->job_code = store_sync_end(store, &cycle->lease, &end, &cycle->job_err);
     mem_free(message);
+    mem_free(traceback);
 }
 
 /* Called when no execute and no commit is under way any more. */
@@ -143,6 +169,7 @@ static void finish(struct cycle *cycle)
     timer_close(&cycle->wait_timer);
     bool complete = cycle->finished_pages || (cycle->options.one_page && !cycle->stopping);
     cycle->end.outcome = cycle->failed ? RUN_FAILED : complete ? RUN_SUCCEEDED : RUN_STOPPED;
+    cycle->peak_bytes = cycle->isolate != NULL ? isolate_memory_peak(cycle->isolate) : 0;
     if (cycle->failed && cycle->end.error.traceback != NULL && cycle->end.error.traceback[0] != '\0')
         execution_log(&cycle->execution, "trace", cycle->end.error.traceback,
                       strlen(cycle->end.error.traceback));
@@ -539,17 +566,24 @@ static void begin_work(struct job *job, struct store *store)
         snprintf(cycle->lease.key, sizeof cycle->lease.key, "%s", cycle->sync->key);
         return;
     }
-    cycle->job_code = store_sync_begin(store, cycle->sync, &cycle->lease, &cycle->job_err);
+    cycle->job_code =
+        store_sync_begin(store, cycle->sync, cycle->options.start, &cycle->lease, &cycle->job_err);
     cycle->leased = cycle->job_code == ERR_NONE;
 }
 
 static void begin_after(struct job *job)
 {
     struct cycle *cycle = job->owner;
-    if (cycle->job_code != ERR_NONE) {
+    if (cycle->options.start != NULL &&
+        (cycle->job_code == ERR_NOT_FOUND || (cycle->job_code == ERR_BUSY && !cycle->leased))) {
+        cycle->end.not_begun = true;
+        cycle->stopping = true;
+    } else if (cycle->job_code != ERR_NONE) {
         fail(cycle, cycle->job_code, cycle->job_err.message);
         go_on(cycle);
         return;
+    } else if (cycle->lease.allow_deletes) {
+        cycle->options.allow_deletes = true;
     }
     if (cycle->stopping) {
         go_on(cycle);
@@ -582,6 +616,10 @@ enum err_code cycle_start(struct runtime *runtime, const struct capability *sync
     cycle->runtime = runtime;
     cycle->sync = sync;
     cycle->options = *options;
+    if (options->start != NULL) {
+        cycle->start = *options->start;
+        cycle->options.start = &cycle->start;
+    }
     cycle->done = done;
     cycle->done_ctx = ctx;
     cycle->started_ms = (uint64_t)clock_mono_ms();
@@ -594,9 +632,9 @@ enum err_code cycle_start(struct runtime *runtime, const struct capability *sync
         page_init(&cycle->commits[i].page);
         buf_init(&cycle->commits[i].next_state, BUF_UNLIMITED);
     }
-    cycle->timer = timer_new(&runtime->loop, renew, cycle);
+    cycle->timer = timer_new(runtime->loop, renew, cycle);
     timer_unref(cycle->timer); /* no reason for a cycle that waits for nothing to go on */
-    cycle->wait_timer = timer_new(&runtime->loop, wait_over, cycle);
+    cycle->wait_timer = timer_new(runtime->loop, wait_over, cycle);
     cycle->begin_job = (struct job){.work = begin_work, .after = begin_after, .owner = cycle};
     executor_submit(runtime->executor, &cycle->begin_job);
     *out = cycle;

@@ -33,9 +33,10 @@ struct cycle_progress {
 struct cycle_options {
     bool preview;
     bool allow_deletes;
-    bool one_page;                /* of a preview: execute once only */
-    const char *preview_state;    /* JSON; NULL means where the sync stands */
-    const struct diff_sink *diff; /* of a preview */
+    bool one_page;                  /* of a preview: execute once only */
+    const char *preview_state;      /* JSON; NULL means where the sync stands */
+    const struct sync_start *start; /* of a sync on a schedule, which is run only if it is due; else NULL */
+    const struct diff_sink *diff;   /* of a preview */
     /* The JSON of what execute returned, for each page of a preview. NULL for none. */
     void (*result)(void *ctx, const char *json, size_t len);
     void *result_ctx;
@@ -43,6 +44,7 @@ struct cycle_options {
 
 struct cycle_end {
     enum run_outcome outcome;
+    bool not_begun;            /* it was not due any more, or somebody else runs it: nothing happened */
     struct script_error error; /* when it failed */
     struct sweep_outcome sweep;
 };

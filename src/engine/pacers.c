@@ -112,7 +112,7 @@ static struct queue *queue_of(struct pacers *pacers, const char *key)
     queue->window_us =
         (int64_t)ceil(pacer->interval_ms * 1000 / pacer->allowed_requests * (double)queue->window);
     queue->taken = mem_need((size_t)queue->window * sizeof *queue->taken);
-    queue->timer = timer_new(&pacers->runtime->loop, pump, queue);
+    queue->timer = timer_new(pacers->runtime->loop, pump, queue);
     queue->next = pacers->queues;
     pacers->queues = queue;
     return queue;

@@ -21,15 +21,19 @@ enum err_code runtime_open(const struct runtime_options *options, struct runtime
         mem_free(runtime);
         return err_set(err, ERR_INVALID, "the path of the project is too long");
     }
-    if (uv_loop_init(&runtime->loop) != 0) {
-        mem_free(runtime);
-        return err_set(err, ERR_IO, "cannot start the event loop");
+    runtime->loop = options->loop;
+    if (options->loop == NULL) {
+        runtime->loop = &runtime->own_loop;
+        if (uv_loop_init(runtime->loop) != 0) {
+            mem_free(runtime);
+            return err_set(err, ERR_IO, "cannot start the event loop");
+        }
     }
     runtime->redactor = redactor_new();
     runtime->credentials = redactor_new();
     runtime->environment = environment_new(runtime);
     runtime->pacers = pacers_new(runtime);
-    enum err_code code = scheduler_new(&runtime->loop, &runtime->scheduler, err);
+    enum err_code code = scheduler_new(runtime->loop, &runtime->scheduler, err);
     if (code == ERR_NONE)
         code = sources_open(options->folder, options->script, &runtime->sources, err);
     if (code != ERR_NONE) {
@@ -48,8 +52,10 @@ void runtime_free(struct runtime *runtime)
     executor_free(runtime->executor);
     http_client_free(runtime->http);
     scheduler_free(runtime->scheduler);
-    uv_run(&runtime->loop, UV_RUN_DEFAULT); /* closes what is closing */
-    uv_loop_close(&runtime->loop);
+    if (runtime->loop == &runtime->own_loop) {
+        uv_run(runtime->loop, UV_RUN_DEFAULT); /* closes what is closing */
+        uv_loop_close(runtime->loop);
+    }
     store_close(runtime->store);
     worker_free(runtime->worker);
     sources_free(runtime->sources);
@@ -120,7 +126,7 @@ static struct http_client *host_http(void *ctx, struct err *err)
 {
     struct runtime *runtime = ((struct execution *)ctx)->runtime;
     if (runtime->http == NULL) {
-        runtime->http = http_client_new(&runtime->loop, err);
+        runtime->http = http_client_new(runtime->loop, err);
         if (runtime->http != NULL && runtime->options.stand_in != NULL)
             http_client_stand_in(runtime->http, runtime->options.stand_in);
     }
@@ -351,7 +357,7 @@ enum err_code runtime_open_store(struct runtime *runtime, bool preview, struct b
         code = preview ? store_use_preview(runtime->store, runtime->worker, report, err)
                        : store_use(runtime->store, runtime->worker, report, err);
     if (code == ERR_NONE)
-        code = executor_new(&runtime->loop, runtime->store, &runtime->executor, err);
+        code = executor_new(runtime->loop, runtime->store, &runtime->executor, err);
     return code;
 }
 
@@ -360,7 +366,7 @@ enum err_code runtime_share_store(struct runtime *runtime, struct err *err)
     if (runtime->store != NULL || config_store_is_postgresql(runtime->options.config))
         return ERR_NONE;
     enum err_code code = store_open(runtime->store_folder, true, &runtime->store, err);
-    return code == ERR_NONE ? executor_new(&runtime->loop, runtime->store, &runtime->executor, err) : code;
+    return code == ERR_NONE ? executor_new(runtime->loop, runtime->store, &runtime->executor, err) : code;
 }
 
 enum err_code runtime_renew_memory(struct runtime *runtime, struct err *err)
@@ -380,7 +386,7 @@ enum err_code runtime_renew_memory(struct runtime *runtime, struct err *err)
     if (code == ERR_NONE)
         code = store_use(runtime->store, runtime->worker, &report, err);
     if (code == ERR_NONE)
-        code = executor_new(&runtime->loop, runtime->store, &runtime->executor, err);
+        code = executor_new(runtime->loop, runtime->store, &runtime->executor, err);
     buf_free(&report);
     return code;
 }

@@ -31,11 +31,13 @@ struct runtime_options {
     log_sink log;
     void *log_ctx;
     const struct http_stand_in *stand_in; /* in the place of the network; NULL outside tests */
+    uv_loop_t *loop;                      /* shared with others; NULL for one of its own */
 };
 
 struct runtime {
     struct runtime_options options;
-    uv_loop_t loop;
+    uv_loop_t *loop;
+    uv_loop_t own_loop;
     struct scheduler *scheduler;
     struct sources *sources;
     struct worker *worker;

@@ -1,15 +1,13 @@
 /* Records of runs. */
 #include "store/store_priv.h"
 
-#include "base/clock.h"
-#include "base/id.h"
 #include "base/mem.h"
 
 #include <string.h>
 
 #define RUN_COLUMNS                                                                                          \
     "id, kind, key, exit_code, started_at, ended_at, pages, requests, added, changed, unchanged, deleted, "  \
-    "stale, error"
+    "stale, error, started_by, delivery_id, traceback, attempt, peak_bytes"
 
 static enum err_code each_run(struct store *store, struct db_stmt *stmt, run_fn each, void *ctx,
                               struct err *err)
@@ -33,12 +31,20 @@ static enum err_code each_run(struct store *store, struct db_stmt *stmt, run_fn 
                        .deleted = driver->column_integer(stmt, 11),
                        .stale = driver->column_integer(stmt, 12)},
             .error = column_copy(stmt, 13),
+            .started_by = column_copy(stmt, 14),
+            .delivery_id = column_copy(stmt, 15),
+            .traceback = column_copy(stmt, 16),
+            .attempt = driver->column_integer(stmt, 17),
+            .peak_bytes = driver->column_integer(stmt, 18),
         };
         code = run.id != NULL && run.kind != NULL && run.key != NULL ? each(ctx, &run) : err_nomem(err);
         mem_free(run.id);
         mem_free(run.kind);
         mem_free(run.key);
         mem_free(run.error);
+        mem_free(run.started_by);
+        mem_free(run.delivery_id);
+        mem_free(run.traceback);
     }
     if (code == ERR_NONE && step == DB_FAILED)
         code = err->code;
@@ -91,41 +97,46 @@ enum err_code store_run_get(struct store *store, const char *id, run_fn each, vo
     return each_run(store, stmt, each, ctx, err);
 }
 
-enum err_code store_run_begin(struct store *store, const char *kind, const char *key,
-                              char run_id[STORE_ID_SIZE], struct err *err)
+enum err_code runs_begin(struct store *store, const struct run_begin *run, struct err *err)
 {
-    struct db_stmt *stmt = NULL;
-    enum err_code code = id_uuid7(run_id, err);
-    if (code == ERR_NONE)
-        code = store_prepare(
-            store, &stmt, "INSERT INTO _workers_runs(id, kind, key, started_at) VALUES(?1, ?2, ?3, ?4)", err);
+    enum err_code code = store_prepare_once(
+        store, &store->run_insert,
+        "INSERT INTO _workers_runs(id, kind, key, cycle_id, started_at, started_by, attempt, delivery_id)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        err);
+    struct db_stmt *stmt = store->run_insert;
     if (code != ERR_NONE)
         return code;
-    bind_str(stmt, 1, run_id);
-    bind_str(stmt, 2, kind);
-    bind_str(stmt, 3, key);
-    DRIVER(store)->bind_integer(stmt, 4, clock_now_ms());
-    code = store_step(store, stmt, err);
-    DRIVER(store)->finalize(stmt);
-    return code;
+    bind_str(stmt, 1, run->id);
+    bind_str(stmt, 2, run->kind);
+    bind_str(stmt, 3, run->key);
+    bind_str(stmt, 4, run->cycle_id);
+    DRIVER(store)->bind_integer(stmt, 5, run->started_ms);
+    bind_str(stmt, 6, run->started_by);
+    DRIVER(store)->bind_integer(stmt, 7, run->attempt);
+    bind_str(stmt, 8, run->delivery_id);
+    return store_step(store, stmt, err);
 }
 
-enum err_code store_run_end(struct store *store, const char *run_id, int exit_code, const char *error,
-                            struct err *err)
+enum err_code runs_end(struct store *store, const struct run_end *run, struct err *err)
 {
-    struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(
-        store, &stmt, "UPDATE _workers_runs SET exit_code = ?2, ended_at = ?3, error = ?4 WHERE id = ?1",
+    enum err_code code = store_prepare_once(
+        store, &store->run_end,
+        "UPDATE _workers_runs SET ended_at = coalesce(ended_at, ?3), error = CASE WHEN exit_code IS NULL THEN"
+        " ?4 ELSE error END, traceback = ?5, requests = requests + ?6, peak_bytes = ?7, exit_code ="
+        " coalesce(exit_code, ?2) WHERE id = ?1",
         err);
+    struct db_stmt *stmt = store->run_end;
     if (code != ERR_NONE)
         return code;
-    bind_str(stmt, 1, run_id);
-    DRIVER(store)->bind_integer(stmt, 2, exit_code);
-    DRIVER(store)->bind_integer(stmt, 3, clock_now_ms());
-    bind_str(stmt, 4, error);
-    code = store_step(store, stmt, err);
-    DRIVER(store)->finalize(stmt);
-    return code;
+    bind_str(stmt, 1, run->id);
+    DRIVER(store)->bind_integer(stmt, 2, run->exit_code);
+    DRIVER(store)->bind_integer(stmt, 3, run->ended_ms);
+    bind_str(stmt, 4, run->error);
+    bind_str(stmt, 5, run->traceback);
+    DRIVER(store)->bind_integer(stmt, 6, run->requests);
+    DRIVER(store)->bind_integer(stmt, 7, run->peak_bytes);
+    return store_step(store, stmt, err);
 }
 
 enum err_code store_runs_expire(struct store *store, int64_t before_ms, struct err *err)

@@ -12,11 +12,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 #define BUSY_TIMEOUT_MS 15000
 
 /* Times are Unix milliseconds. JSON is text. Every statement can be run again: a store of an older version
- * gets the tables that it lacks, and the new number. */
+ * gets the tables that it lacks, then columns_since_2, and the new number. */
 static const char runtime_schema[] =
     "CREATE TABLE IF NOT EXISTS _workers_meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS _workers_databases(key TEXT PRIMARY KEY, table_name TEXT NOT NULL UNIQUE,"
@@ -61,7 +61,35 @@ static const char runtime_schema[] =
     "CREATE TABLE IF NOT EXISTS _workers_kv(key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL, expires_at "
     "INTEGER);"
     "CREATE INDEX IF NOT EXISTS _workers_kv_by_expiry ON _workers_kv(expires_at) WHERE expires_at IS NOT "
-    "NULL;";
+    "NULL;"
+    "CREATE TABLE IF NOT EXISTS _workers_schedules(key TEXT PRIMARY KEY, schedule TEXT NOT NULL, next_at "
+    "INTEGER, retry_at INTEGER, triggered_at INTEGER, allow_deletes INTEGER NOT NULL DEFAULT 0) WITHOUT "
+    "ROWID;"
+    "CREATE TABLE IF NOT EXISTS _workers_deliveries(id TEXT PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT "
+    "NULL, state TEXT NOT NULL, due_at INTEGER NOT NULL, created_at INTEGER NOT NULL, ended_at INTEGER, "
+    "started_by TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, losses INTEGER NOT NULL DEFAULT 0, lane "
+    "TEXT, idempotency_key TEXT, owner TEXT, token INTEGER NOT NULL DEFAULT 0, expires_at INTEGER, run_id "
+    "TEXT, error TEXT) WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS _workers_deliveries_ready ON _workers_deliveries(key, due_at, id) WHERE "
+    "state = 'ready';"
+    "CREATE INDEX IF NOT EXISTS _workers_deliveries_running ON _workers_deliveries(owner) WHERE state = "
+    "'running';"
+    "CREATE INDEX IF NOT EXISTS _workers_deliveries_lanes ON _workers_deliveries(lane, id) WHERE lane IS NOT "
+    "NULL AND (state = 'ready' OR state = 'running');"
+    "CREATE UNIQUE INDEX IF NOT EXISTS _workers_deliveries_once ON _workers_deliveries(key, idempotency_key) "
+    "WHERE idempotency_key IS NOT NULL;"
+    /* With row ids: large rows are kept better so. */
+    "CREATE TABLE IF NOT EXISTS _workers_payloads(id TEXT PRIMARY KEY NOT NULL, event TEXT NOT NULL, body "
+    "BLOB);";
+
+/* Columns that tables of older versions lack. */
+static const char *const columns_since_2[] = {
+    "ALTER TABLE _workers_runs ADD COLUMN started_by TEXT",
+    "ALTER TABLE _workers_runs ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1",
+    "ALTER TABLE _workers_runs ADD COLUMN delivery_id TEXT",
+    "ALTER TABLE _workers_runs ADD COLUMN peak_bytes INTEGER",
+    "ALTER TABLE _workers_runs ADD COLUMN traceback TEXT",
+};
 
 enum err_code store_prepare(struct store *store, struct db_stmt **stmt, const char *sql, struct err *err)
 {
@@ -116,6 +144,21 @@ char *column_copy(struct db_stmt *stmt, int column)
     return text != NULL ? mem_strndup(text, len) : NULL;
 }
 
+/* All tables are made as version 2 had them, so that there is one way to this one. */
+static enum err_code add_columns(struct store *store, struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    struct err ignored;
+    if (store_prepare(store, &stmt, "SELECT traceback FROM _workers_runs", &ignored) == ERR_NONE) {
+        DRIVER(store)->finalize(stmt);
+        return ERR_NONE;
+    }
+    enum err_code code = ERR_NONE;
+    for (size_t i = 0; i < sizeof columns_since_2 / sizeof columns_since_2[0] && code == ERR_NONE; i++)
+        code = DRIVER(store)->exec(store->db, columns_since_2[i], err);
+    return code;
+}
+
 static enum err_code make_runtime_tables(struct store *store, struct err *err)
 {
     int64_t version = 0;
@@ -136,6 +179,8 @@ static enum err_code make_runtime_tables(struct store *store, struct err *err)
     if (code != ERR_NONE)
         return code;
     code = DRIVER(store)->exec(store->db, runtime_schema, err);
+    if (code == ERR_NONE)
+        code = add_columns(store, err);
     if (code == ERR_NONE) {
         char version_text[16];
         snprintf(version_text, sizeof version_text, "%d", SCHEMA_VERSION);
@@ -210,10 +255,14 @@ void store_close(struct store *store)
     if (store == NULL)
         return;
     tables_release(store);
-    struct db_stmt *stmts[] = {store->pacer_get,  store->pacer_set,   store->mark_get,     store->mark_set,
-                               store->log_insert, store->fence,       store->other_cycles, store->next_id_set,
-                               store->page_state, store->cycle_state, store->page_counts,  store->kv_get,
-                               store->kv_set,     store->kv_delete,   store->kv_sweep,     store->kv_list};
+    struct db_stmt *stmts[] = {
+        store->pacer_get,     store->pacer_set,       store->mark_get,         store->mark_set,
+        store->log_insert,    store->fence,           store->other_cycles,     store->next_id_set,
+        store->page_state,    store->cycle_state,     store->page_counts,      store->kv_get,
+        store->kv_set,        store->kv_delete,       store->kv_sweep,         store->kv_list,
+        store->delivery_next, store->delivery_claim,  store->delivery_payload, store->delivery_end,
+        store->delivery_due,  store->delivery_insert, store->payload_insert,   store->run_insert,
+        store->run_end};
     for (size_t i = 0; i < sizeof stmts / sizeof stmts[0]; i++)
         if (stmts[i] != NULL)
             stmts[i]->db->driver->finalize(stmts[i]);
@@ -244,4 +293,19 @@ enum err_code store_use_preview(struct store *store, const struct worker *worker
         code = tables_prepare(store, worker, err);
     DRIVER(store)->rollback(store->db);
     return code;
+}
+
+enum err_code store_begin(struct store *store, bool durable, struct err *err)
+{
+    return durable ? DRIVER(store)->begin_durable(store->db, err) : DRIVER(store)->begin(store->db, err);
+}
+
+enum err_code store_commit(struct store *store, struct err *err)
+{
+    return DRIVER(store)->commit(store->db, err);
+}
+
+void store_rollback(struct store *store)
+{
+    DRIVER(store)->rollback(store->db);
 }

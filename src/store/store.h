@@ -39,6 +39,12 @@ enum err_code store_use(struct store *store, const struct worker *worker, struct
 enum err_code store_use_preview(struct store *store, const struct worker *worker, struct buf *report,
                                 struct err *err) MUST_CHECK;
 
+/* One transaction around several of the calls that say so: deliveries, schedules. durable: a power cut does
+ * not undo it. Of begin: ERR_BUSY while somebody else writes. A commit that fails has rolled back. */
+enum err_code store_begin(struct store *store, bool durable, struct err *err) MUST_CHECK;
+enum err_code store_commit(struct store *store, struct err *err) MUST_CHECK;
+void store_rollback(struct store *store);
+
 /* ---- syncs: lease, cycle, state (syncs.c) ---- */
 
 enum sync_status {
@@ -87,23 +93,39 @@ struct sync_lease {
     bool resumed;        /* an earlier attempt left its cycle open */
     int64_t cycle_pages; /* committed before this attempt */
     struct buf state;    /* JSON; empty = no state */
+    int64_t failures;    /* in a row, before this attempt */
+    bool allow_deletes;  /* the trigger of this run says so */
+};
+
+/* How a sync is started by its schedule: only if it is due, which is asked together with taking the lease. */
+struct sync_start {
+    int64_t next_ms; /* its next tick; INT64_MAX for none */
 };
 
 #define LEASE_MS 30000
 
 /* Takes the lease of the sync (ERR_BUSY when somebody alive holds it), opens a cycle or resumes the open one,
- * and records a run. A lease whose process on this machine is gone is taken over at once. */
-enum err_code store_sync_begin(struct store *store, const struct capability *sync, struct sync_lease *out,
+ * and records a run. A lease whose process on this machine is gone is taken over at once. start is NULL when
+ * a person runs it; otherwise ERR_NOT_FOUND when it is not due, or paused. */
+enum err_code store_sync_begin(struct store *store, const struct capability *sync,
+                               const struct sync_start *start, struct sync_lease *out,
                                struct err *err) MUST_CHECK;
 /* Keeps the lease alive. ERR_CONFLICT when it was lost. */
 enum err_code store_sync_renew(struct store *store, const struct sync_lease *lease,
                                struct err *err) MUST_CHECK;
 
 enum run_outcome { RUN_SUCCEEDED, RUN_FAILED, RUN_STOPPED, RUN_RATE_LIMITED };
+struct sync_end {
+    enum run_outcome outcome;
+    const char *error, *traceback; /* NULL when there is none */
+    int64_t peak_bytes;
+    int64_t retry_ms; /* of a sync on a schedule: when it goes on; 0: at its next tick */
+    int64_t next_ms;  /* and when its next tick is; 0: as it stands */
+};
 /* Ends the attempt: writes the outcome into run and sync, and gives the lease back. A cycle that did not
- * reach its end stays open. error is NULL on success. */
-enum err_code store_sync_end(struct store *store, struct sync_lease *lease, enum run_outcome outcome,
-                             const char *error, struct err *err) MUST_CHECK;
+ * reach its end stays open. */
+enum err_code store_sync_end(struct store *store, struct sync_lease *lease, const struct sync_end *end,
+                             struct err *err) MUST_CHECK;
 void sync_lease_free(struct sync_lease *lease);
 
 /* ---- pages (write.c, sweep.c) ---- */
@@ -174,7 +196,12 @@ enum err_code store_deleted_expire(struct store *store, int64_t before_ms, struc
 
 struct run_record {
     char *id, *kind, *key, *error;
-    int exit_code; /* -1 while it runs */
+    char *started_by;   /* "schedule", "retry", "webhook", …; NULL when it was not recorded */
+    char *delivery_id;  /* NULL of a sync */
+    char *traceback;    /* NULL when there is none */
+    int64_t attempt;    /* from 1 */
+    int64_t peak_bytes; /* of the script's memory; 0 when it was not recorded */
+    int exit_code;      /* -1 while it runs */
     int64_t started_ms, ended_ms;
     struct page_counts counts;
     int64_t pages, requests;
@@ -186,12 +213,122 @@ enum err_code store_runs_list(struct store *store, const char *key, bool failed_
 /* By id or by a prefix of it that is unique. */
 enum err_code store_run_get(struct store *store, const char *id, run_fn each, void *ctx,
                             struct err *err) MUST_CHECK;
-/* Records a run of something that is no sync. */
-enum err_code store_run_begin(struct store *store, const char *kind, const char *key,
-                              char run_id[STORE_ID_SIZE], struct err *err) MUST_CHECK;
-enum err_code store_run_end(struct store *store, const char *run_id, int exit_code, const char *error,
-                            struct err *err) MUST_CHECK;
 enum err_code store_runs_expire(struct store *store, int64_t before_ms, struct err *err) MUST_CHECK;
+
+/* ---- deliveries (deliveries.c): docs/decisions, "One queue of deliveries" ---- */
+
+/* A new one. Texts are the caller's. */
+struct delivery_new {
+    char id[STORE_ID_SIZE];      /* made when it is empty; afterwards that of the delivery there is */
+    const char *kind, *key;      /* of the capability that gets it */
+    const char *started_by;      /* "schedule", "webhook", "row", "api", "replay" */
+    const char *lane;            /* NULL: it waits for no other */
+    const char *idempotency_key; /* NULL for none */
+    int64_t due_ms;
+    const char *event; /* JSON */
+    size_t event_len;
+    const void *body; /* bytes that are no JSON; NULL for none */
+    size_t body_len;
+    bool repeated; /* out: there was one with this idempotency key, and nothing was added */
+};
+/* Inside a transaction of store_begin. */
+enum err_code store_delivery_add(struct store *store, struct delivery_new *delivery,
+                                 struct err *err) MUST_CHECK;
+
+/* One that is running, for whoever runs it. Texts are owned: delivery_free. */
+struct delivery {
+    char id[STORE_ID_SIZE], run_id[STORE_ID_SIZE];
+    char started_by[16];
+    int64_t token;   /* fencing token */
+    int64_t attempt; /* from 1 */
+    int64_t due_ms, created_ms;
+    char *event;
+    size_t event_len;
+    char *body; /* NULL for none */
+    size_t body_len;
+};
+void delivery_free(struct delivery *delivery);
+/* Gets what it now owns. */
+typedef void (*delivery_fn)(void *ctx, struct delivery *delivery);
+/* Takes up to limit deliveries that are due, oldest first, and records their runs. next_due_ms: when the next
+ * that is not taken is due; INT64_MAX when there is none, or when it waits for another of its lane. Inside a
+ * transaction of store_begin: what was taken counts when that is committed. */
+enum err_code store_deliveries_claim(struct store *store, const struct capability *capability, int64_t limit,
+                                     delivery_fn each, void *ctx, int64_t *next_due_ms,
+                                     struct err *err) MUST_CHECK;
+
+enum delivery_outcome {
+    DELIVERY_DONE,
+    DELIVERY_RETRY,    /* failed; it is due again at retry_ms */
+    DELIVERY_DEAD,     /* failed for good */
+    DELIVERY_RELEASED, /* was not tried: it is ready for others, and the run is as if it had not been */
+};
+struct delivery_end {
+    const struct delivery *delivery;
+    enum delivery_outcome outcome;
+    int64_t retry_ms;
+    int64_t requests, peak_bytes;
+    const char *error, *traceback; /* NULL when there is none */
+};
+/* Inside a transaction of store_begin. lost: somebody else has taken it over, and only the run was recorded.
+ */
+enum err_code store_delivery_end(struct store *store, const struct delivery_end *end, bool *lost,
+                                 struct err *err) MUST_CHECK;
+/* Keeps everything alive that this process runs. */
+enum err_code store_deliveries_renew(struct store *store, struct err *err) MUST_CHECK;
+/* Makes what a process that is gone was running ready again, and ends its runs. count is how many. */
+enum err_code store_deliveries_recover(struct store *store, int64_t *count, struct err *err) MUST_CHECK;
+
+/* As the store knows one. Texts are NULL for NULL. */
+struct delivery_record {
+    char *id, *kind, *key, *state, *started_by, *error, *run_id, *idempotency_key;
+    int64_t attempts, created_ms, due_ms, ended_ms;
+    char *event; /* of store_delivery_get only */
+    size_t event_len;
+    char *body;
+    size_t body_len;
+};
+typedef enum err_code (*delivery_record_fn)(void *ctx, const struct delivery_record *record);
+/* Newest first; key and state NULL for all. */
+enum err_code store_deliveries_list(struct store *store, const char *key, const char *state, int64_t limit,
+                                    delivery_record_fn each, void *ctx, struct err *err) MUST_CHECK;
+/* By id or by a prefix of it that is unique. */
+enum err_code store_delivery_get(struct store *store, const char *id, delivery_record_fn each, void *ctx,
+                                 struct err *err) MUST_CHECK;
+/* Makes a delivery that has ended ready again, with its attempts counted anew. ERR_BUSY while it is on its
+ * way. */
+enum err_code store_delivery_replay(struct store *store, const char *id, struct err *err) MUST_CHECK;
+/* Forgets what ended before the time. */
+enum err_code store_deliveries_expire(struct store *store, int64_t before_ms, struct err *err) MUST_CHECK;
+
+/* ---- schedules (schedules.c) ---- */
+
+/* When something runs next. Times are Unix milliseconds; 0 for none. */
+struct schedule_entry {
+    char key[101];
+    char *schedule; /* as the capability had it when next_ms was computed */
+    int64_t next_ms;
+    int64_t retry_ms;     /* a sync that failed or was stopped goes on then */
+    int64_t triggered_ms; /* somebody wants it to run, since then */
+    bool allow_deletes;   /* of that run */
+    bool paused;
+    bool running;   /* somebody holds the lease of the sync */
+    bool abandoned; /* whoever ran the sync is gone, and its cycle is open */
+    int64_t failures;
+};
+typedef enum err_code (*schedule_fn)(void *ctx, const struct schedule_entry *entry);
+enum err_code store_schedules_each(struct store *store, schedule_fn each, void *ctx,
+                                   struct err *err) MUST_CHECK;
+/* Sets the schedule of a key and its next tick; what else is known of it stays. */
+enum err_code store_schedule_set(struct store *store, const char *key, const char *schedule, int64_t next_ms,
+                                 struct err *err) MUST_CHECK;
+/* Moves the next tick on. moved is false when it is no longer at from_ms: somebody else has. Inside a
+ * transaction of store_begin, so that what the tick causes is one with it. */
+enum err_code store_schedule_advance(struct store *store, const char *key, int64_t from_ms, int64_t to_ms,
+                                     bool *moved, struct err *err) MUST_CHECK;
+/* Asks for a run as soon as may be. */
+enum err_code store_schedule_trigger(struct store *store, const char *key, bool allow_deletes,
+                                     struct err *err) MUST_CHECK;
 
 /* ---- pacers (pacers.c) ---- */
 

@@ -4,6 +4,8 @@
 
 #include "store/store.h"
 
+#define OWNER_SIZE 160
+
 /* Columns that every table of a database begins with. */
 enum {
     COLUMN_ID,
@@ -55,6 +57,9 @@ struct store {
     struct db_stmt *pacer_get, *pacer_set;
     struct db_stmt *mark_get, *mark_set;
     struct db_stmt *kv_get, *kv_set, *kv_delete, *kv_sweep, *kv_list;
+    struct db_stmt *delivery_next, *delivery_claim, *delivery_payload, *delivery_end, *delivery_due;
+    struct db_stmt *delivery_insert, *payload_insert, *run_insert, *run_end;
+    char owner[OWNER_SIZE]; /* this process's name; empty until it is needed */
 };
 
 /* The kinds of marks: sets of row ids, kept per sync and database. */
@@ -102,6 +107,36 @@ enum err_code write_delete_row(struct store *store, struct table *table, int64_t
 /* sweep.c */
 enum err_code sweep_run(struct store *store, const struct capability *sync, const struct sync_lease *lease,
                         const struct page_end *end, struct sweep_outcome *out, struct err *err) MUST_CHECK;
+
+/* owner.c */
+/* This process's name as the owner of leases. */
+void owner_name(char out[OWNER_SIZE]);
+/* Whether it is known to be gone: a process of this machine that no longer runs. */
+bool owner_is_gone(const char *owner);
+/* Whether a lease of the owner, which may be NULL, still counts. */
+bool owner_holds(const char *owner, int64_t expires_ms);
+
+/* runs.c: inside the caller's transaction. Texts may be NULL. */
+struct run_begin {
+    const char *id, *kind, *key, *cycle_id, *started_by, *delivery_id;
+    int64_t attempt, started_ms;
+};
+enum err_code runs_begin(struct store *store, const struct run_begin *run, struct err *err) MUST_CHECK;
+struct run_end {
+    const char *id;
+    int exit_code;
+    const char *error, *traceback;
+    int64_t requests, peak_bytes, ended_ms;
+};
+/* Of a run that has ended already, error and exit code stay. */
+enum err_code runs_end(struct store *store, const struct run_end *run, struct err *err) MUST_CHECK;
+
+/* schedules.c: inside the caller's transaction. */
+/* Finds the sync due, says by what, and moves its schedule on. ERR_NOT_FOUND when it is not due. */
+enum err_code schedules_take(struct store *store, struct sync_lease *lease, bool abandoned, int64_t now,
+                             int64_t next_ms, const char **started_by, struct err *err) MUST_CHECK;
+enum err_code schedules_retry(struct store *store, const char *key, int64_t retry_ms, int64_t next_ms,
+                              struct err *err) MUST_CHECK;
 
 /* kv_layer.c */
 struct kv_layer_entry {

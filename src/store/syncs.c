@@ -6,76 +6,12 @@
 #include "base/mem.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 const char *sync_status_name(enum sync_status status)
 {
     static const char *const names[] = {"INITIALIZING", "HEALTHY", "WARNING", "ERROR", "HELD", "DISABLED"};
     return names[status];
-}
-
-/* ---- who is alive ---- */
-
-/* The start time of a process in clock ticks since boot (field 22 of /proc/PID/stat), 0 when there is no such
- * process. */
-static unsigned long long process_start(long pid)
-{
-    char path[64], line[1024];
-    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return 0;
-    size_t len = fread(line, 1, sizeof line - 1, file);
-    fclose(file);
-    line[len] = '\0';
-    /* The name in parentheses may hold spaces; fields are counted after its end. */
-    const char *at = strrchr(line, ')');
-    for (int field = 2; at != NULL && field < 22; field++)
-        at = strchr(at + 1, ' ');
-    if (at != NULL &&
-        (strncmp(strrchr(line, ')'), ") Z", 3) == 0 || strncmp(strrchr(line, ')'), ") X", 3) == 0))
-        return 0; /* a zombie runs no more */
-    return at != NULL ? strtoull(at + 1, NULL, 10) : 0;
-}
-
-/* Boot and process-id namespace: within one of these, process ids mean the same. */
-static void machine_name(char out[80])
-{
-    char boot[48] = "unknown";
-    struct stat status = {0};
-    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
-    if (file != NULL) {
-        if (fgets(boot, sizeof boot, file) != NULL)
-            boot[strcspn(boot, "\n")] = '\0';
-        fclose(file);
-    }
-    if (stat("/proc/self/ns/pid", &status) != 0)
-        status.st_ino = 0;
-    snprintf(out, 80, "%.40s/%llu", boot, (unsigned long long)status.st_ino);
-}
-
-static void own_name(char out[160])
-{
-    char machine[80];
-    machine_name(machine);
-    snprintf(out, 160, "%s %ld %llu", machine, (long)getpid(), process_start((long)getpid()));
-}
-
-/* Whether the owner of a lease is known to be gone: a process of this machine that no longer runs. */
-static bool owner_is_gone(const char *owner)
-{
-    char machine[80];
-    machine_name(machine);
-    size_t len = strlen(machine);
-    if (strncmp(owner, machine, len) != 0 || owner[len] != ' ')
-        return false;
-    char *end = NULL;
-    long pid = strtol(owner + len, &end, 10);
-    unsigned long long start = strtoull(end, NULL, 10);
-    return start == 0 || process_start(pid) != start;
 }
 
 /* ---- reading ---- */
@@ -101,11 +37,6 @@ static enum sync_status derive_status(const struct sync_info *info)
     if (info->held_reason != NULL)
         return STATUS_HELD;
     return info->last_success_ms == 0 ? STATUS_INITIALIZING : STATUS_HEALTHY;
-}
-
-static bool lease_is_held(const char *owner, int64_t expires_ms)
-{
-    return owner != NULL && expires_ms > clock_now_ms() && !owner_is_gone(owner);
 }
 
 enum err_code store_sync_info(struct store *store, const char *key, struct sync_info *out, struct err *err)
@@ -135,7 +66,7 @@ enum err_code store_sync_info(struct store *store, const char *key, struct sync_
         out->last_run_id = column_copy(stmt, 7);
         out->last_error = column_copy(stmt, 8);
         out->held_reason = column_copy(stmt, 9);
-        out->running = lease_is_held(driver->column_text(stmt, 10, &len), driver->column_integer(stmt, 11));
+        out->running = owner_holds(driver->column_text(stmt, 10, &len), driver->column_integer(stmt, 11));
     }
     out->status = derive_status(out);
     driver->finalize(stmt);
@@ -160,8 +91,8 @@ void sync_lease_free(struct sync_lease *lease)
 
 struct stored_sync {
     char *owner, *cycle_id, *cycle_mode, *last_run_id;
-    int64_t expires_ms, token, pages;
-    bool cycle_open;
+    int64_t expires_ms, token, pages, failures;
+    bool cycle_open, paused;
 };
 
 static enum err_code read_stored(struct store *store, const char *key, struct stored_sync *out,
@@ -172,7 +103,8 @@ static enum err_code read_stored(struct store *store, const char *key, struct st
     enum err_code code =
         store_prepare(store, &stmt,
                       "SELECT lease_owner, lease_expires_at, lease_token, cycle_id, cycle_mode, cycle_open,"
-                      " cycle_pages, state, last_run_id FROM _workers_syncs WHERE key = ?1",
+                      " cycle_pages, state, last_run_id, failures, paused FROM _workers_syncs WHERE key = "
+                      "?1",
                       err);
     if (code != ERR_NONE)
         return code;
@@ -192,6 +124,8 @@ static enum err_code read_stored(struct store *store, const char *key, struct st
         if (text != NULL && state != NULL)
             buf_add(state, text, len);
         out->last_run_id = column_copy(stmt, 8);
+        out->failures = driver->column_integer(stmt, 9);
+        out->paused = driver->column_integer(stmt, 10) != 0;
     }
     /* A text that memory had no room for must not pass for one that is not there. */
     bool lost = step == DB_ROW && ((out->owner == NULL && driver->column_type(stmt, 0) != DB_NULL) ||
@@ -232,11 +166,12 @@ static enum err_code close_abandoned_run(struct store *store, const char *run_id
 }
 
 static enum err_code write_begin(struct store *store, const struct capability *sync,
-                                 const struct sync_lease *lease, int64_t now, struct err *err)
+                                 const struct sync_lease *lease, const char *started_by, int64_t now,
+                                 struct err *err)
 {
-    char owner[160];
+    char owner[OWNER_SIZE];
     struct db_stmt *stmt = NULL;
-    own_name(owner);
+    owner_name(owner);
     enum err_code code = store_prepare(
         store, &stmt,
         "INSERT INTO _workers_syncs(key, cycle_id, cycle_mode, cycle_open, cycle_started_at, last_run_at,"
@@ -268,28 +203,39 @@ static enum err_code write_begin(struct store *store, const struct capability *s
     driver->finalize(stmt);
     if (code != ERR_NONE)
         return code;
-    char started[24];
-    snprintf(started, sizeof started, "%lld", (long long)now);
-    return db_run(
-        store->db, err,
-        "INSERT INTO _workers_runs(id, kind, key, cycle_id, started_at) VALUES(?1, 'sync', ?2, ?3, ?4)",
-        lease->run_id, lease->key, lease->cycle_id, started, NULL);
+    const struct run_begin run = {.id = lease->run_id,
+                                  .kind = "sync",
+                                  .key = lease->key,
+                                  .cycle_id = lease->cycle_id,
+                                  .started_by = started_by,
+                                  .attempt = lease->failures + 1,
+                                  .started_ms = now};
+    return runs_begin(store, &run, err);
 }
 
 static enum err_code begin_in_transaction(struct store *store, const struct capability *sync,
-                                          struct sync_lease *out, struct err *err)
+                                          const struct sync_start *start, struct sync_lease *out,
+                                          struct err *err)
 {
     struct stored_sync stored;
+    const char *started_by = "manual";
+    int64_t now = clock_now_ms();
     enum err_code code = read_stored(store, sync->key, &stored, &out->state, err);
     if (code == ERR_NONE)
         code = buf_status(&out->state, "the state", err);
-    if (code == ERR_NONE && lease_is_held(stored.owner, stored.expires_ms))
+    if (code == ERR_NONE && owner_holds(stored.owner, stored.expires_ms))
         code = refuse_busy(&stored, sync->key, err);
+    if (code == ERR_NONE && start != NULL) {
+        bool abandoned = stored.cycle_open && stored.owner != NULL;
+        code = stored.paused ? err_set(err, ERR_NOT_FOUND, "sync \"%s\" is paused", sync->key)
+                             : schedules_take(store, out, abandoned, now, start->next_ms, &started_by, err);
+    }
     if (code == ERR_NONE && stored.last_run_id != NULL)
         code = close_abandoned_run(store, stored.last_run_id, err);
     if (code == ERR_NONE) {
         const char *mode = sync->mode == SYNC_REPLACE ? "replace" : "incremental";
         out->token = stored.token + 1;
+        out->failures = stored.failures;
         out->resumed = stored.cycle_open && stored.cycle_id != NULL && stored.cycle_mode != NULL &&
                        strcmp(stored.cycle_mode, mode) == 0 && stored.pages > 0;
         out->cycle_pages = out->resumed ? stored.pages : 0;
@@ -311,13 +257,13 @@ static enum err_code begin_in_transaction(struct store *store, const struct capa
             buf_clear(&out->state);
     }
     if (code == ERR_NONE)
-        code = write_begin(store, sync, out, clock_now_ms(), err);
+        code = write_begin(store, sync, out, started_by, now, err);
     free_stored(&stored);
     return code;
 }
 
-enum err_code store_sync_begin(struct store *store, const struct capability *sync, struct sync_lease *out,
-                               struct err *err)
+enum err_code store_sync_begin(struct store *store, const struct capability *sync,
+                               const struct sync_start *start, struct sync_lease *out, struct err *err)
 {
     *out = (struct sync_lease){0};
     buf_init(&out->state, BUF_UNLIMITED);
@@ -325,7 +271,7 @@ enum err_code store_sync_begin(struct store *store, const struct capability *syn
     enum err_code code = DRIVER(store)->begin(store->db, err);
     if (code != ERR_NONE)
         return code;
-    code = begin_in_transaction(store, sync, out, err);
+    code = begin_in_transaction(store, sync, start, out, err);
     if (code == ERR_NONE)
         code = DRIVER(store)->commit(store->db, err);
     else
@@ -354,54 +300,49 @@ enum err_code store_sync_renew(struct store *store, const struct sync_lease *lea
 }
 
 static enum err_code end_in_transaction(struct store *store, const struct sync_lease *lease,
-                                        enum run_outcome outcome, const char *error, struct err *err)
+                                        const struct sync_end *end, struct err *err)
 {
-    static const char *const updates[] = {
-        /* The last page has recorded the success. */
-        [RUN_SUCCEEDED] = "UPDATE _workers_syncs SET lease_owner = NULL WHERE key = ?1 AND lease_token = ?2",
-        [RUN_FAILED] =
-            "UPDATE _workers_syncs SET lease_owner = NULL, failures = failures + 1, last_error = ?3"
-            " WHERE key = ?1 AND lease_token = ?2",
-        [RUN_STOPPED] = "UPDATE _workers_syncs SET lease_owner = NULL WHERE key = ?1 AND lease_token = ?2",
-        [RUN_RATE_LIMITED] =
-            "UPDATE _workers_syncs SET lease_owner = NULL WHERE key = ?1 AND lease_token = ?2",
-    };
     const struct db_driver *driver = DRIVER(store);
     struct db_stmt *stmt = NULL;
-    int64_t now = clock_now_ms();
-    enum err_code code = store_prepare(store, &stmt, updates[outcome], err);
+    bool failed = end->outcome == RUN_FAILED;
+    enum err_code code = store_prepare(
+        store, &stmt,
+        failed ? "UPDATE _workers_syncs SET lease_owner = NULL, failures = failures + 1, last_error = ?3"
+                 " WHERE key = ?1 AND lease_token = ?2"
+               /* Of a success, the last page has recorded the rest. */
+               : "UPDATE _workers_syncs SET lease_owner = NULL WHERE key = ?1 AND lease_token = ?2",
+        err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, lease->key);
     driver->bind_integer(stmt, 2, lease->token);
-    if (outcome == RUN_FAILED)
-        bind_str(stmt, 3, error);
+    if (failed)
+        bind_str(stmt, 3, end->error);
     code = store_step(store, stmt, err);
+    bool held = driver->changes(store->db) > 0;
     driver->finalize(stmt);
+    if (code == ERR_NONE && held && (end->retry_ms != 0 || end->next_ms != 0))
+        code = schedules_retry(store, lease->key, end->retry_ms, end->next_ms, err);
     if (code != ERR_NONE)
         return code;
-    code = store_prepare(store, &stmt,
-                         "UPDATE _workers_runs SET exit_code = ?2, ended_at = ?3, error = ?4 WHERE id = ?1 "
-                         "AND exit_code IS NULL",
-                         err);
-    if (code != ERR_NONE)
-        return code;
-    bind_str(stmt, 1, lease->run_id);
-    driver->bind_integer(stmt, 2, outcome == RUN_SUCCEEDED ? 0 : outcome == RUN_STOPPED ? 130 : 1);
-    driver->bind_integer(stmt, 3, now);
-    bind_str(stmt, 4, error);
-    code = store_step(store, stmt, err);
-    driver->finalize(stmt);
-    return code;
+    const struct run_end run = {.id = lease->run_id,
+                                .exit_code = end->outcome == RUN_SUCCEEDED ? 0
+                                             : end->outcome == RUN_STOPPED ? 130
+                                                                           : 1,
+                                .error = end->error,
+                                .traceback = end->traceback,
+                                .peak_bytes = end->peak_bytes,
+                                .ended_ms = clock_now_ms()};
+    return runs_end(store, &run, err);
 }
 
-enum err_code store_sync_end(struct store *store, struct sync_lease *lease, enum run_outcome outcome,
-                             const char *error, struct err *err)
+enum err_code store_sync_end(struct store *store, struct sync_lease *lease, const struct sync_end *end,
+                             struct err *err)
 {
     enum err_code code = DRIVER(store)->begin(store->db, err);
     if (code != ERR_NONE)
         return code;
-    code = end_in_transaction(store, lease, outcome, error, err);
+    code = end_in_transaction(store, lease, end, err);
     if (code == ERR_NONE)
         return DRIVER(store)->commit(store->db, err);
     DRIVER(store)->rollback(store->db);
@@ -413,7 +354,7 @@ static enum err_code set_state_in_transaction(struct store *store, const char *k
 {
     struct stored_sync stored;
     enum err_code code = read_stored(store, key, &stored, NULL, err);
-    if (code == ERR_NONE && lease_is_held(stored.owner, stored.expires_ms))
+    if (code == ERR_NONE && owner_holds(stored.owner, stored.expires_ms))
         code = refuse_busy(&stored, key, err);
     free_stored(&stored);
     if (code != ERR_NONE)

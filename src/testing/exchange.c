@@ -153,7 +153,7 @@ static void answered(struct task *task, void *ctx, lua_State *co, const struct s
         delay = (double)pending->timeout_ms;
     }
     if (delay > 0 && delay <= DELAY_MAX_MS && pending->handle != NULL) {
-        pending->timer = timer_new(&pending->harness->runtime->loop, give, pending);
+        pending->timer = timer_new(pending->harness->runtime->loop, give, pending);
         timer_start(pending->timer, (uint64_t)ceil(delay), 0);
     } else {
         give(pending);

@@ -187,7 +187,7 @@ static void test_done(struct task *task, void *ctx, lua_State *co, const struct 
  */
 static void drive(struct harness *harness)
 {
-    uv_loop_t *loop = &harness->runtime->loop;
+    uv_loop_t *loop = harness->runtime->loop;
     do
         uv_run(loop, UV_RUN_DEFAULT);
     while ((harness->task != NULL || harness->operations > 0) && timer_fire_next());

@@ -1,0 +1,130 @@
+/* Finding a project, and putting its script into a runtime. */
+#include "engine/project.h"
+
+#include "base/mem.h"
+#include "worker/dotenv.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void folder_of(const char *path, char *out, size_t size)
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    snprintf(out, size, "%.*s", (int)len, path);
+}
+
+static enum err_code find_script(const char *script, struct project *out, struct err *err)
+{
+    char absolute[PATH_MAX];
+    if (realpath(script, absolute) == NULL)
+        return err_set(err, ERR_NOT_FOUND, "cannot read %s: %s", script, strerror(errno));
+    struct stat status;
+    if (stat(absolute, &status) == 0 && S_ISDIR(status.st_mode))
+        return err_set(err, ERR_INVALID,
+                       "%s is a folder; give the path of a Lua script, as in: workers run src/main.lua",
+                       script);
+    snprintf(out->script, sizeof out->script, "%s", absolute);
+    return ERR_NONE;
+}
+
+enum err_code project_open(const char *script, const char *folder, struct project *out, struct err *err)
+{
+    char file[PATH_MAX];
+    *out = (struct project){0};
+    enum err_code code = script != NULL ? find_script(script, out, err) : ERR_NONE;
+    if (code != ERR_NONE)
+        return code;
+    code = config_find(script != NULL ? out->script : folder, file, sizeof file, err);
+    if (code == ERR_NONE) {
+        out->has_file = true;
+        folder_of(file, out->folder, sizeof out->folder);
+        code = config_load(file, &out->config, err);
+    } else if (code == ERR_NOT_FOUND && script != NULL) {
+        /* A script alone is a project of its own. */
+        config_default(&out->config);
+        folder_of(out->script, out->folder, sizeof out->folder);
+        return ERR_NONE;
+    } else if (code == ERR_NOT_FOUND && access(".workers/worker.db", F_OK) == 0) {
+        /* What a script alone has left behind: its rows, runs and secrets can be looked at from its folder.
+         */
+        config_default(&out->config);
+        if (getcwd(out->folder, sizeof out->folder) == NULL)
+            return err_set(err, ERR_IO, "cannot find the current folder: %s", strerror(errno));
+        return ERR_NONE; /* without a script, see project_load */
+    } else if (code == ERR_NOT_FOUND) {
+        return err_set(
+            err, code,
+            "there is no workers.yaml here or in a folder above: give a script, as in: workers run "
+            "script.lua, or make a project: workers new");
+    }
+    if (code == ERR_NONE && script == NULL &&
+        snprintf(out->script, sizeof out->script, "%s/%s", out->folder, out->config.main) >=
+            (int)sizeof out->script)
+        code = err_set(err, ERR_INVALID, "the path of the main script is too long");
+    if (code == ERR_NONE && script == NULL && access(out->script, F_OK) != 0)
+        code = err_set(err, ERR_NOT_FOUND,
+                       "there is no script %s: main in workers.yaml names it (src/main.lua unless given); "
+                       "make the file, or "
+                       "correct the line",
+                       out->script);
+    if (code != ERR_NONE)
+        project_free(out);
+    return code;
+}
+
+void project_free(struct project *project)
+{
+    config_free(&project->config);
+}
+
+/* What a script raises while it loads may hold what it has read from the environment. */
+static void redact_error(struct runtime *runtime, struct script_error *error)
+{
+    char **texts[] = {&error->message, &error->traceback};
+    for (int i = 0; i < 2; i++) {
+        char *text = *texts[i];
+        if (text == NULL)
+            continue;
+        *texts[i] = runtime_redacted(runtime, text);
+        mem_free(text);
+    }
+}
+
+enum err_code project_load(const struct project *project, uv_loop_t *loop, log_sink log, void *ctx,
+                           struct runtime **out, struct script_error *error)
+{
+    char env[PATH_MAX];
+    struct err err;
+    *out = NULL;
+    if (project->script[0] == '\0')
+        return script_error_set(
+            error, ERR_NOT_FOUND,
+            "there is no workers.yaml here to name the script: write one with main: script.lua, or use "
+            "workers run script.lua");
+    const struct runtime_options options = {.folder = project->folder,
+                                            .script = project->script,
+                                            .config = &project->config,
+                                            .log = log,
+                                            .log_ctx = ctx,
+                                            .loop = loop};
+    enum err_code code = runtime_open(&options, out, &err);
+    if (code == ERR_NONE && snprintf(env, sizeof env, "%s/.env", project->folder) < (int)sizeof env)
+        code = environment_load_file((*out)->environment, env, &err);
+    if (code != ERR_NONE)
+        script_error_set(error, code, "%s", err.message);
+    else
+        code = runtime_load(*out, error);
+    if (code != ERR_NONE) {
+        if (*out != NULL)
+            redact_error(*out, error);
+        runtime_free(*out);
+        *out = NULL;
+    }
+    return code;
+}

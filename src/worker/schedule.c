@@ -1,7 +1,8 @@
-/* Parsing schedules. Must not compute when to run; that is the engine's. */
+/* Parsing schedules. Must not compute when to run; that is due.c's. */
 #include "worker/schedule.h"
 
 #include "base/json.h"
+#include "base/text.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -54,7 +55,9 @@ static const char *const month_names[] = {"jan", "feb", "mar", "apr", "may", "ju
                                           "aug", "sep", "oct", "nov", "dec", NULL};
 static const char *const day_names[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat", NULL};
 
-static const struct field fields[5] = {
+enum { MINUTE, HOUR, DAY_OF_MONTH, MONTH, DAY_OF_WEEK, FIELD_COUNT };
+
+static const struct field fields[FIELD_COUNT] = {
     {"minute", 0, 59, NULL, 0},          {"hour", 0, 23, NULL, 0},
     {"day of month", 1, 31, NULL, 0},    {"month", 1, 12, month_names, 1},
     {"day of week", 0, 7, day_names, 0}, /* 7 is Sunday as well */
@@ -78,6 +81,41 @@ static int cron_value(const char **at, const struct field *field)
     return -1;
 }
 
+/* One item of a list, such as 5, 1-5, every fifteenth, or L. */
+static bool cron_item(const char **at, const struct field *field, uint64_t *out)
+{
+    int low = field->min, high = field->max, step = 1;
+    bool single = false;
+    if (field == &fields[DAY_OF_MONTH] && (**at == 'L' || **at == 'l')) {
+        (*at)++;
+        *out |= (uint64_t)1 << CRON_LAST_DAY;
+        return true;
+    }
+    if (**at == '*') {
+        (*at)++;
+    } else {
+        low = cron_value(at, field);
+        high = low;
+        single = true;
+        if (**at == '-') {
+            (*at)++;
+            high = cron_value(at, field);
+            single = false;
+        }
+    }
+    if (**at == '/') {
+        (*at)++;
+        step = isdigit((unsigned char)**at) ? cron_value(at, field) : 0;
+        if (single)
+            high = field->max;
+    }
+    if (low < field->min || high > field->max || low > high || step < 1)
+        return false;
+    for (int value = low; value <= high; value += step)
+        *out |= (uint64_t)1 << value;
+    return true;
+}
+
 static enum err_code cron_field(const char *text, size_t len, const struct field *field, uint64_t *out,
                                 struct err *err)
 {
@@ -89,43 +127,53 @@ static enum err_code cron_field(const char *text, size_t len, const struct field
     const char *at = copy;
     *out = 0;
     do {
-        int low = field->min, high = field->max, step = 1;
-        bool single = false;
-        if (*at == '*') {
-            at++;
-        } else {
-            low = cron_value(&at, field);
-            high = low;
-            single = true;
-            if (*at == '-') {
-                at++;
-                high = cron_value(&at, field);
-                single = false;
-            }
-        }
-        if (*at == '/') {
-            at++;
-            step = isdigit((unsigned char)*at) ? cron_value(&at, field) : 0;
-            if (single)
-                high = field->max;
-        }
-        if ((*at != ',' && *at != '\0') || low < field->min || high > field->max || low > high || step < 1)
+        if (!cron_item(&at, field, out) || (*at != ',' && *at != '\0'))
             return err_set(err, ERR_INVALID,
                            "cron: \"%s\" is not a valid %s field: use * or values from %d to %d, as in "
                            "5, 1-5, */15 or 1,3",
                            copy, field->name, field->min, field->max);
-        for (int value = low; value <= high; value += step)
-            *out |= (uint64_t)1 << value;
     } while (*at++ == ',');
     return ERR_NONE;
 }
 
+/* The names of Vixie cron, but for @reboot, which is no time. */
+static const char *const alias_names[] = {"@hourly",  "@daily",  "@midnight", "@weekly",
+                                          "@monthly", "@yearly", "@annually"};
+static const char *const alias_fields[] = {"0 * * * *", "0 0 * * *", "0 0 * * *", "0 0 * * 0",
+                                           "0 0 1 * *", "0 0 1 1 *", "0 0 1 1 *"};
+#define ALIAS_COUNT (sizeof alias_names / sizeof alias_names[0])
+
+/* The fields that a name stands for; NULL when it is none. */
+static const char *cron_alias(const char *text, struct err *err)
+{
+    size_t len = strcspn(text, " \t");
+    if (text[len + strspn(text + len, " \t")] == '\0') {
+        for (size_t i = 0; i < ALIAS_COUNT; i++) {
+            if (strlen(alias_names[i]) == len && memcmp(text, alias_names[i], len) == 0)
+                return alias_fields[i];
+        }
+    }
+    int nearest = text_nearest(text, len, alias_names, ALIAS_COUNT);
+    if (nearest >= 0)
+        err_set(err, ERR_INVALID, "cron: \"%s\" is not the name of a schedule; did you mean \"%s\"?", text,
+                alias_names[nearest]);
+    else
+        err_set(err, ERR_INVALID,
+                "cron: \"%s\" is not the name of a schedule: use @hourly, @daily, @weekly, @monthly, @yearly "
+                "or five fields",
+                text);
+    return NULL;
+}
+
 enum err_code cron_parse(const char *text, struct cron *out, struct err *err)
 {
-    uint64_t sets[5] = {0};
-    bool any[5] = {false};
+    uint64_t sets[FIELD_COUNT] = {0};
+    bool any[FIELD_COUNT] = {false};
+    text += strspn(text, " \t");
+    if (*text == '@' && (text = cron_alias(text, err)) == NULL)
+        return ERR_INVALID;
     const char *at = text;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < FIELD_COUNT; i++) {
         at += strspn(at, " \t");
         size_t len = strcspn(at, " \t");
         if (len == 0)
@@ -144,15 +192,15 @@ enum err_code cron_parse(const char *text, struct cron *out, struct err *err)
         return err_set(err, ERR_INVALID,
                        "cron: \"%s\" has more than five fields (minute hour day-of-month month day-of-week)",
                        text);
-    if (sets[4] & (1u << 7))
-        sets[4] |= 1;
-    *out = (struct cron){.minutes = sets[0],
-                         .hours = (uint32_t)sets[1],
-                         .days = (uint32_t)sets[2],
-                         .months = (uint32_t)sets[3],
-                         .weekdays = (uint32_t)(sets[4] & 0x7f),
-                         .any_day = any[2],
-                         .any_weekday = any[4]};
+    if (sets[DAY_OF_WEEK] & (1u << 7))
+        sets[DAY_OF_WEEK] |= 1;
+    *out = (struct cron){.minutes = sets[MINUTE],
+                         .hours = (uint32_t)sets[HOUR],
+                         .days = (uint32_t)sets[DAY_OF_MONTH],
+                         .months = (uint32_t)sets[MONTH],
+                         .weekdays = (uint32_t)(sets[DAY_OF_WEEK] & 0x7f),
+                         .any_day = any[DAY_OF_MONTH],
+                         .any_weekday = any[DAY_OF_WEEK]};
     return ERR_NONE;
 }
 

@@ -10,16 +10,18 @@
 
 enum schedule_type { SCHEDULE_CONTINUOUS, SCHEDULE_MANUAL, SCHEDULE_INTERVAL, SCHEDULE_CRON };
 
-/* The five fields as sets of allowed values: bit n says that value n matches. */
+/* The five fields as sets of allowed values: bit n says that value n matches. No set is empty. */
 struct cron {
     uint64_t minutes;  /* 0–59 */
     uint32_t hours;    /* 0–23 */
-    uint32_t days;     /* 1–31 */
+    uint32_t days;     /* 1–31, and CRON_LAST_DAY for the last day of any month */
     uint32_t months;   /* 1–12 */
     uint32_t weekdays; /* 0–6, Sunday is 0 */
     bool any_day;      /* the day field was *, so only the weekday decides, and the other way round */
     bool any_weekday;
 };
+
+#define CRON_LAST_DAY 0
 
 struct schedule {
     enum schedule_type type;
@@ -33,8 +35,10 @@ struct schedule {
 
 /* "continuous", "manual" or <n>m, <n>h, <n>d from 1m to 7d. */
 enum err_code schedule_parse(const char *text, struct schedule *out, struct err *err) MUST_CHECK;
-/* Five fields: minute hour day-of-month month day-of-week, with * , - / and English names of months and days
- * (POSIX crontab, and the step and name extensions of Vixie cron). */
+/* Five fields: minute hour day-of-month month day-of-week, with * , - / and English names of months and days,
+ * and L among the days of the month (POSIX crontab, and the extensions of Vixie cron for steps and names); or
+ * one of the names @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually. When a schedule is due
+ * says worker/due.h. */
 enum err_code cron_parse(const char *text, struct cron *out, struct err *err) MUST_CHECK;
 
 /* The manifest's form. */

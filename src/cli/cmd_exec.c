@@ -150,7 +150,8 @@ static int call_capability(struct exec *exec, const char *key, const struct buf 
         cli_no_capability(exec->runtime->worker, key, &err);
         return cli_fail(&err);
     }
-    if (call_start(exec->runtime, capability, buf_text(data), data->len, done, exec, &call, &err) != ERR_NONE)
+    const struct call_input input = {.json = buf_text(data), .len = data->len};
+    if (call_start(exec->runtime, capability, &input, done, exec, &call, &err) != ERR_NONE)
         return cli_fail(&err);
     uv_run(exec->runtime->loop, UV_RUN_DEFAULT);
     call_free(call);

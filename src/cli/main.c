@@ -11,6 +11,7 @@
 const struct command *const cli_commands[] = {
     &cmd_run,
     &cmd_exec,
+    &cmd_serve,
     &cmd_new,
     &cmd_test,
     &cmd_check,

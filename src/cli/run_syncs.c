@@ -8,13 +8,13 @@
 #include "cli/diff.h"
 #include "cli/progress.h"
 #include "engine/cycle.h"
+#include "engine/journal.h"
 
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
 #define DRAW_MS 100
-#define MAX_STORED_LOG_LINES 200 /* kept in memory before they go to the store */
 
 /* One sync of the run. */
 struct run {
@@ -28,14 +28,6 @@ struct run {
     struct diff diff;
     struct buf result; /* JSON that execute returned, of a preview */
     char *error;
-};
-
-struct log_line {
-    char run_id[STORE_ID_SIZE];
-    char level[8];
-    char *text;
-    size_t len;
-    struct log_line *next;
 };
 
 struct session {
@@ -54,53 +46,11 @@ struct session {
     bool failed;
     uv_timer_t draw_timer;
     uv_signal_t interrupt, terminate;
-    struct job log_job, maintain_job;
-    struct log_line *lines, *last_line; /* not yet in the store */
-    struct log_line *storing;           /* on the store's thread */
-    size_t line_count;
-    bool log_job_running;
+    struct job maintain_job;
+    struct journal *journal;
 };
 
 /* ---- logs ---- */
-
-static void store_lines_work(struct job *job, struct store *store)
-{
-    struct session *session = job->owner;
-    struct err ignored; /* losing a log line stops no sync */
-    for (struct log_line *line = session->storing; line != NULL; line = line->next)
-        if (store_log(store, line->run_id, line->level, line->text, line->len, &ignored) != ERR_NONE)
-            break;
-}
-
-static void free_lines(struct log_line *line)
-{
-    while (line != NULL) {
-        struct log_line *next = line->next;
-        mem_free(line->text);
-        mem_free(line);
-        line = next;
-    }
-}
-
-static void store_lines_after(struct job *job)
-{
-    struct session *session = job->owner;
-    free_lines(session->storing);
-    session->storing = NULL;
-    session->log_job_running = false;
-}
-
-static void store_lines(struct session *session)
-{
-    if (session->log_job_running || session->lines == NULL || session->runtime->executor == NULL)
-        return;
-    session->storing = session->lines;
-    session->lines = session->last_line = NULL;
-    session->line_count = 0;
-    session->log_job_running = true;
-    session->log_job = (struct job){.work = store_lines_work, .after = store_lines_after, .owner = session};
-    executor_submit(session->runtime->executor, &session->log_job);
-}
 
 static void on_log(void *ctx, const char *key, const char *run_id, const char *level, const char *text,
                    size_t len)
@@ -119,18 +69,8 @@ static void on_log(void *ctx, const char *key, const char *run_id, const char *l
     }
     if (run_id == NULL || session->preview)
         return;
-    struct log_line *line = mem_need(sizeof *line);
-    snprintf(line->run_id, sizeof line->run_id, "%s", run_id);
-    snprintf(line->level, sizeof line->level, "%s", level);
-    line->text = mem_strndup(text, len);
-    line->len = line->text != NULL ? len : 0;
-    if (session->last_line != NULL)
-        session->last_line->next = line;
-    else
-        session->lines = line;
-    session->last_line = line;
-    if (++session->line_count >= MAX_STORED_LOG_LINES)
-        store_lines(session);
+    if (journal_add(session->journal, run_id, level, text, len))
+        journal_write(session->journal, session->runtime->executor);
 }
 
 /* ---- running ---- */
@@ -177,7 +117,7 @@ static void maintain_after(struct job *job)
 
 static void all_ended(struct session *session)
 {
-    store_lines(session);
+    journal_write(session->journal, session->runtime->executor);
     if (!session->preview) {
         session->maintain_job =
             (struct job){.work = maintain_work, .after = maintain_after, .owner = session};
@@ -261,8 +201,7 @@ static void draw(uv_timer_t *timer)
 {
     struct session *session = timer->data;
     progress_draw(session->progress, session->cycles, session->count);
-    if (session->lines != NULL)
-        store_lines(session);
+    journal_write(session->journal, session->runtime->executor);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -489,6 +428,7 @@ int cli_run_syncs(const struct cli_args *args, const char *script, const char *k
         return cli_fail(&err);
     script_error_init(&error);
     session.progress = progress_new();
+    session.journal = journal_new();
     int result = EXIT_FAILED_WORK;
     if (cli_runtime_open(&project, on_log, &session, &session.runtime, &error) != ERR_NONE)
         cli_fail_script(&error);
@@ -501,7 +441,7 @@ int cli_run_syncs(const struct cli_args *args, const char *script, const char *k
         buf_free(&session.runs[i].result);
         mem_free(session.runs[i].error);
     }
-    free_lines(session.lines);
+    journal_free(session.journal);
     mem_free(session.runs);
     mem_free(session.cycles);
     runtime_free(session.runtime);

@@ -27,7 +27,7 @@
 struct sqlite_db {
     struct db base;
     sqlite3 *handle;
-    struct db_stmt *begin, *commit;
+    struct db_stmt *begin, *commit, *version;
     bool durable;      /* as it was opened */
     bool durable_once; /* this transaction is, unlike others */
     const struct db_guard *guard;
@@ -223,6 +223,8 @@ static void sqlite_close(struct db *db)
         db->driver->finalize(sqlite->begin);
     if (sqlite->commit != NULL)
         db->driver->finalize(sqlite->commit);
+    if (sqlite->version != NULL)
+        db->driver->finalize(sqlite->version);
     sqlite3_close_v2(sqlite->handle);
     if (sqlite->guard != NULL)
         held.counted = false;
@@ -769,6 +771,20 @@ static int64_t sqlite_changes(struct db *db)
     return sqlite3_changes64(handle_of(db));
 }
 
+static int64_t sqlite_others(struct db *db)
+{
+    struct sqlite_db *sqlite = (struct sqlite_db *)db;
+    struct err ignored;
+    int64_t version = -1;
+    if (sqlite->version == NULL &&
+        db->driver->prepare(db, "PRAGMA data_version", &sqlite->version, &ignored) != ERR_NONE)
+        return -1;
+    if (db->driver->step(sqlite->version, &ignored) == DB_ROW)
+        version = db->driver->column_integer(sqlite->version, 0);
+    db->driver->reset(sqlite->version);
+    return version;
+}
+
 const struct db_driver db_sqlite = {
     .name = "sqlite",
     .open = sqlite_open,
@@ -797,4 +813,5 @@ const struct db_driver db_sqlite = {
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
     .changes = sqlite_changes,
+    .others = sqlite_others,
 };

@@ -2,7 +2,9 @@
 #include "engine/call.h"
 
 #include "base/json.h"
+#include "base/iso8601.h"
 #include "base/mem.h"
+#include "engine/event.h"
 #include "modules/json.h"
 #include "worker/json_schema.h"
 #include "worker/page.h"
@@ -21,7 +23,8 @@ struct call {
     struct execution execution;
     struct isolate *isolate;
     struct task *task;
-    bool verify; /* the webhook's verify function, not execute */
+    bool verify;                     /* the webhook's verify function, not execute */
+    const struct delivery *delivery; /* NULL: input */
     char *input;
     size_t input_len;
     struct buf value;
@@ -36,6 +39,9 @@ struct call {
 static void finish(void *ctx)
 {
     struct call *call = ctx;
+    call->end.requests = call->execution.requests;
+    if (call->isolate != NULL)
+        call->end.peak_bytes = (int64_t)isolate_memory_peak(call->isolate);
     isolate_close(call->isolate);
     call->isolate = NULL;
     call->done(call->done_ctx, call, &call->end);
@@ -150,6 +156,8 @@ static void executed(struct task *task, void *ctx, lua_State *co, const struct s
                                                                               : execution_error(call),
              error->message, error->traceback);
         call->end.retry_after = error->retry_after;
+        call->end.rate_limited = error->rate_limited;
+        call->end.unverified = strcmp(error->name, "WebhookVerificationError") == 0;
         finish_later(call);
         return;
     }
@@ -187,16 +195,14 @@ static const char *default_input(enum capability_kind kind)
     }
 }
 
-/* Pushes the argument of execute and the context. */
-static int push_arguments(lua_State *L)
+static void push_input(lua_State *L, struct call *call)
 {
-    struct call *call = lua_touserdata(L, 1);
     if (json_decode(L, call->input, call->input_len, &call->err) != ERR_NONE)
-        return luaL_error(L, "the input is not JSON: %s", call->err.message);
+        luaL_error(L, "the input is not JSON: %s", call->err.message);
     switch (call->capability->kind) {
     case CAPABILITY_SYNC:
         if (!lua_istable(L, -1))
-            return luaL_error(L, "a sync takes an object {\"state\": …}");
+            luaL_error(L, "a sync takes an object {\"state\": …}");
         lua_getfield(L, -1, "state");
         if (lua_touserdata(L, -1) == NULL && lua_islightuserdata(L, -1))
             lua_pushnil(L);
@@ -205,7 +211,7 @@ static int push_arguments(lua_State *L)
         if (call->verify)
             lua_getfield(L, -1, "request");
         else if (!json_is_array(L, -1))
-            return luaL_error(L, "a webhook takes an array of events [{\"deliveryId\": …, \"body\": …}]");
+            luaL_error(L, "a webhook takes an array of events [{\"deliveryId\": …, \"body\": …}]");
         break;
     case CAPABILITY_AUTOMATION:
     case CAPABILITY_JOB:
@@ -215,13 +221,59 @@ static int push_arguments(lua_State *L)
     case CAPABILITY_TOOL:
         break;
     }
-    lua_createtable(L, 0, 2);
+}
+
+static void push_delivery(lua_State *L, struct call *call)
+{
+    const struct delivery *delivery = call->delivery;
+    if (call->capability->kind == CAPABILITY_WEBHOOK) {
+        lua_createtable(L, 1, 0);
+        json_push_array_metatable(L);
+        lua_setmetatable(L, -2);
+        event_push_webhook(L, delivery);
+        lua_rawseti(L, -2, 1);
+        return;
+    }
+    if (json_decode(L, delivery->event, delivery->event_len, &call->err) != ERR_NONE)
+        luaL_error(L, "the stored input is damaged: %s", call->err.message);
+    if (lua_islightuserdata(L, -1))
+        lua_pushnil(L);
+}
+
+/* The second argument of execute. */
+static void push_context(lua_State *L, const struct call *call)
+{
+    const struct delivery *delivery = call->delivery;
+    lua_createtable(L, 0, 6);
     lua_pushstring(L, call->capability->key);
     lua_setfield(L, -2, "key");
-    if (call->execution.run_id[0] != '\0') {
-        lua_pushstring(L, call->execution.run_id);
-        lua_setfield(L, -2, "runId");
+    if (delivery == NULL)
+        return;
+    lua_pushstring(L, delivery->run_id);
+    lua_setfield(L, -2, "runId");
+    lua_pushstring(L, delivery->id);
+    lua_setfield(L, -2, "deliveryId");
+    lua_pushinteger(L, delivery->attempt);
+    lua_setfield(L, -2, "attempt");
+    lua_pushstring(L, delivery->started_by);
+    lua_setfield(L, -2, "startedBy");
+    if (call->capability->kind == CAPABILITY_JOB && strcmp(delivery->started_by, "schedule") == 0) {
+        char time[ISO_UTC_SIZE];
+        iso_format_utc(delivery->tick_ms, time);
+        lua_pushstring(L, time);
+        lua_setfield(L, -2, "scheduledAt");
     }
+}
+
+/* Pushes the argument of execute and the context. */
+static int push_arguments(lua_State *L)
+{
+    struct call *call = lua_touserdata(L, 1);
+    if (call->delivery != NULL)
+        push_delivery(L, call);
+    else
+        push_input(L, call);
+    push_context(L, call);
     return 2;
 }
 
@@ -231,6 +283,8 @@ static bool asks_to_verify(const struct call *call)
     struct json_scan scan;
     struct err ignored;
     bool more = false;
+    if (call->delivery != NULL)
+        return false;
     json_scan_init(&scan, call->input, call->input_len);
     if (call->capability->kind != CAPABILITY_WEBHOOK || json_scan_value(&scan, &ignored) != ERR_NONE ||
         scan.token != JSON_OBJECT)
@@ -282,8 +336,9 @@ static void begin(void *ctx)
     finish(call);
 }
 
-enum err_code call_start(struct runtime *runtime, const struct capability *capability, const char *input,
-                         size_t input_len, call_done_fn done, void *ctx, struct call **out, struct err *err)
+enum err_code call_start(struct runtime *runtime, const struct capability *capability,
+                         const struct call_input *input, call_done_fn done, void *ctx, struct call **out,
+                         struct err *err)
 {
     struct call *call = mem_zalloc(sizeof *call);
     if (call == NULL)
@@ -293,16 +348,16 @@ enum err_code call_start(struct runtime *runtime, const struct capability *capab
     call->done = done;
     call->done_ctx = ctx;
     call->end.retry_after = -1;
+    call->delivery = input->delivery;
     execution_init(&call->execution, runtime, capability->key);
     call->execution.writes_nothing = capability->kind == CAPABILITY_SYNC;
+    if (call->delivery != NULL)
+        snprintf(call->execution.run_id, sizeof call->execution.run_id, "%s", call->delivery->run_id);
     buf_init(&call->value, VALUE_MAX);
     buf_init(&call->errors, ERRORS_MAX);
-    if (input_len == 0) {
-        input = default_input(capability->kind);
-        input_len = strlen(input);
-    }
-    call->input = mem_strndup(input, input_len);
-    call->input_len = input_len;
+    const char *json = input->len > 0 ? input->json : default_input(capability->kind);
+    call->input_len = input->len > 0 ? input->len : strlen(json);
+    call->input = mem_strndup(json, call->input_len);
     if (call->input == NULL) {
         call_free(call);
         return err_nomem(err);
@@ -310,6 +365,12 @@ enum err_code call_start(struct runtime *runtime, const struct capability *capab
     scheduler_defer(runtime->scheduler, &call->deferred, begin, call);
     *out = call;
     return ERR_NONE;
+}
+
+void call_stop(struct call *call, enum err_code code, const char *why)
+{
+    if (call->task != NULL)
+        task_stop(call->task, code, "%s", why);
 }
 
 void call_free(struct call *call)

@@ -18,14 +18,26 @@ struct call_end {
     double retry_after;    /* seconds, < 0 when not given */
     const char *value;     /* JSON; on success */
     size_t value_len;
+    bool rate_limited;
+    bool unverified; /* it failed with a WebhookVerificationError: trying again is of no use */
+    int64_t requests, peak_bytes;
 };
 
 typedef void (*call_done_fn)(void *ctx, struct call *call, const struct call_end *end);
 
-/* input is JSON text; empty means {} for tools and syncs, [] for webhooks, null otherwise. */
-enum err_code call_start(struct runtime *runtime, const struct capability *capability, const char *input,
-                         size_t input_len, call_done_fn done, void *ctx, struct call **out,
+/* What it is called with: a delivery, which must outlive the call; or, when that is NULL, JSON text, which is
+ * copied: empty means {} for tools and syncs, [] for webhooks, null otherwise. */
+struct call_input {
+    const char *json;
+    size_t len;
+    const struct delivery *delivery;
+};
+
+enum err_code call_start(struct runtime *runtime, const struct capability *capability,
+                         const struct call_input *input, call_done_fn done, void *ctx, struct call **out,
                          struct err *err) MUST_CHECK;
+/* Ends it at its next instruction; done is told. */
+void call_stop(struct call *call, enum err_code code, const char *why);
 void call_free(struct call *call);
 
 #endif

@@ -412,7 +412,7 @@ static void executed(struct task *task, void *ctx, lua_State *co, const struct s
             wait_for_rate_limit(cycle, error);
             return;
         }
-        if (!cycle->failed) {
+        if (!cycle->failed && !(cycle->stopping && error->code == ERR_CANCELLED)) {
             cycle->failed = true;
             script_error_free(&cycle->end.error);
             cycle->end.error = *error;
@@ -653,6 +653,13 @@ void cycle_stop(struct cycle *cycle)
     }
 }
 
+void cycle_stop_now(struct cycle *cycle)
+{
+    cycle_stop(cycle);
+    if (cycle->task != NULL)
+        task_stop(cycle->task, ERR_CANCELLED, "stopped");
+}
+
 void cycle_free(struct cycle *cycle)
 {
     if (cycle == NULL)
@@ -685,6 +692,16 @@ void cycle_get_progress(const struct cycle *cycle, struct cycle_progress *out)
 const struct capability *cycle_sync(const struct cycle *cycle)
 {
     return cycle->sync;
+}
+
+const char *cycle_run_id(const struct cycle *cycle)
+{
+    return cycle->lease.run_id;
+}
+
+int64_t cycle_attempt(const struct cycle *cycle)
+{
+    return cycle->lease.failures + 1;
 }
 
 const char *cycle_waits_for(const struct cycle *cycle)

@@ -56,10 +56,15 @@ enum err_code cycle_start(struct runtime *runtime, const struct capability *sync
                           struct cycle **out, struct err *err) MUST_CHECK;
 /* Stops after the page in hand; the next run goes on from there. */
 void cycle_stop(struct cycle *cycle);
+/* The same without waiting for the page: what execute was about to return is lost, and asked for again then.
+ */
+void cycle_stop_now(struct cycle *cycle);
 void cycle_free(struct cycle *cycle);
 
 void cycle_get_progress(const struct cycle *cycle, struct cycle_progress *out);
 const struct capability *cycle_sync(const struct cycle *cycle);
+const char *cycle_run_id(const struct cycle *cycle); /* empty before it has begun */
+int64_t cycle_attempt(const struct cycle *cycle);    /* from 1; failures in a row before it count */
 /* What the running execute waits for, for people: "executing", "waiting for pacer taskApi". */
 const char *cycle_waits_for(const struct cycle *cycle);
 

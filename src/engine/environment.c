@@ -146,7 +146,8 @@ static const char *value_of(struct environment *environment, const char *name)
     const char *value = find(environment->given, name);
     if (value != NULL)
         return value;
-    value = getenv(name);
+    const struct config *config = environment->runtime->options.config;
+    value = config->closed && !config->permissions.env.given ? NULL : getenv(name);
     if (value != NULL)
         return value;
     const struct dotenv_entry *entry = dotenv_get(&environment->file, name);

@@ -58,7 +58,7 @@ enum err_code store_delivery_add(struct store *store, struct delivery_new *deliv
         code = store_prepare_once(
             store, &store->delivery_insert,
             "INSERT INTO _workers_deliveries(id, kind, key, state, due_at, created_at, started_by, lane,"
-            " idempotency_key) VALUES(?1, ?2, ?3, 'ready', ?4, ?5, ?6, ?7, ?8)",
+            " idempotency_key, tick_at) VALUES(?1, ?2, ?3, 'ready', ?4, ?5, ?6, ?7, ?8, nullif(?9, 0))",
             err);
     if (code == ERR_NONE)
         code = store_prepare_once(store, &store->payload_insert,
@@ -74,6 +74,7 @@ enum err_code store_delivery_add(struct store *store, struct delivery_new *deliv
     bind_str(stmt, 6, delivery->started_by);
     bind_str(stmt, 7, delivery->lane);
     bind_str(stmt, 8, delivery->idempotency_key);
+    DRIVER(store)->bind_integer(stmt, 9, delivery->tick_ms);
     code = store_step(store, stmt, err);
     if (code != ERR_NONE)
         return code;
@@ -83,6 +84,25 @@ enum err_code store_delivery_add(struct store *store, struct delivery_new *deliv
     if (delivery->body != NULL)
         DRIVER(store)->bind_blob(stmt, 3, delivery->body, delivery->body_len);
     return store_step(store, stmt, err);
+}
+
+enum err_code store_delivery_add_alone(struct store *store, struct delivery_new *delivery, struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    enum err_code code =
+        store_prepare(store, &stmt,
+                      "SELECT 1 FROM _workers_deliveries WHERE lane = ?1 AND (state = 'ready'"
+                      " OR state = 'running') LIMIT 1",
+                      err);
+    if (code != ERR_NONE)
+        return code;
+    bind_str(stmt, 1, delivery->lane);
+    enum db_step step = DRIVER(store)->step(stmt, err);
+    DRIVER(store)->finalize(stmt);
+    if (step == DB_FAILED)
+        return err->code;
+    delivery->repeated = step == DB_ROW;
+    return delivery->repeated ? ERR_NONE : store_delivery_add(store, delivery, err);
 }
 
 /* ---- claiming ---- */
@@ -150,7 +170,8 @@ static enum err_code prepare_claim(struct store *store, struct err *err)
 {
     enum err_code code = store_prepare_once(
         store, &store->delivery_next,
-        "SELECT d.id, d.token, d.attempts, d.due_at, d.created_at, d.started_by FROM _workers_deliveries AS d"
+        "SELECT d.id, d.token, d.attempts, d.tick_at, d.created_at, d.started_by FROM _workers_deliveries AS "
+        "d"
         " WHERE d.state = 'ready' AND d.key = ?1 AND d.due_at <= ?2 AND (d.lane IS NULL OR NOT EXISTS(SELECT"
         " 1 FROM _workers_deliveries AS o WHERE o.lane = d.lane AND (o.state = 'ready' OR o.state ="
         " 'running') AND o.id < d.id)) ORDER BY d.due_at, d.id LIMIT ?3",
@@ -188,7 +209,7 @@ static enum err_code read_due(struct store *store, const char *key, int64_t now,
         snprintf(delivery->id, sizeof delivery->id, "%s", driver->column_text(stmt, 0, &len));
         delivery->token = driver->column_integer(stmt, 1) + 1;
         delivery->attempt = driver->column_integer(stmt, 2) + 1;
-        delivery->due_ms = driver->column_integer(stmt, 3);
+        delivery->tick_ms = driver->column_integer(stmt, 3);
         delivery->created_ms = driver->column_integer(stmt, 4);
         snprintf(delivery->started_by, sizeof delivery->started_by, "%s", driver->column_text(stmt, 5, &len));
     }
@@ -272,6 +293,7 @@ enum err_code store_delivery_end(struct store *store, const struct delivery_end 
 {
     static const char *const states[] = {[DELIVERY_DONE] = "done",
                                          [DELIVERY_RETRY] = "ready",
+                                         [DELIVERY_LATER] = "ready",
                                          [DELIVERY_DEAD] = "dead",
                                          [DELIVERY_RELEASED] = "ready"};
     const struct db_driver *driver = DRIVER(store);
@@ -291,9 +313,9 @@ enum err_code store_delivery_end(struct store *store, const struct delivery_end 
     bind_str(stmt, 3, states[end->outcome]);
     if (ended)
         driver->bind_integer(stmt, 4, clock_now_ms());
-    if (end->outcome == DELIVERY_RETRY)
+    if (end->outcome == DELIVERY_RETRY || end->outcome == DELIVERY_LATER)
         driver->bind_integer(stmt, 5, end->retry_ms);
-    driver->bind_integer(stmt, 6, end->outcome != DELIVERY_RELEASED);
+    driver->bind_integer(stmt, 6, end->outcome != DELIVERY_RELEASED && end->outcome != DELIVERY_LATER);
     bind_str(stmt, 7, end->error);
     code = store_step(store, stmt, err);
     if (code != ERR_NONE)

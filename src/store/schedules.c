@@ -23,7 +23,8 @@ enum err_code store_schedules_each(struct store *store, schedule_fn each, void *
     enum err_code code = store_prepare(
         store, &stmt,
         "SELECT s.key, s.schedule, s.next_at, s.retry_at, s.triggered_at, s.allow_deletes, y.paused,"
-        " y.failures, y.cycle_open, y.lease_owner, y.lease_expires_at FROM _workers_schedules AS s LEFT JOIN"
+        " y.failures, y.cycle_open, y.lease_owner, y.lease_expires_at, s.set_at FROM _workers_schedules AS s "
+        "LEFT JOIN"
         " _workers_syncs AS y ON y.key = s.key ORDER BY s.key",
         err);
     if (code != ERR_NONE)
@@ -40,6 +41,7 @@ enum err_code store_schedules_each(struct store *store, schedule_fn each, void *
             .allow_deletes = driver->column_integer(stmt, 5) != 0,
             .paused = driver->column_integer(stmt, 6) != 0,
             .failures = driver->column_integer(stmt, 7),
+            .set_ms = driver->column_integer(stmt, 11),
             .running = owner_holds(owner, driver->column_integer(stmt, 10)),
         };
         entry.abandoned = owner != NULL && !entry.running && driver->column_integer(stmt, 8) != 0;
@@ -59,14 +61,16 @@ enum err_code store_schedule_set(struct store *store, const char *key, const cha
     struct db_stmt *stmt = NULL;
     enum err_code code = store_prepare(
         store, &stmt,
-        "INSERT INTO _workers_schedules(key, schedule, next_at) VALUES(?1, ?2, ?3) ON CONFLICT(key) DO UPDATE"
-        " SET schedule = excluded.schedule, next_at = excluded.next_at",
+        "INSERT INTO _workers_schedules(key, schedule, next_at, set_at) VALUES(?1, ?2, ?3, ?4) ON"
+        " CONFLICT(key) DO UPDATE SET schedule = excluded.schedule, next_at = excluded.next_at, set_at ="
+        " excluded.set_at",
         err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, key);
     bind_str(stmt, 2, schedule);
     bind_tick(stmt, 3, next_ms);
+    DRIVER(store)->bind_integer(stmt, 4, clock_now_ms());
     code = store_step(store, stmt, err);
     DRIVER(store)->finalize(stmt);
     return code;
@@ -77,12 +81,14 @@ enum err_code store_schedule_advance(struct store *store, const char *key, int64
 {
     struct db_stmt *stmt = NULL;
     enum err_code code = store_prepare(
-        store, &stmt, "UPDATE _workers_schedules SET next_at = ?3 WHERE key = ?1 AND next_at = ?2", err);
+        store, &stmt,
+        "UPDATE _workers_schedules SET next_at = ?3, set_at = ?4 WHERE key = ?1 AND next_at = ?2", err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, key);
     DRIVER(store)->bind_integer(stmt, 2, from_ms);
     bind_tick(stmt, 3, to_ms);
+    DRIVER(store)->bind_integer(stmt, 4, clock_now_ms());
     code = store_step(store, stmt, err);
     *moved = code == ERR_NONE && DRIVER(store)->changes(store->db) == 1;
     DRIVER(store)->finalize(stmt);
@@ -95,8 +101,8 @@ enum err_code store_schedule_trigger(struct store *store, const char *key, bool 
     struct db_stmt *stmt = NULL;
     enum err_code code = store_prepare(
         store, &stmt,
-        "INSERT INTO _workers_schedules(key, schedule, triggered_at, allow_deletes) VALUES(?1, '', ?2, ?3) ON"
-        " CONFLICT(key) DO UPDATE SET triggered_at = excluded.triggered_at, allow_deletes ="
+        "INSERT INTO _workers_schedules(key, schedule, set_at, triggered_at, allow_deletes) VALUES(?1, '', 0,"
+        " ?2, ?3) ON CONFLICT(key) DO UPDATE SET triggered_at = excluded.triggered_at, allow_deletes ="
         " max(allow_deletes, excluded.allow_deletes)",
         err);
     if (code != ERR_NONE)
@@ -143,7 +149,8 @@ enum err_code schedules_take(struct store *store, struct sync_lease *lease, bool
         return err_set(err, ERR_NOT_FOUND, "sync \"%s\" is not due", lease->key);
     code = store_prepare(store, &stmt,
                          "UPDATE _workers_schedules SET retry_at = NULL, triggered_at = NULL, allow_deletes ="
-                         " 0, next_at = CASE WHEN next_at <= ?2 THEN ?3 ELSE next_at END WHERE key = ?1",
+                         " 0, set_at = CASE WHEN next_at <= ?2 THEN ?2 ELSE set_at END, next_at = CASE WHEN"
+                         " next_at <= ?2 THEN ?3 ELSE next_at END WHERE key = ?1",
                          err);
     if (code != ERR_NONE)
         return code;

@@ -63,11 +63,12 @@ static const char runtime_schema[] =
     "CREATE INDEX IF NOT EXISTS _workers_kv_by_expiry ON _workers_kv(expires_at) WHERE expires_at IS NOT "
     "NULL;"
     "CREATE TABLE IF NOT EXISTS _workers_schedules(key TEXT PRIMARY KEY, schedule TEXT NOT NULL, next_at "
-    "INTEGER, retry_at INTEGER, triggered_at INTEGER, allow_deletes INTEGER NOT NULL DEFAULT 0) WITHOUT "
-    "ROWID;"
+    "INTEGER, set_at INTEGER NOT NULL, retry_at INTEGER, triggered_at INTEGER, allow_deletes INTEGER NOT "
+    "NULL DEFAULT 0) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS _workers_deliveries(id TEXT PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT "
     "NULL, state TEXT NOT NULL, due_at INTEGER NOT NULL, created_at INTEGER NOT NULL, ended_at INTEGER, "
-    "started_by TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, losses INTEGER NOT NULL DEFAULT 0, lane "
+    "started_by TEXT NOT NULL, tick_at INTEGER, attempts INTEGER NOT NULL DEFAULT 0, losses INTEGER NOT NULL "
+    "DEFAULT 0, lane "
     "TEXT, idempotency_key TEXT, owner TEXT, token INTEGER NOT NULL DEFAULT 0, expires_at INTEGER, run_id "
     "TEXT, error TEXT) WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS _workers_deliveries_ready ON _workers_deliveries(key, due_at, id) WHERE "
@@ -308,4 +309,9 @@ enum err_code store_commit(struct store *store, struct err *err)
 void store_rollback(struct store *store)
 {
     DRIVER(store)->rollback(store->db);
+}
+
+int64_t store_others(struct store *store)
+{
+    return DRIVER(store)->others(store->db);
 }

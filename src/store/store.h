@@ -44,6 +44,8 @@ enum err_code store_use_preview(struct store *store, const struct worker *worker
 enum err_code store_begin(struct store *store, bool durable, struct err *err) MUST_CHECK;
 enum err_code store_commit(struct store *store, struct err *err) MUST_CHECK;
 void store_rollback(struct store *store);
+/* Another number when somebody else has written since; -1 when it is not known. */
+int64_t store_others(struct store *store);
 
 /* ---- syncs: lease, cycle, state (syncs.c) ---- */
 
@@ -225,6 +227,7 @@ struct delivery_new {
     const char *lane;            /* NULL: it waits for no other */
     const char *idempotency_key; /* NULL for none */
     int64_t due_ms;
+    int64_t tick_ms;   /* of a schedule, 0 for none */
     const char *event; /* JSON */
     size_t event_len;
     const void *body; /* bytes that are no JSON; NULL for none */
@@ -235,13 +238,18 @@ struct delivery_new {
 enum err_code store_delivery_add(struct store *store, struct delivery_new *delivery,
                                  struct err *err) MUST_CHECK;
 
+/* The same, unless one of its lane has not ended: then nothing is added, and repeated is set. */
+enum err_code store_delivery_add_alone(struct store *store, struct delivery_new *delivery,
+                                       struct err *err) MUST_CHECK;
+
 /* One that is running, for whoever runs it. Texts are owned: delivery_free. */
 struct delivery {
     char id[STORE_ID_SIZE], run_id[STORE_ID_SIZE];
     char started_by[16];
     int64_t token;   /* fencing token */
     int64_t attempt; /* from 1 */
-    int64_t due_ms, created_ms;
+    int64_t tick_ms; /* of a schedule */
+    int64_t created_ms;
     char *event;
     size_t event_len;
     char *body; /* NULL for none */
@@ -260,6 +268,7 @@ enum err_code store_deliveries_claim(struct store *store, const struct capabilit
 enum delivery_outcome {
     DELIVERY_DONE,
     DELIVERY_RETRY,    /* failed; it is due again at retry_ms */
+    DELIVERY_LATER,    /* the same, but that does not count as a failure */
     DELIVERY_DEAD,     /* failed for good */
     DELIVERY_RELEASED, /* was not tried: it is ready for others, and the run is as if it had not been */
 };
@@ -306,8 +315,9 @@ enum err_code store_deliveries_expire(struct store *store, int64_t before_ms, st
 /* When something runs next. Times are Unix milliseconds; 0 for none. */
 struct schedule_entry {
     char key[101];
-    char *schedule; /* as the capability had it when next_ms was computed */
-    int64_t next_ms;
+    char *schedule;       /* as the capability had it when next_ms was computed */
+    int64_t next_ms;      /* INT64_MAX for none */
+    int64_t set_ms;       /* when that was written, by the clock of then */
     int64_t retry_ms;     /* a sync that failed or was stopped goes on then */
     int64_t triggered_ms; /* somebody wants it to run, since then */
     bool allow_deletes;   /* of that run */

@@ -190,10 +190,11 @@ static int native_call(lua_State *L)
 {
     const struct capability *capability = check_capability(L, "test.run", false);
     size_t len = 0;
-    const char *input = luaL_optlstring(L, 2, "", &len);
+    const char *json = luaL_optlstring(L, 2, "", &len);
+    const struct call_input input = {.json = json, .len = len};
     struct operation *operation = new_operation(L, "test.run");
-    if (call_start(operation->harness->runtime, capability, input, len, call_done, operation,
-                   &operation->call, &operation->err) != ERR_NONE)
+    if (call_start(operation->harness->runtime, capability, &input, call_done, operation, &operation->call,
+                   &operation->err) != ERR_NONE)
         return script_raise_err(L, &operation->err);
     return wait_for(L, operation, call_over);
 }

@@ -286,22 +286,37 @@ static enum err_code read_text(struct reader *r, const struct place *place)
     return ERR_NONE;
 }
 
+/* A whole number in decimal digits. */
+static enum err_code parse_count(const char *text, size_t len, uint64_t *out, struct err *err)
+{
+    *out = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] < '0' || text[i] > '9' || *out > 1000000000)
+            return err_set(err, ERR_INVALID, "\"%.*s\" is not a whole number", len < 40 ? (int)len : 40,
+                           text);
+        *out = *out * 10 + (uint64_t)(text[i] - '0');
+    }
+    return len > 0 ? ERR_NONE : err_set(err, ERR_INVALID, "a whole number is missing");
+}
+
 static enum err_code read_quantity(struct reader *r, const struct place *place)
 {
     const struct field *field = place->field;
-    bool size = field->type == FIELD_SIZE;
+    static const char *const nouns[] = {
+        [FIELD_SIZE] = "a size", [FIELD_DURATION] = "a duration", [FIELD_COUNT] = "a number"};
     if (r->event.type != YAML_SCALAR_EVENT || is_null(r))
-        return wrong_type(r, place, size ? "a size" : "a duration");
+        return wrong_type(r, place, nouns[field->type]);
     const char *text = (const char *)r->event.data.scalar.value;
     size_t len = r->event.data.scalar.length;
     struct err inner;
     uint64_t value = 0;
     int64_t milliseconds = 0;
-    enum err_code code = size ? text_parse_size(text, len, &value, &inner)
-                              : text_parse_duration(text, len, &milliseconds, &inner);
+    enum err_code code = field->type == FIELD_SIZE    ? text_parse_size(text, len, &value, &inner)
+                         : field->type == FIELD_COUNT ? parse_count(text, len, &value, &inner)
+                                                      : text_parse_duration(text, len, &milliseconds, &inner);
     if (code != ERR_NONE)
         return fail(r, r->event.start_mark, "%s: %s", place->name, inner.message);
-    if (!size)
+    if (field->type == FIELD_DURATION)
         value = (uint64_t)milliseconds;
     char part[CONFIG_SHOWN_MAX + 4];
     if (value < field->min || value > field->max)
@@ -415,6 +430,7 @@ static enum err_code read_value(struct reader *r, const struct place *place)
         return read_text(r, place);
     case FIELD_SIZE:
     case FIELD_DURATION:
+    case FIELD_COUNT:
         return read_quantity(r, place);
     case FIELD_LIST:
         return read_list(r, place);

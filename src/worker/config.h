@@ -36,12 +36,14 @@ struct config {
         uint64_t cpu_ms;       /* 10 ms to 24 h */
         uint64_t wall_ms;      /* 100 ms to 7 d */
         uint64_t state_bytes;  /* 1 KiB to 1 GiB */
+        uint64_t concurrency;  /* executions at once under workers serve, 1 to 10,000 */
     } limits;
     struct {
         struct config_list net;
         struct config_list read;
         struct config_list env;
     } permissions;
+    bool closed; /* see config_close */
     struct {
         uint64_t runs_ms;    /* 1 h to 3650 d */
         uint64_t logs_bytes; /* 1 MiB to 1 TiB */
@@ -78,6 +80,10 @@ const char *config_name(const struct config *config, const char *project_folder,
                         char out[CONFIG_NAME_MAX + 1]);
 
 bool config_store_is_postgresql(const struct config *config);
+
+/* What is not listed is not allowed any more: hosts, folders, and variables of the process. The project's own
+ * variables, sealed and of .env, stay open when there is no list. */
+void config_close(struct config *config);
 
 /* ---- permissions ---- */
 

@@ -13,6 +13,7 @@ enum field_type {
     FIELD_TEXT,
     FIELD_SIZE,
     FIELD_DURATION,
+    FIELD_COUNT,
     FIELD_LIST,
     FIELD_SECTION,
 };
@@ -21,7 +22,7 @@ struct field {
     const char *key;
     enum field_type type;
     size_t offset; /* in struct config */
-    uint64_t min;  /* FIELD_SIZE and FIELD_DURATION: bytes, milliseconds */
+    uint64_t min;  /* FIELD_SIZE, FIELD_DURATION and FIELD_COUNT: bytes, milliseconds, a number */
     uint64_t max;
     const char *range;   /* the same in words */
     const char *example; /* how a right value looks */

@@ -450,14 +450,47 @@ static const struct option_spec job_options[] = {
     {NULL, 0, false, NULL},
 };
 
-static const struct option_spec cron_options[] = {
-    {"cron", OPTION_STRING, true, "\"0 9 * * 1-5\""},
+static const struct option_spec schedule_options[] = {
+    {"cron", OPTION_STRING, false, "\"0 9 * * 1-5\""},
+    {"every", OPTION_STRING, false, "\"30m\""},
+    {"missed", OPTION_STRING, false, "\"once\", \"skip\" or \"all\""},
     {"timezone", OPTION_STRING, false, "\"Europe/Berlin\""},
     {NULL, 0, false, NULL},
 };
 
 static const struct option_spec *const capability_options[] = {sync_options, tool_options, webhook_options,
                                                                automation_options, job_options};
+
+/* The table on top of the stack: cron in a time zone, or every. */
+static enum err_code read_schedule_table(lua_State *L, struct worker *worker, const char *where,
+                                         struct schedule *out, struct err *err)
+{
+    const char *table_where = lua_pushfstring(L, "%s: schedule", where);
+    options_check(L, -2, schedule_options, table_where);
+    lua_pop(L, 1);
+    const char *cron = options_string(L, -1, "cron", NULL), *every = options_string(L, -1, "every", NULL);
+    const char *missed = options_string(L, -1, "missed", "once");
+    if ((cron == NULL) == (every == NULL))
+        return err_set(err, ERR_INVALID, "schedule: give either cron = \"0 9 * * 1-5\" or every = \"30m\"");
+    enum err_code code = ERR_NONE;
+    if (every != NULL) {
+        code = schedule_parse(every, out, err);
+        if (code == ERR_NONE && out->type != SCHEDULE_INTERVAL)
+            code = err_set(err, ERR_INVALID, "schedule: every must be an interval from \"1m\" to \"7d\"");
+    } else {
+        *out = (struct schedule){.type = SCHEDULE_CRON};
+        out->cron_text = declare_keep(L, worker, cron);
+        out->timezone = declare_keep(L, worker, options_string(L, -1, "timezone", "UTC"));
+        code = cron_parse(out->cron_text, &out->cron, err);
+        const struct zone *zone;
+        if (code == ERR_NONE)
+            code = zone_find(out->timezone, strlen(out->timezone), &zone, err);
+    }
+    if (code == ERR_NONE && !schedule_missed_parse(missed, &out->missed))
+        code = err_set(err, ERR_INVALID, "schedule: missed must be \"once\", \"skip\" or \"all\", got \"%s\"",
+                       missed);
+    return code;
+}
 
 /* Option "schedule" of the table at index. */
 static bool read_schedule(lua_State *L, struct worker *worker, int index, const char *where,
@@ -473,17 +506,7 @@ static bool read_schedule(lua_State *L, struct worker *worker, int index, const 
     if (type == LUA_TSTRING) {
         code = schedule_parse(lua_tostring(L, -1), out, &err);
     } else if (type == LUA_TTABLE) {
-        const char *cron_where = lua_pushfstring(L, "%s: schedule", where);
-        options_check(L, -2, cron_options, cron_where);
-        lua_pop(L, 1);
-        *out = (struct schedule){.type = SCHEDULE_CRON};
-        out->cron_text = declare_keep(L, worker, options_string(L, -1, "cron", ""));
-        out->timezone = declare_keep(L, worker, options_string(L, -1, "timezone", "UTC"));
-        code = cron_parse(out->cron_text, &out->cron, &err);
-        if (code == ERR_NONE) {
-            const struct zone *zone;
-            code = zone_find(out->timezone, strlen(out->timezone), &zone, &err);
-        }
+        code = read_schedule_table(L, worker, where, out, &err);
     } else {
         code = err_set(&err, ERR_INVALID,
                        "option \"schedule\" must be a string like \"30m\" or { cron = …, timezone = … }, "

@@ -204,6 +204,25 @@ enum err_code cron_parse(const char *text, struct cron *out, struct err *err)
     return ERR_NONE;
 }
 
+bool schedule_missed_parse(const char *text, enum schedule_missed *out)
+{
+    static const char *const names[] = {"once", "skip", "all"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        *out = (enum schedule_missed)i;
+        if (strcmp(text, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What the original does not have is written only where it is set. */
+static void write_missed(const struct schedule *schedule, struct buf *out)
+{
+    if (schedule->missed != MISSED_ONCE)
+        buf_adds(out, schedule->missed == MISSED_SKIP ? ",\"missed\":\"skip\"" : ",\"missed\":\"all\"");
+    buf_addc(out, '}');
+}
+
 void schedule_write(const struct schedule *schedule, struct buf *out)
 {
     switch (schedule->type) {
@@ -214,14 +233,15 @@ void schedule_write(const struct schedule *schedule, struct buf *out)
         buf_adds(out, "{\"type\":\"manual\"}");
         break;
     case SCHEDULE_INTERVAL:
-        buf_addf(out, "{\"type\":\"interval\",\"intervalMs\":%lld}", (long long)schedule->interval_ms);
+        buf_addf(out, "{\"type\":\"interval\",\"intervalMs\":%lld", (long long)schedule->interval_ms);
+        write_missed(schedule, out);
         break;
     case SCHEDULE_CRON:
         buf_adds(out, "{\"type\":\"cron\",\"cron\":");
         json_write_text(out, schedule->cron_text);
         buf_adds(out, ",\"timezone\":");
         json_write_text(out, schedule->timezone);
-        buf_addc(out, '}');
+        write_missed(schedule, out);
         break;
     }
 }

@@ -23,8 +23,17 @@ struct cron {
 
 #define CRON_LAST_DAY 0
 
+/* What becomes of ticks that nobody was there for. */
+enum schedule_missed {
+    MISSED_ONCE, /* one run stands for all of them */
+    MISSED_SKIP, /* they are lost */
+    MISSED_ALL,  /* of a job: every one is made up for, one after the other */
+};
+#define MISSED_MAX 1000 /* made up for at most */
+
 struct schedule {
     enum schedule_type type;
+    enum schedule_missed missed;
     int64_t interval_ms; /* 60,000 to 604,800,000 */
     struct cron cron;
     const char *cron_text; /* owned by the worker */
@@ -40,6 +49,9 @@ enum err_code schedule_parse(const char *text, struct schedule *out, struct err 
  * one of the names @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually. When a schedule is due
  * says worker/due.h. */
 enum err_code cron_parse(const char *text, struct cron *out, struct err *err) MUST_CHECK;
+
+/* "once", "skip", "all"; false when it is none of them. */
+bool schedule_missed_parse(const char *text, enum schedule_missed *out) MUST_CHECK;
 
 /* The manifest's form. */
 void schedule_write(const struct schedule *schedule, struct buf *out);

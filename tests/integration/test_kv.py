@@ -261,12 +261,17 @@ class KvTest(TestCase):
     def test_an_older_store_gets_the_table(self):
         self.ok(self.p.run("run", "main.lua"))
         with self.p.database() as database:
-            database.execute("DROP TABLE _workers_kv")
+            for table in ("kv", "schedules", "deliveries", "payloads"):
+                database.execute(f"DROP TABLE _workers_{table}")
+            for column in ("started_by", "attempt", "delivery_id", "peak_bytes", "traceback"):
+                database.execute(f"ALTER TABLE _workers_runs DROP COLUMN {column}")
             database.execute("UPDATE _workers_meta SET value = '1' WHERE name = 'schema_version'")
             database.commit()
         self.assertEqual(self.lua('kv.set("a", 1) return kv.get "a"'), 1)
-        self.assertEqual(self.p.value("SELECT value FROM _workers_meta WHERE name = 'schema_version'"), "2")
+        self.assertEqual(self.p.value("SELECT value FROM _workers_meta WHERE name = 'schema_version'"), "3")
         self.assertEqual(self.p.rows("SELECT name FROM items"), [("1",)])
+        self.ok(self.p.run("run", "main.lua"))
+        self.assertEqual(self.p.rows("SELECT attempt, started_by FROM _workers_runs ORDER BY id"), [(1, None), (1, "manual")])
 
     def test_the_script_cannot_wait_while_it_is_loaded(self):
         self.p.write("main.lua", 'require "workers.kv".get "a"\n' + SCRIPT)

@@ -1,0 +1,88 @@
+/* workers serve: keeps projects running. */
+#include "cli/cli.h"
+
+#include "base/mem.h"
+#include "server/server.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STUCK_MS 60000
+#define GRACE_MS 40000
+#define CONCURRENCY_DEFAULT 1000
+
+static void say_line(const char *line)
+{
+    fprintf(stderr, "%s\n", line);
+}
+
+static int run_process(void *ctx, int index, struct pulse *pulse)
+{
+    return server_run(ctx, index, pulse);
+}
+
+/* A whole number in a range; -1 after a message. */
+static int64_t number_option(const struct cli_args *args, const char *option, int64_t standard, int64_t max)
+{
+    int64_t number = standard;
+    const char *text = cli_value(args, option);
+    if (text != NULL && (!cli_number(text, &number) || number < 1 || number > max)) {
+        cli_usage(args, "%s must be from 1 to %lld", option, (long long)max);
+        return -1;
+    }
+    return number;
+}
+
+static int run_serve(const struct cli_args *args)
+{
+    static const char *const here[] = {"."};
+    int64_t processes = number_option(args, "--processes", 1, 64);
+    int64_t concurrency =
+        processes > 0 ? number_option(args, "--concurrency", CONCURRENCY_DEFAULT, 1000000) : -1;
+    if (concurrency < 0)
+        return EXIT_USAGE;
+    const struct server_options options = {
+        .folders = args->count > 0 ? args->positional : here,
+        .folder_count = args->count > 0 ? (size_t)args->count : 1,
+        .listen_fd = -1,
+        .concurrency = concurrency,
+        .watch = cli_flag(args, "--watch"),
+        .processes = (int)processes,
+        .json = cli_flag(args, "--json"),
+    };
+    const struct supervisor_options supervisor = {
+        .processes = (int)processes,
+        .stuck_ms = STUCK_MS,
+        .grace_ms = GRACE_MS,
+        .process = run_process,
+        .say = say_line,
+        .ctx = (void *)(uintptr_t)&options,
+    };
+    return supervisor_run(&supervisor) == 0 ? EXIT_DONE : EXIT_FAILED_WORK;
+}
+
+static const struct cli_option options[] = {
+    {"--processes", NULL, "N", "so many processes share the work; 1 unless given"},
+    {"--concurrency", NULL, "N", "executions at once in each process; 1000 unless given"},
+    {"--watch", NULL, NULL, "load a project anew when its files change"},
+    {"--json", NULL, NULL, "log lines as JSON"},
+    {NULL, NULL, NULL, NULL},
+};
+
+const struct command cmd_serve = {
+    .name = "serve",
+    .arguments = "[DIR…]",
+    .summary = "Keep projects running: schedules, webhooks, automations",
+    .help =
+        "Starts the syncs and jobs of the project in each folder (the current one unless given) when they "
+        "are\ndue, until Ctrl-C or SIGTERM. Then it ends after the pages in hand; the next start goes on "
+        "from there.\nSIGHUP loads the projects anew.\n\n"
+        "Under serve a script reaches only the hosts, folders and variables that its workers.yaml lists.\n\n"
+        "Examples:\n  workers serve\n  workers serve ~/workers/github ~/workers/shop --processes 2\n"
+        "  workers serve --watch\n",
+    .options = options,
+    .min_arguments = 0,
+    .max_arguments = CLI_MAX_ARGUMENTS,
+    .run = run_serve,
+};

@@ -1,0 +1,45 @@
+/* The projects that one process serves: each loaded, watched, and loaded anew when it changes.
+ *
+ * Who owns what: the hosting owns its projects and their services. The loop's thread only. */
+#ifndef WORKERS_SERVER_HOSTING_H
+#define WORKERS_SERVER_HOSTING_H
+
+#include "engine/service.h"
+
+struct hosting;
+
+struct hosting_options {
+    uv_loop_t *loop;
+    const char *const *folders; /* of the projects */
+    size_t folder_count;
+    int64_t concurrency; /* executions at once, over all workers */
+    bool watch;          /* load a project anew when its files change */
+    /* Lines for people: worker and key may be NULL. */
+    void (*say)(void *ctx, const char *worker, const char *key, const char *level, const char *text,
+                size_t len);
+    void (*ended)(void *ctx, struct service *service, const struct run_report *report);
+    void (*idle)(void *ctx); /* after hosting_stop: nothing is under way any more */
+    void *ctx;
+};
+
+/* Loads every project; the first that cannot be loaded is the error. Two of one name are ERR_CONFLICT. */
+enum err_code hosting_new(const struct hosting_options *options, struct hosting **out,
+                          struct err *err) MUST_CHECK;
+void hosting_free(struct hosting *hosting);
+/* Every now and then: what others have done to the stores, whether files have changed. */
+void hosting_tick(struct hosting *hosting);
+/* Another process of the server has died, or the clock was set: look for work at once. */
+void hosting_look(struct hosting *hosting);
+/* Loads all projects anew. One that cannot be loaded stays as it is, and the error is said. */
+void hosting_reload(struct hosting *hosting);
+void hosting_stop(struct hosting *hosting);
+/* Ends what is still running. */
+void hosting_stop_now(struct hosting *hosting);
+bool hosting_is_idle(const struct hosting *hosting);
+
+size_t hosting_count(const struct hosting *hosting);
+struct service *hosting_at(struct hosting *hosting, size_t index);
+/* By the worker's name; NULL when there is none. */
+struct service *hosting_find(struct hosting *hosting, const char *name, size_t len);
+
+#endif

@@ -1,0 +1,28 @@
+/* One process of `workers serve`: its loop, its projects, its HTTP server.
+ *
+ * Who owns what: everything belongs to server_run. */
+#ifndef WORKERS_SERVER_SERVER_H
+#define WORKERS_SERVER_SERVER_H
+
+#include "base/err.h"
+#include "server/supervisor.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct server_options {
+    const char *const *folders; /* of the projects */
+    size_t folder_count;
+    int listen_fd;     /* a listening socket; -1: no HTTP */
+    const char *bound; /* its address, for people: "127.0.0.1:8321" */
+    int64_t concurrency;
+    bool watch;
+    int processes; /* of this server */
+    bool json;     /* log lines as JSON */
+};
+
+/* Until SIGTERM or SIGINT; SIGHUP loads the projects anew. Returns the exit code, SUPERVISOR_CANNOT_START
+ * with a message on stderr when a project cannot be loaded. */
+int server_run(const struct server_options *options, int index, struct pulse *pulse);
+
+#endif

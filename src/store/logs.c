@@ -3,11 +3,10 @@
 
 #include "base/clock.h"
 
-#include <fcntl.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define LINE_MAX_BYTES ((size_t)64 * 1024)
 #define TRIM_LINES 1000
@@ -18,11 +17,8 @@ static enum err_code open_logs(struct store *store, struct err *err)
     if (store->logs != NULL)
         return ERR_NONE;
     snprintf(path, sizeof path, "%s/logs.db", store->folder != NULL ? store->folder : "");
-    int fd = store->folder != NULL
-                 ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) /* may be private: nobody else reads it */
-                 : -1;
-    if (fd >= 0)
-        close(fd);
+    if (store->folder != NULL && !store_make_private(path))
+        return err_set(err, ERR_IO, "cannot make %s: %s", path, strerror(errno));
     const struct db_options options = {.create = true, .busy_timeout_ms = 5000};
     enum err_code code =
         db_sqlite.open(store->folder != NULL ? path : ":memory:", &options, &store->logs, err);

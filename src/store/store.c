@@ -196,6 +196,16 @@ static enum err_code make_runtime_tables(struct store *store, struct err *err)
     return code;
 }
 
+/* A file that is there is not touched: closing any descriptor of it would drop the locks that another
+ * connection of this process has on it (fcntl(2)), and a third could then delete its log. */
+bool store_make_private(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0 || errno == EEXIST;
+}
+
 enum err_code store_open(const char *folder, bool create, struct store **out, struct err *err)
 {
     *out = NULL;
@@ -205,12 +215,8 @@ enum err_code store_open(const char *folder, bool create, struct store **out, st
         return code;
     if (create && mkdir(folder, 0700) != 0 && errno != EEXIST)
         return err_set(err, ERR_IO, "cannot make the folder %s: %s", folder, strerror(errno));
-    if (create) { /* rows may be private: nobody else reads them */
-        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (fd < 0)
-            return err_set(err, ERR_IO, "cannot open %s: %s", path, strerror(errno));
-        close(fd);
-    }
+    if (create && !store_make_private(path))
+        return err_set(err, ERR_IO, "cannot make %s: %s", path, strerror(errno));
     struct store *store = mem_zalloc(sizeof *store);
     if (store == NULL)
         return err_nomem(err);

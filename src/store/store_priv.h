@@ -154,6 +154,10 @@ const struct kv_layer_entry *kv_layer_at(const struct kv_layer *layer, size_t at
 enum err_code kv_layer_put(struct kv_layer *layer, const char *key, size_t len,
                            const struct json_slice *value, int64_t expires_ms, struct err *err) MUST_CHECK;
 
+/* store.c */
+/* Makes an empty file that nobody else may read, unless there is one. False with errno set. */
+bool store_make_private(const char *path);
+
 /* Shorthands. */
 #define DRIVER(store) ((store)->db->driver)
 enum err_code store_prepare(struct store *store, struct db_stmt **stmt, const char *sql,

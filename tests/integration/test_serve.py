@@ -1,0 +1,330 @@
+"""workers serve: schedules on an accelerated clock, retries, reloads, stops, kills, processes that share a store."""
+import collections
+import datetime
+import json
+import os
+import pathlib
+import signal
+import sqlite3
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import harness  # noqa: E402
+
+FAKETIME = next(iter(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
+
+HEAD = """
+local workers = require "workers"
+local Schema = workers.schema
+local worker = workers.new()
+local items = worker:database("items", { type = "managed", initialTitle = "Items", primaryKeyProperty = "Id",
+  schema = { properties = { Name = Schema.title(), Id = Schema.richText() } } })
+"""
+
+
+def utc(ms):
+    return datetime.datetime.fromtimestamp(ms / 1000, datetime.timezone.utc)
+
+
+class Server:
+    """A `workers serve` of a project; its log is read when it has ended."""
+
+    def __init__(self, project, *args, env=None):
+        self.project = project
+        self.log = project.folder / "serve.log"
+        with open(self.log, "ab") as log:
+            self.process = harness.subprocess.Popen([harness.BINARY, "serve", *args], cwd=project.folder,
+                                                    env=project.environment(env), stdin=harness.subprocess.DEVNULL,
+                                                    stdout=log, stderr=log)
+        project.processes.append(self.process)
+
+    def text(self):
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def children(self):
+        return [int(pid) for pid in pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+
+    def stop(self, number=signal.SIGTERM, timeout=60):
+        self.process.send_signal(number)
+        return self.process.wait(timeout)
+
+    def wait_for(self, text, count=1):
+        return harness.wait_until(lambda: self.text().count(text) >= count, f"{text!r} in the log:\n{self.text()[-3000:]}")
+
+
+class ServeTest(harness.TestCase):
+    def project(self, script, config="name: test\nmain: main.lua\n"):
+        project = harness.Project(HEAD + script + "\nreturn worker\n", config)
+        self.addCleanup(project.close)
+        return project
+
+    def accelerated(self, start, speed):
+        if FAKETIME is None:
+            self.skipTest("libfaketime is not installed (Debian package faketime)")
+        if harness.sanitized():
+            self.skipTest("libfaketime and AddressSanitizer do not go together")
+        return {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"@{start} x{speed}", "TZ": "UTC"}
+
+    def value(self, project, sql, *parameters):
+        """What a query gives, also while the server is still making the store: then None."""
+        try:
+            return project.value(sql, *parameters) if project.store.exists() else None
+        except sqlite3.OperationalError:
+            return None
+
+    def ended(self, project, where="1"):
+        return self.value(project, f"SELECT count(*) FROM _workers_runs WHERE ended_at IS NOT NULL AND {where}") or 0
+
+
+class Schedules(ServeTest):
+    def test_an_hour_gives_exactly_the_expected_runs(self):
+        project = self.project("""
+worker:sync("every10m", { database = items, mode = "incremental", schedule = "10m",
+  execute = function() return { changes = {}, hasMore = false, nextState = { n = 1 } } end })
+worker:sync("byHand", { database = items, mode = "incremental", schedule = "manual",
+  execute = function() return { changes = {}, hasMore = false, nextState = { n = 1 } } end })
+worker:job("quarters", { title = "Q", description = "Every quarter of an hour.", schedule = { cron = "*/15 * * * *" },
+  execute = function(input, ctx) return ctx.scheduledAt end })
+worker:job("atSix", { title = "S", description = "Once a day.", schedule = { cron = "0 6 * * *", timezone = "Europe/Berlin" },
+  execute = function() end })
+""")
+        server = Server(project, env=self.accelerated("2026-01-15 04:30:30", 600))
+        # An hour of it takes six seconds.
+        harness.wait_until(lambda: (self.value(
+            project, "SELECT max(started_at) FROM _workers_runs") or 0) >= 1768455030000, "an hour to pass")
+        self.assertEqual(server.stop(), 0, server.text())
+        ticks = collections.defaultdict(list)
+        for key, started, tick in project.rows(
+                "SELECT r.key, r.started_at, d.tick_at FROM _workers_runs AS r LEFT JOIN _workers_deliveries AS d ON"
+                " d.id = r.delivery_id WHERE r.exit_code = 0 AND r.started_at < 1768455030000 ORDER BY r.id"):
+            ticks[key].append(utc(tick if tick else started))
+        self.assertEqual([f"{t:%H:%M}" for t in ticks["quarters"]], ["04:45", "05:00", "05:15", "05:30"])
+        self.assertEqual([f"{t:%H:%M}" for t in ticks["atSix"]], ["05:00"])
+        self.assertNotIn("byHand", ticks)
+        # The first is at the start; then comes the grid of this key.
+        every = ticks["every10m"]
+        self.assertLess((every[0] - utc(1768451430000)).total_seconds(), 120)
+        self.assertIn(len(every), (6, 7), every)
+        for a, b in zip(every[1:], every[2:]):
+            self.assertAlmostEqual((b - a).total_seconds(), 600, delta=60)
+
+    def run_over(self, schedule, start, seconds, speed=600):
+        """The ticks of a job on this schedule, as ISO times, while so many seconds pass."""
+        project = self.project(f"""
+worker:job("job", {{ title = "J", description = "d", schedule = {schedule}, execute = function() end }})
+worker:job("clock", {{ title = "C", description = "Shows how far it is.", schedule = {{ cron = "* * * * *" }}, execute = function() end }})
+""")
+        begin = datetime.datetime.fromisoformat(start).replace(tzinfo=datetime.timezone.utc)
+        end = int((begin.timestamp() + seconds) * 1000)
+        server = Server(project, env=self.accelerated(start.replace("T", " "), speed))
+        harness.wait_until(lambda: (self.value(
+            project, "SELECT max(tick_at) FROM _workers_deliveries WHERE state = 'done'") or 0) >= end, "the time to pass")
+        self.assertEqual(server.stop(), 0, server.text())
+        return [f"{utc(t):%H:%M}" for t, in project.rows(
+            "SELECT tick_at FROM _workers_deliveries WHERE key = 'job' AND state = 'done' AND tick_at <= ? ORDER BY tick_at", end)]
+
+    def test_a_time_that_is_skipped_runs_once_after_the_gap(self):
+        # In Berlin clocks go from 02:00 to 03:00 at 01:00 UTC.
+        self.assertEqual(self.run_over('{ cron = "30 2 * * *", timezone = "Europe/Berlin" }', "2026-03-29T00:20:10", 5400), ["01:00"])
+
+    def test_a_time_that_is_repeated_runs_once(self):
+        # In Berlin clocks go from 03:00 back to 02:00 at 01:00 UTC.
+        self.assertEqual(self.run_over('{ cron = "30 2 * * *", timezone = "Europe/Berlin" }', "2026-10-25T00:20:10", 6000), ["00:30"])
+
+    def missed(self, policy):
+        """What runs after a server was away for four hours: the number of runs of an hourly job."""
+        project = self.project(f"""
+worker:job("hourly", {{ title = "H", description = "d", schedule = {{ cron = "0 * * * *", missed = "{policy}" }}, execute = function() end }})
+worker:job("clock", {{ title = "C", description = "Shows how far it is.", schedule = {{ cron = "* * * * *" }}, execute = function() end }})
+""")
+        server = Server(project, env=self.accelerated("2026-01-15 04:30:10", 100))
+        harness.wait_until(lambda: self.ended(project) > 0, "the first tick")
+        self.assertEqual(server.stop(), 0)
+        before = project.value("SELECT count(*) FROM _workers_runs WHERE key = 'hourly'")
+        self.assertEqual(before, 0)
+        clock = project.value("SELECT count(*) FROM _workers_runs WHERE key = 'clock'")
+        server = Server(project, env=self.accelerated("2026-01-15 08:30:10", 100))
+        harness.wait_until(lambda: self.ended(project, "key = 'clock'") > clock + 1, "a tick after the pause")
+        self.assertEqual(server.stop(), 0)
+        return [f"{utc(t):%H:%M}" for t, in project.rows(
+            "SELECT tick_at FROM _workers_deliveries WHERE key = 'hourly' AND state = 'done' ORDER BY tick_at")]
+
+    def test_missed_ticks_run_once(self):
+        self.assertEqual(self.missed("once"), ["08:00"])
+
+    def test_missed_ticks_are_skipped(self):
+        self.assertEqual(self.missed("skip"), [])
+
+    def test_missed_ticks_all_run(self):
+        self.assertEqual(self.missed("all"), ["05:00", "06:00", "07:00", "08:00"])
+
+
+class Runs(ServeTest):
+    def test_a_job_that_fails_is_tried_four_times(self):
+        project = self.project("""
+worker:job("fails", { title = "F", description = "d", schedule = { cron = "0 5 * * *" },
+  execute = function(input, ctx) error("attempt " .. ctx.attempt) end })
+""")
+        server = Server(project, env=self.accelerated("2026-01-15 04:59:50", 60))
+        harness.wait_until(lambda: self.ended(project) == 4, "four attempts")
+        self.assertEqual(server.stop(), 0)
+        runs = project.rows("SELECT attempt, started_by, exit_code, error, traceback FROM _workers_runs ORDER BY id")
+        self.assertEqual([run[:3] for run in runs], [(1, "schedule", 1), (2, "retry", 1), (3, "retry", 1), (4, "retry", 1)])
+        self.assertIn("main.lua:", runs[3][3])
+        self.assertIn("attempt 4", runs[3][3])
+        self.assertIn("in function <main.lua:", runs[3][4])
+        self.assertEqual(project.rows("SELECT state, attempts, kind, key FROM _workers_deliveries"), [("dead", 4, "job", "fails")])
+
+    def test_a_sync_that_fails_goes_on_where_it_stopped(self):
+        project = self.project("""
+worker:sync("pages", { database = items, mode = "incremental", schedule = "1h", execute = function(state)
+  local page = state and state.page or 1
+  if page == 2 and require("workers.kv").increment("tries") < 3 then error("not yet") end
+  return { changes = { { type = "upsert", key = tostring(page), properties = { Name = "x" } } }, hasMore = page < 3,
+           nextState = { page = page + 1 } }
+end })
+""")
+        server = Server(project, env=self.accelerated("2026-01-15 04:59:50", 60))
+        harness.wait_until(lambda: self.ended(project, "exit_code = 0") == 1, "the end")
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual(project.rows("SELECT attempt, started_by, exit_code, pages FROM _workers_runs ORDER BY id"),
+                         [(1, "schedule", 1, 1), (2, "retry", 1, 0), (3, "retry", 0, 2)])
+        self.assertEqual(project.value("SELECT count(*) FROM items"), 3)
+        self.assertEqual(project.status("pages")["status"], "HEALTHY")
+
+    def test_permissions_are_closed(self):
+        project = self.project("""
+worker:sync("probe", { database = items, schedule = "1h", execute = function()
+  local http, fs, env = require "workers.http", require "workers.fs", require "workers.env"
+  local net, why = pcall(http.get, "http://127.0.0.1:9/")
+  local read, what = pcall(fs.read, "main.lua")
+  return { hasMore = false, changes = {
+    { type = "upsert", key = "net", properties = { Name = tostring(net) .. tostring(why.message or why) } },
+    { type = "upsert", key = "read", properties = { Name = tostring(read) .. tostring(what) } },
+    { type = "upsert", key = "env", properties = { Name = tostring(env.get("OUTSIDE")) .. tostring(env.get("OWN")) } } } }
+end })
+""")
+        project.write(".env", "OWN=mine\n")
+        server = Server(project, env={"OUTSIDE": "yes"})
+        harness.wait_until(lambda: self.ended(project) == 1, "the run")
+        server.stop()
+        found = dict(project.rows("SELECT _key, name FROM items"))
+        self.assertIn("permissions: { net: [", found["net"])
+        self.assertIn("permissions: { read: [", found["read"])
+        self.assertEqual(found["env"], "nilmine")
+
+
+class Processes(ServeTest):
+    LOOP = """
+worker:sync("loop", { database = items, mode = "incremental", schedule = "continuous", execute = function(state)
+  local n = (state and state.n or 0) + 1
+  return { changes = { { type = "upsert", key = tostring(n), properties = { Name = "x" } } }, hasMore = true, nextState = { n = n } }
+end })
+"""
+
+    def rows(self, project):
+        return self.value(project, "SELECT count(*) FROM items") or 0
+
+    def test_a_stop_ends_after_the_page_and_uses_no_attempt(self):
+        project = self.project(self.LOOP)
+        server = Server(project)
+        server.wait_for("created table")
+        harness.wait_until(lambda: self.rows(project) > 5, "rows")
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual(project.rows("SELECT DISTINCT exit_code FROM _workers_runs"), [(130,)])
+        status = project.status("loop")
+        self.assertEqual((status["consecutiveFailureCount"], status["running"]), (0, False), status)
+        rows = self.rows(project)
+        self.assertEqual(json.loads(project.value("SELECT state FROM _workers_syncs"))["n"], rows)
+        # The next start goes on at once, in the same cycle.
+        server = Server(project)
+        harness.wait_until(lambda: self.rows(project) > rows, "more rows")
+        server.stop()
+        self.assertEqual(project.value("SELECT count(DISTINCT cycle_id) FROM _workers_runs"), 1)
+        self.assertEqual(project.rows("SELECT started_by FROM _workers_runs ORDER BY id"), [("schedule",), ("retry",)])
+
+    def test_a_process_that_dies_is_replaced_and_its_cycle_goes_on(self):
+        project = self.project(self.LOOP)
+        server = Server(project)
+        harness.wait_until(lambda: self.rows(project) > 5, "rows")
+        child, = server.children()
+        os.kill(child, signal.SIGKILL)
+        rows = self.rows(project)
+        server.wait_for("died of signal 9")
+        harness.wait_until(lambda: self.rows(project) > rows + 5, "more rows")
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual(project.rows("SELECT started_by, exit_code FROM _workers_runs ORDER BY id"), [("schedule", 1), ("recovery", 130)])
+        self.assertIn("the process ended before", project.value("SELECT error FROM _workers_runs ORDER BY id LIMIT 1"))
+        self.assertEqual(json.loads(project.value("SELECT state FROM _workers_syncs"))["n"], self.rows(project))
+
+    def test_another_process_takes_over_within_a_second(self):
+        project = self.project(self.LOOP)
+        server = Server(project, "--processes", "2")
+        harness.wait_until(lambda: self.rows(project) > 5, "rows")
+        owner = int(project.value("SELECT lease_owner FROM _workers_syncs").split()[1])
+        self.assertIn(owner, server.children())
+        os.kill(owner, signal.SIGKILL)
+        harness.wait_until(lambda: project.value("SELECT count(*) FROM _workers_runs") == 2, "the take-over")
+        first, second = project.rows("SELECT started_at, ended_at FROM _workers_runs ORDER BY id")
+        self.assertLess(second[0] - first[1], 1000)
+        self.assertNotEqual(int(project.value("SELECT lease_owner FROM _workers_syncs").split()[1]), owner)
+        self.assertEqual(server.stop(), 0)
+
+    def test_jobs_of_several_processes_run_once(self):
+        project = self.project("""
+worker:job("job", { title = "J", description = "d", schedule = { cron = "* * * * *" }, execute = function() end })
+""")
+        server = Server(project, "--processes", "3", env=self.accelerated("2026-01-15 04:30:10", 120))
+        harness.wait_until(lambda: self.ended(project) >= 20, "twenty runs")
+        self.assertEqual(server.stop(), 0, server.text())
+        ticks = [t for t, in project.rows("SELECT tick_at FROM _workers_deliveries ORDER BY tick_at")]
+        self.assertEqual(ticks, list(range(ticks[0], ticks[0] + 60000 * len(ticks), 60000)))
+        self.assertEqual(project.value("SELECT count(*) FROM _workers_runs"), len(ticks))
+
+    def test_what_cannot_be_loaded_is_said_at_once(self):
+        project = self.project("error 'no'")
+        server = Server(project)
+        self.assertEqual(server.process.wait(harness.WAIT_SECONDS), 1)
+        self.assertIn("main.lua", server.text())
+        self.assertIn("no", server.text())
+
+
+class Reloading(ServeTest):
+    def version(self, text):
+        return HEAD + f"""
+worker:sync("s", {{ database = items, schedule = "continuous", execute = function()
+  return {{ changes = {{ {{ type = "upsert", key = "version", properties = {{ Name = "{text}" }} }} }}, hasMore = false }} end }})
+return worker
+"""
+
+    def test_watch_loads_anew_and_keeps_what_works(self):
+        project = harness.Project(self.version("one"))
+        self.addCleanup(project.close)
+        server = Server(project, "--watch")
+        name = lambda: self.value(project, "SELECT name FROM items")  # noqa: E731
+        harness.wait_until(lambda: name() == "one", "the first version")
+        project.write("main.lua", self.version("two") + "syntax error here")
+        server.wait_for("not loaded anew, the earlier version goes on: main.lua:")
+        runs = project.value("SELECT count(*) FROM _workers_runs")
+        harness.wait_until(lambda: project.value("SELECT count(*) FROM _workers_runs") > runs, "a run of the earlier version")
+        self.assertEqual(name(), "one")
+        project.write("main.lua", self.version("three"))
+        server.wait_for("loaded anew\n")
+        harness.wait_until(lambda: name() == "three", "the new version")
+        self.assertEqual(server.text().count("not loaded anew"), 1)
+        self.assertEqual(server.stop(), 0)
+
+    def test_sighup_loads_anew(self):
+        project = harness.Project(self.version("one"))
+        self.addCleanup(project.close)
+        server = Server(project)
+        server.wait_for("sync done")
+        project.write("main.lua", self.version("two"))
+        server.process.send_signal(signal.SIGHUP)
+        harness.wait_until(lambda: project.value("SELECT name FROM items") == "two", "the new version")
+        self.assertEqual(server.stop(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()

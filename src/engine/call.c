@@ -5,6 +5,7 @@
 #include "base/iso8601.h"
 #include "base/mem.h"
 #include "engine/event.h"
+#include "engine/warm.h"
 #include "modules/json.h"
 #include "worker/json_schema.h"
 #include "worker/page.h"
@@ -20,8 +21,7 @@ struct call {
     const struct capability *capability;
     call_done_fn done;
     void *done_ctx;
-    struct execution execution;
-    struct isolate *isolate;
+    struct warm *warm; /* NULL before it has begun */
     struct task *task;
     bool verify;                     /* the webhook's verify function, not execute */
     const struct delivery *delivery; /* NULL: input */
@@ -39,11 +39,12 @@ struct call {
 static void finish(void *ctx)
 {
     struct call *call = ctx;
-    call->end.requests = call->execution.requests;
-    if (call->isolate != NULL)
-        call->end.peak_bytes = (int64_t)isolate_memory_peak(call->isolate);
-    isolate_close(call->isolate);
-    call->isolate = NULL;
+    if (call->warm != NULL) {
+        call->end.requests = call->warm->execution.requests;
+        call->end.peak_bytes = (int64_t)isolate_memory_peak(call->warm->isolate);
+        warm_give(call->warm, call->end.ok);
+        call->warm = NULL;
+    }
     call->done(call->done_ctx, call, &call->end);
 }
 
@@ -303,11 +304,18 @@ static void begin(void *ctx)
     struct call *call = ctx;
     struct script_error error;
     script_error_init(&error);
-    enum err_code code = execution_open(&call->execution, &call->isolate, &error);
-    lua_State *L = code == ERR_NONE ? isolate_state(call->isolate) : NULL;
+    enum err_code code = warm_take(call->runtime, call->capability->key, &call->warm, &error);
+    struct isolate *isolate = code == ERR_NONE ? call->warm->isolate : NULL;
+    lua_State *L = code == ERR_NONE ? isolate_state(isolate) : NULL;
+    if (code == ERR_NONE) {
+        call->warm->execution.writes_nothing = call->capability->kind == CAPABILITY_SYNC;
+        if (call->delivery != NULL)
+            snprintf(call->warm->execution.run_id, sizeof call->warm->execution.run_id, "%s",
+                     call->delivery->run_id);
+    }
     call->verify = asks_to_verify(call);
     if (code == ERR_NONE &&
-        !modules_push_function(call->isolate, call->capability->key, call->verify ? "verify" : "execute"))
+        !modules_push_function(isolate, call->capability->key, call->verify ? "verify" : "execute"))
         code = script_error_set(&error, ERR_SCRIPT,
                                 call->verify ? "webhook \"%s\" has no verify function"
                                              : "the script no longer declares \"%s\"",
@@ -320,13 +328,13 @@ static void begin(void *ctx)
     }
     lua_pushcfunction(L, push_arguments);
     lua_pushlightuserdata(L, call);
-    if (isolate_call(call->isolate, 1, 2, &error) != ERR_NONE) {
+    if (isolate_call(isolate, 1, 2, &error) != ERR_NONE) {
         bool tool = call->capability->kind == CAPABILITY_TOOL;
         fail(call, tool ? "InvalidToolInputError" : "ExecutionError", error.message, NULL);
     } else if (call->capability->kind == CAPABILITY_TOOL &&
                json_schema_validate(call->capability->input_schema, L, -2, &call->errors) != ERR_NONE) {
         fail(call, "InvalidToolInputError", buf_text(&call->errors), NULL);
-    } else if (task_start(call->isolate, L, 2, NULL, executed, call, &call->task, &call->err) != ERR_NONE) {
+    } else if (task_start(isolate, L, 2, NULL, executed, call, &call->task, &call->err) != ERR_NONE) {
         fail(call, execution_error(call), call->err.message, NULL);
     } else {
         script_error_free(&error);
@@ -349,10 +357,6 @@ enum err_code call_start(struct runtime *runtime, const struct capability *capab
     call->done_ctx = ctx;
     call->end.retry_after = -1;
     call->delivery = input->delivery;
-    execution_init(&call->execution, runtime, capability->key);
-    call->execution.writes_nothing = capability->kind == CAPABILITY_SYNC;
-    if (call->delivery != NULL)
-        snprintf(call->execution.run_id, sizeof call->execution.run_id, "%s", call->delivery->run_id);
     buf_init(&call->value, VALUE_MAX);
     buf_init(&call->errors, ERRORS_MAX);
     const char *json = input->len > 0 ? input->json : default_input(capability->kind);
@@ -377,7 +381,6 @@ void call_free(struct call *call)
 {
     if (call == NULL)
         return;
-    execution_free(&call->execution);
     buf_free(&call->value);
     buf_free(&call->errors);
     mem_free(call->input);

@@ -3,6 +3,7 @@
 
 #include "base/crypto.h"
 #include "base/mem.h"
+#include "engine/warm.h"
 #include "net/http_client.h"
 #include "worker/config.h"
 
@@ -48,6 +49,7 @@ void runtime_free(struct runtime *runtime)
 {
     if (runtime == NULL)
         return;
+    warm_close_idle(runtime, 0);
     pacers_free(runtime->pacers);
     executor_free(runtime->executor);
     http_client_free(runtime->http);

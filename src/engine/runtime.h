@@ -51,6 +51,8 @@ struct runtime {
     char store_folder[4096];
     char memory_store[32];  /* its address when it is in memory; else empty */
     unsigned memory_stores; /* made so far */
+    bool keeps_warm;        /* isolates of calls, for the next one */
+    struct warm *warm;
 };
 
 /* Reads the script; runs nothing yet. */

@@ -6,6 +6,7 @@
 #include "engine/call.h"
 #include "engine/cycle.h"
 #include "engine/journal.h"
+#include "engine/warm.h"
 #include "script/timer.h"
 #include "worker/due.h"
 
@@ -17,6 +18,7 @@
 #define LOOK_AGAIN_MS 1000      /* after the store could not be used */
 #define RENEW_MS (LEASE_MS / 3) /* of what this process runs */
 #define JOURNAL_MS 200
+#define WARM_IDLE_MS 10000
 #define LATE_MS 60000                    /* a tick that is later was missed */
 #define CLOCK_BACK_MS (24 * 3600 * 1000) /* a clock set back so far was wrong before */
 
@@ -692,6 +694,7 @@ static void poll_after(struct job *job)
 {
     struct service *service = job->owner;
     service->polling = false;
+    warm_close_idle(service->runtime, WARM_IDLE_MS);
     if (service->poll_changed || service->poll_recover) {
         service->recover = true;
         service->stale = true;
@@ -790,6 +793,7 @@ enum err_code service_new(struct runtime *runtime, struct gate *gate, const stru
     service->journal_timer = timer_new(runtime->loop, write_journal, service);
     timer_start(service->journal_timer, JOURNAL_MS, JOURNAL_MS);
     service->others = -1;
+    runtime->keeps_warm = true;
     *out = service;
     return ERR_NONE;
 }

@@ -105,6 +105,16 @@ size_t isolate_memory_peak(const struct isolate *isolate)
     return isolate->heap.peak;
 }
 
+void isolate_reset_peak(struct isolate *isolate)
+{
+    isolate->heap.peak = isolate->heap.used;
+}
+
+bool isolate_is_quiet(const struct isolate *isolate)
+{
+    return isolate->tasks == NULL;
+}
+
 /* Message handler: turns the error value into a script_error while the stack is still there. */
 static int capture(lua_State *L)
 {

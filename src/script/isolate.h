@@ -107,6 +107,8 @@ struct scheduler *isolate_scheduler(struct isolate *isolate);
 void *isolate_registry(struct isolate *isolate);
 size_t isolate_memory(const struct isolate *isolate);      /* bytes in use */
 size_t isolate_memory_peak(const struct isolate *isolate); /* bytes */
+void isolate_reset_peak(struct isolate *isolate);          /* to what is in use */
+bool isolate_is_quiet(const struct isolate *isolate);      /* no task is left in it */
 
 /* The one helper for protected calls: the function and nargs arguments are on the stack of isolate_state and
  * are replaced by nresults results, or by nothing on failure. The script cannot wait in it. */

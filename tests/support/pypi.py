@@ -11,7 +11,7 @@ import subprocess
 import sys
 import unittest
 
-PACKAGES = {"botocore": "1.43.11"}
+PACKAGES = {"botocore": "1.43.11", "slack_sdk": "3.48.0"}
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 

@@ -2,8 +2,8 @@
 #
 # Lua, SQLite, libuv, libyaml, PCRE2, expat, utf8proc, gumbo and zlib are linked statically, so that one binary is the whole
 # installation and starts fast.
-# libcurl and libcrypto are compiled against but loaded when first used (src/net/curl_api.c, src/base/crypto_api.c):
-# loading them costs more than the rest of a short command.
+# libcurl, libcrypto and libmicrohttpd are compiled against but loaded when first used (src/net/curl_api.c,
+# src/base/crypto_api.c, src/net/microhttpd_api.c): loading them costs more than the rest of a short command.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 
@@ -34,6 +34,10 @@ workers_static_library(dep_zlib libz.a)
 pkg_check_modules(CURL REQUIRED libcurl)
 add_library(dep_curl_headers INTERFACE)
 target_include_directories(dep_curl_headers SYSTEM INTERFACE ${CURL_INCLUDE_DIRS})
+
+pkg_check_modules(MICROHTTPD REQUIRED libmicrohttpd)
+add_library(dep_microhttpd_headers INTERFACE)
+target_include_directories(dep_microhttpd_headers SYSTEM INTERFACE ${MICROHTTPD_INCLUDE_DIRS})
 
 pkg_check_modules(CRYPTO REQUIRED libcrypto)
 add_library(dep_crypto_headers INTERFACE)

@@ -7,7 +7,7 @@ export ROOT
 # What CMake needs to build the binary, and what the binary loads when it runs.
 BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config liblua5.4-dev libsqlite3-dev libuv1-dev libyaml-dev
     libpcre2-dev libexpat1-dev libutf8proc-dev libgumbo-dev zlib1g-dev
-    libcurl4-openssl-dev libssl-dev ca-certificates tzdata)
+    libcurl4-openssl-dev libmicrohttpd-dev libssl-dev ca-certificates tzdata)
 # What the tests and the checks of the source need on top.
 TEST_PACKAGES=(python3 python3-httpbin python3-pip libcmocka-dev lua5.4 lua-cjson-dev strace openssl sqlite3 iso-codes git
     cmark-gfm faketime shellcheck lua-check clang-format-14)

@@ -52,9 +52,20 @@ static void add_json(struct buf *json, const struct run_record *run)
              (long long)run->pages, (long long)run->requests, (long long)run->counts.added,
              (long long)run->counts.changed, (long long)run->counts.unchanged, (long long)run->counts.deleted,
              (long long)run->counts.stale);
-    if (run->error != NULL) {
-        buf_adds(json, ",\"error\":");
-        json_write_text(json, run->error);
+    buf_addf(json, ",\"attempt\":%lld", (long long)run->attempt);
+    const struct {
+        const char *name, *text;
+    } texts[] = {{"startedBy", run->started_by},
+                 {"deliveryId", run->delivery_id},
+                 {"error", run->error},
+                 {"traceback", run->traceback}};
+    if (run->peak_bytes != 0)
+        buf_addf(json, ",\"peakBytes\":%lld", (long long)run->peak_bytes);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        if (texts[i].text == NULL)
+            continue;
+        buf_addf(json, ",\"%s\":", texts[i].name);
+        json_write_text(json, texts[i].text);
     }
     buf_addc(json, '}');
 }

@@ -1,16 +1,17 @@
 /* workers serve: keeps projects running. */
 #include "cli/cli.h"
 
-#include "base/mem.h"
+#include "net/http_listen.h"
+#include "server/beacon.h"
 #include "server/server.h"
 
-#include <limits.h>
-#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STUCK_MS 60000
 #define GRACE_MS 40000
 #define CONCURRENCY_DEFAULT 1000
+#define LISTEN_DEFAULT "127.0.0.1:8321"
 
 static void say_line(const char *line)
 {
@@ -42,10 +43,25 @@ static int run_serve(const struct cli_args *args)
         processes > 0 ? number_option(args, "--concurrency", CONCURRENCY_DEFAULT, 1000000) : -1;
     if (concurrency < 0)
         return EXIT_USAGE;
+    int listen_fd = -1;
+    char bound[HTTP_LISTEN_TEXT_MAX] = "";
+    struct err err;
+    const char *address = cli_value(args, "--listen");
+    if (http_listen(address != NULL ? address : LISTEN_DEFAULT, &listen_fd, bound, &err) != ERR_NONE)
+        return cli_fail(&err);
+    char url[BEACON_URL_MAX];
+    const char *given = cli_value(args, "--url");
+    if (given != NULL && strncmp(given, "http://", 7) != 0 && strncmp(given, "https://", 8) != 0)
+        return cli_usage(args, "--url must begin with http:// or https://");
+    if (given != NULL)
+        snprintf(url, sizeof url, "%.*s", (int)(strlen(given) - (given[strlen(given) - 1] == '/')), given);
+    else
+        snprintf(url, sizeof url, "%s%s", strncmp(bound, "unix:", 5) == 0 ? "" : "http://", bound);
     const struct server_options options = {
         .folders = args->count > 0 ? args->positional : here,
         .folder_count = args->count > 0 ? (size_t)args->count : 1,
-        .listen_fd = -1,
+        .listen_fd = listen_fd,
+        .url = url,
         .concurrency = concurrency,
         .watch = cli_flag(args, "--watch"),
         .processes = (int)processes,
@@ -59,10 +75,15 @@ static int run_serve(const struct cli_args *args)
         .say = say_line,
         .ctx = (void *)(uintptr_t)&options,
     };
-    return supervisor_run(&supervisor) == 0 ? EXIT_DONE : EXIT_FAILED_WORK;
+    fprintf(stderr, "listening on %s\n", bound);
+    int result = supervisor_run(&supervisor);
+    close(listen_fd);
+    return result == 0 ? EXIT_DONE : EXIT_FAILED_WORK;
 }
 
 static const struct cli_option options[] = {
+    {"--listen", NULL, "ADDRESS", "127.0.0.1:8321 unless given; unix:/path for a socket file"},
+    {"--url", NULL, "URL", "how the server is reached from outside, behind a proxy"},
     {"--processes", NULL, "N", "so many processes share the work; 1 unless given"},
     {"--concurrency", NULL, "N", "executions at once in each process; 1000 unless given"},
     {"--watch", NULL, NULL, "load a project anew when its files change"},

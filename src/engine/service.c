@@ -2,6 +2,7 @@
 #include "engine/service.h"
 
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/mem.h"
 #include "engine/call.h"
 #include "engine/cycle.h"
@@ -34,6 +35,12 @@ struct item {
     int64_t due_ms;      /* of a sync; INT64_MAX for never */
     struct cycle *cycle; /* of a sync that runs here */
     int64_t next_due_ms; /* of deliveries; written by turns */
+    /* of webhooks */
+    struct endpoint endpoint; /* written by turns; key is empty before the first */
+    int64_t refusals;         /* to be told the store */
+    bool reset;
+    int64_t turn_refusals; /* the same, in the turn under way */
+    bool turn_reset;
 };
 
 /* A delivery that is being handled here. */
@@ -89,6 +96,9 @@ struct service {
     enum err_code intake_code;
     struct err intake_err;
     struct service_counts counts;
+    int holds;
+    double tokens; /* of webhooks that may be taken in */
+    int64_t tokens_ms;
     size_t first_item; /* that the next turn begins with, so that all get their share */
 };
 
@@ -287,6 +297,20 @@ static enum err_code claim_all(struct service *service, struct store *store, str
     return code;
 }
 
+/* What verifications have said of the endpoints, and how these stand. */
+static enum err_code update_endpoint(struct item *item, bool read, struct store *store, struct err *err)
+{
+    enum err_code code = ERR_NONE;
+    const char *key = item->capability->key;
+    if (item->turn_reset)
+        code = store_endpoint_reset(store, key, err);
+    for (int64_t i = 0; i < item->turn_refusals && code == ERR_NONE; i++)
+        code = store_endpoint_refused(store, key, err);
+    if (code == ERR_NONE && (read || item->turn_reset || item->turn_refusals > 0))
+        code = store_endpoint_get(store, key, &item->endpoint, err);
+    return code;
+}
+
 static enum err_code turn_in_transaction(struct service *service, struct store *store, struct err *err)
 {
     struct turn *turn = &service->turn;
@@ -300,6 +324,8 @@ static enum err_code turn_in_transaction(struct service *service, struct store *
         struct item *item = &service->items[i];
         if (item->capability->kind == CAPABILITY_SYNC && turn->read_schedules)
             code = skip(item, store, now, err);
+        if (item->capability->kind == CAPABILITY_WEBHOOK)
+            code = update_endpoint(item, turn->read_schedules, store, err);
         if (item->capability->kind != CAPABILITY_JOB)
             continue;
         code = tick(item, store, now, err);
@@ -617,6 +643,13 @@ static void turn_begin(struct service *service)
                           .renew = service->renew,
                           .stopping = service->stopping};
     service->ended = NULL;
+    for (size_t i = 0; i < service->item_count; i++) {
+        struct item *item = &service->items[i];
+        item->turn_refusals = item->refusals;
+        item->turn_reset = item->reset;
+        item->refusals = 0;
+        item->reset = false;
+    }
     service->stale = service->recover = service->renew = false;
     if (!service->stopping)
         turn->permits = gate_take(service->gate, &service->user, TURN_CLAIMS);
@@ -678,6 +711,67 @@ void service_take_in(struct service *service, struct service_intake *intake)
         service->intake = intake;
     service->intake_last = intake;
     intake_begin(service);
+}
+
+/* ---- webhooks ---- */
+
+enum webhook_state service_webhook(struct service *service, const char *key, size_t key_len,
+                                   const char *secret, size_t secret_len,
+                                   const struct capability **capability)
+{
+    *capability = NULL;
+    for (size_t i = 0; i < service->item_count; i++) {
+        const struct item *item = &service->items[i];
+        if (item->capability->kind != CAPABILITY_WEBHOOK || strlen(item->capability->key) != key_len ||
+            memcmp(item->capability->key, key, key_len) != 0)
+            continue;
+        if (item->endpoint.secret[0] == '\0' || service->stopping)
+            return WEBHOOK_LATER;
+        if (secret_len != ENDPOINT_SECRET_SIZE - 1 ||
+            !crypto_equal(secret, item->endpoint.secret, ENDPOINT_SECRET_SIZE - 1))
+            return WEBHOOK_UNKNOWN;
+        *capability = item->capability;
+        if (item->entry.paused)
+            return WEBHOOK_PAUSED;
+        return item->endpoint.closed_ms != 0 ? WEBHOOK_CLOSED : WEBHOOK_OPEN;
+    }
+    return WEBHOOK_UNKNOWN;
+}
+
+int64_t service_too_early(struct service *service)
+{
+    double rate = (double)service->runtime->options.config->limits.webhooks;
+    int64_t now = clock_mono_ms();
+    service->tokens += (double)(now - service->tokens_ms) * rate / 1000;
+    service->tokens_ms = now;
+    if (service->tokens > rate) /* as many as come in a second may come at once */
+        service->tokens = rate;
+    if (service->tokens >= 1) {
+        service->tokens -= 1;
+        return 0;
+    }
+    return (int64_t)((1 - service->tokens) * 1000 / rate) + 1;
+}
+
+void service_verified(struct service *service, const struct capability *webhook, bool good)
+{
+    struct item *item = find_item(service, webhook->key);
+    if (item == NULL || (good && item->endpoint.failures == 0 && item->refusals == 0))
+        return;
+    item->reset = item->reset || good;
+    item->refusals = good ? 0 : item->refusals + 1;
+    turn_begin(service);
+}
+
+void service_hold(struct service *service)
+{
+    service->holds++;
+}
+
+void service_release(struct service *service)
+{
+    service->holds--;
+    tell_if_idle(service);
 }
 
 /* ---- others on the store ---- */
@@ -802,7 +896,7 @@ bool service_is_idle(const struct service *service)
 {
     return service->counts.running == 0 && service->running == NULL && service->ended == NULL &&
            !service->turning && !service->intake_busy && service->intake == NULL && !service->polling &&
-           !journal_busy(service->journal);
+           !journal_busy(service->journal) && service->holds == 0;
 }
 
 static void tell_if_idle(struct service *service)

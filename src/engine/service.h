@@ -62,6 +62,27 @@ void service_get_counts(const struct service *service, struct service_counts *ou
 void service_log(struct service *service, const char *run_id, const char *level, const char *text,
                  size_t len);
 
+/* ---- webhooks ---- */
+
+enum webhook_state {
+    WEBHOOK_UNKNOWN, /* no such key, or not this secret */
+    WEBHOOK_OPEN,
+    WEBHOOK_CLOSED, /* too many verifications failed */
+    WEBHOOK_PAUSED,
+    WEBHOOK_LATER, /* the service has not looked yet, or stops */
+};
+/* secret is that of the address. capability is set unless it is unknown. */
+enum webhook_state service_webhook(struct service *service, const char *key, size_t key_len,
+                                   const char *secret, size_t secret_len,
+                                   const struct capability **capability);
+/* Whether one more may be taken in this moment; 0, or how many milliseconds it is too early. */
+int64_t service_too_early(struct service *service);
+/* A verification has succeeded or failed. */
+void service_verified(struct service *service, const struct capability *webhook, bool good);
+/* While something outside is at work for the service it is not idle. */
+void service_hold(struct service *service);
+void service_release(struct service *service);
+
 /* Takes a delivery in: on the disk when stored is called with ERR_NONE. The texts of delivery must live until
  * then. stored is called from the loop, never from inside this function. */
 typedef void (*stored_fn)(void *ctx, const struct delivery_new *delivery, enum err_code code,

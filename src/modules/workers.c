@@ -131,11 +131,12 @@ static int worker_declare_credential(lua_State *L)
 static void keep_functions(lua_State *L, const char *key)
 {
     lua_getfield(L, LUA_REGISTRYINDEX, FUNCTIONS);
-    lua_createtable(L, 0, 2);
-    lua_getfield(L, 3, "execute");
-    lua_setfield(L, -2, "execute");
-    lua_getfield(L, 3, "verify");
-    lua_setfield(L, -2, "verify");
+    static const char *const names[] = {"execute", "verify", "idempotencyKey"};
+    lua_createtable(L, 0, 3);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        lua_getfield(L, 3, names[i]);
+        lua_setfield(L, -2, names[i]);
+    }
     lua_setfield(L, -2, key);
     lua_pop(L, 1);
 }
@@ -458,7 +459,8 @@ const struct script_docs workers_docs = {
     "---@class workers.WebhookOptions\n"
     "---@field title string\n"
     "---@field description string\n"
-    "---@field verify? fun(request: table, ctx: workers.Context)\n"
+    "---@field verify? fun(request: table, ctx: workers.Context): table?\n"
+    "---@field idempotencyKey? fun(request: table): string?\n"
     "---@field execute fun(events: table[], ctx: workers.Context)\n"
     "---@class workers.AutomationOptions\n"
     "---@field title string\n"

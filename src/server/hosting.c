@@ -297,6 +297,11 @@ size_t hosting_count(const struct hosting *hosting)
     return hosting->count;
 }
 
+const char *hosting_folder(const struct hosting *hosting, size_t index)
+{
+    return hosting->projects[index].current->project.folder;
+}
+
 struct service *hosting_at(struct hosting *hosting, size_t index)
 {
     return hosting->projects[index].current->service;

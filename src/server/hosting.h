@@ -37,6 +37,7 @@ void hosting_stop(struct hosting *hosting);
 void hosting_stop_now(struct hosting *hosting);
 bool hosting_is_idle(const struct hosting *hosting);
 
+const char *hosting_folder(const struct hosting *hosting, size_t index); /* of the project */
 size_t hosting_count(const struct hosting *hosting);
 struct service *hosting_at(struct hosting *hosting, size_t index);
 /* By the worker's name; NULL when there is none. */

@@ -5,6 +5,8 @@
 #include "base/iso8601.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "server/beacon.h"
+#include "server/front.h"
 #include "server/hosting.h"
 
 #include <signal.h>
@@ -22,6 +24,7 @@ struct server {
     struct pulse *pulse;
     uv_loop_t loop;
     struct hosting *hosting;
+    struct front *front; /* NULL without HTTP */
     uv_timer_t ticker, grace;
     uv_signal_t signals[4];
     int64_t ahead_ms; /* of the wall clock before the monotonic one */
@@ -131,7 +134,8 @@ static void close_handles(struct server *server)
 
 static void look_whether_idle(struct server *server)
 {
-    if (server->stopping && hosting_is_idle(server->hosting))
+    if (server->stopping && hosting_is_idle(server->hosting) &&
+        (server->front == NULL || front_is_idle(server->front)))
         uv_stop(&server->loop);
 }
 
@@ -154,6 +158,8 @@ static void stop(struct server *server)
     }
     server->stopping = true;
     uv_timer_start(&server->grace, grace_is_over, GRACE_MS, 0);
+    if (server->front != NULL)
+        front_stop(server->front);
     hosting_stop(server->hosting);
 }
 
@@ -207,6 +213,15 @@ static enum err_code begin(struct server *server, struct err *err)
     }
     server->ahead_ms = clock_now_ms() - clock_mono_ms();
     enum err_code code = hosting_new(&hosting, &server->hosting, err);
+    const struct front_options front = {.loop = &server->loop,
+                                        .hosting = server->hosting,
+                                        .listen_fd = server->options->listen_fd,
+                                        .say = say,
+                                        .ctx = server};
+    if (code == ERR_NONE && front.listen_fd >= 0)
+        code = front_new(&front, &server->front, err);
+    for (size_t i = 0; code == ERR_NONE && front.listen_fd >= 0 && i < hosting_count(server->hosting); i++)
+        code = beacon_write(hosting_folder(server->hosting, i), server->options->url, err);
     if (code == ERR_NONE)
         uv_timer_start(&server->ticker, on_tick, TICK_MS, TICK_MS);
     return code;
@@ -229,6 +244,7 @@ int server_run(const struct server_options *options, int index, struct pulse *pu
         atomic_store(&pulse->ready, 1);
         uv_run(&server.loop, UV_RUN_DEFAULT);
     }
+    front_free(server.front);
     hosting_free(server.hosting);
     close_handles(&server);
     uv_run(&server.loop, UV_RUN_DEFAULT);

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define KEY_BYTES 32
+#define KEY_BYTES STORE_KEY_BYTES
 #define SECRET_MAX ((size_t)256 * 1024)
 
 static enum err_code read_key(const char *path, uint8_t key[KEY_BYTES], struct err *err)
@@ -65,6 +65,11 @@ static enum err_code load_key(struct store *store, bool create, uint8_t key[KEY_
         err_set(err, code, "%s is missing; the secrets it sealed cannot be read without it: set them again",
                 path);
     return code;
+}
+
+enum err_code store_key(struct store *store, uint8_t key[STORE_KEY_BYTES], struct err *err)
+{
+    return load_key(store, true, key, err);
 }
 
 enum err_code store_secret_set(struct store *store, const char *name, const char *value, size_t len,

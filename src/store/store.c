@@ -79,6 +79,9 @@ static const char runtime_schema[] =
     "NULL AND (state = 'ready' OR state = 'running');"
     "CREATE UNIQUE INDEX IF NOT EXISTS _workers_deliveries_once ON _workers_deliveries(key, idempotency_key) "
     "WHERE idempotency_key IS NOT NULL;"
+    "CREATE TABLE IF NOT EXISTS _workers_endpoints(key TEXT PRIMARY KEY, generation INTEGER NOT NULL DEFAULT "
+    "1, "
+    "failures INTEGER NOT NULL DEFAULT 0, closed_at INTEGER) WITHOUT ROWID;"
     /* With row ids: large rows are kept better so. */
     "CREATE TABLE IF NOT EXISTS _workers_payloads(id TEXT PRIMARY KEY NOT NULL, event TEXT NOT NULL, body "
     "BLOB);";

@@ -310,6 +310,26 @@ enum err_code store_delivery_replay(struct store *store, const char *id, struct 
 /* Forgets what ended before the time. */
 enum err_code store_deliveries_expire(struct store *store, int64_t before_ms, struct err *err) MUST_CHECK;
 
+/* ---- endpoints of webhooks (endpoints.c) ---- */
+
+#define ENDPOINT_SECRET_SIZE 33 /* 128 bits in hexadecimal digits, and the NUL */
+
+struct endpoint {
+    char key[101];
+    char secret[ENDPOINT_SECRET_SIZE]; /* of its address */
+    int64_t generation;                /* of the secret */
+    int64_t failures;                  /* verifications that failed, in a row */
+    int64_t closed_ms;                 /* 0: it is open */
+};
+enum err_code store_endpoint_get(struct store *store, const char *key, struct endpoint *out,
+                                 struct err *err) MUST_CHECK;
+/* A new secret; the old address is gone. */
+enum err_code store_endpoint_rotate(struct store *store, const char *key, struct err *err) MUST_CHECK;
+/* Opens it, and forgets failures. */
+enum err_code store_endpoint_reset(struct store *store, const char *key, struct err *err) MUST_CHECK;
+/* A verification failed; after five in a row the endpoint is closed. */
+enum err_code store_endpoint_refused(struct store *store, const char *key, struct err *err) MUST_CHECK;
+
 /* ---- schedules (schedules.c) ---- */
 
 /* When something runs next. Times are Unix milliseconds; 0 for none. */

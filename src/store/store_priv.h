@@ -138,6 +138,11 @@ enum err_code schedules_take(struct store *store, struct sync_lease *lease, bool
 enum err_code schedules_retry(struct store *store, const char *key, int64_t retry_ms, int64_t next_ms,
                               struct err *err) MUST_CHECK;
 
+/* secrets.c */
+#define STORE_KEY_BYTES 32
+/* The store's key, made when there is none. */
+enum err_code store_key(struct store *store, uint8_t key[STORE_KEY_BYTES], struct err *err) MUST_CHECK;
+
 /* kv_layer.c */
 struct kv_layer_entry {
     size_t key_len, value_len;

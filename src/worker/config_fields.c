@@ -209,6 +209,7 @@ static const struct field limits_fields[] = {
     {"cpu", FIELD_DURATION, AT(limits.cpu_ms), 10, DAY, "10ms to 24h", "30s", NULL, NULL},
     {"wall", FIELD_DURATION, AT(limits.wall_ms), 100, 7 * DAY, "100ms to 7d", "15m", NULL, NULL},
     {"state", FIELD_SIZE, AT(limits.state_bytes), KIB, GIB, "1KiB to 1GiB", "16MiB", NULL, NULL},
+    {"webhooks", FIELD_COUNT, AT(limits.webhooks), 1, 1000000, "1 to 1000000", "10000", NULL, NULL},
     {"concurrency", FIELD_COUNT, AT(limits.concurrency), 1, 10000, "1 to 10000", "100", NULL, NULL},
     {0},
 };
@@ -244,6 +245,7 @@ void config_default(struct config *config)
                    .cpu_ms = 30 * SECOND,
                    .wall_ms = 15 * 60 * SECOND,
                    .state_bytes = 16 * MIB,
+                   .webhooks = 10000,
                    .concurrency = 100},
         .retention = {.runs_ms = 90 * DAY, .logs_bytes = 512 * MIB, .deleted_ms = 30 * DAY},
     };

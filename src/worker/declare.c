@@ -431,6 +431,7 @@ static const struct option_spec webhook_options[] = {
     {"title", OPTION_STRING, true, "what people see"},
     {"description", OPTION_TEXT, true, "what it receives"},
     {"verify", OPTION_FUNCTION, false, "function(request, ctx) … end"},
+    {"idempotencyKey", OPTION_FUNCTION, false, "function(request) return id end"},
     {"execute", OPTION_FUNCTION, true, "function(events, ctx) … end"},
     {NULL, 0, false, NULL},
 };
@@ -628,7 +629,8 @@ void declare_capability(lua_State *L, struct worker *worker, enum capability_kin
         break;
     case CAPABILITY_WEBHOOK:
         capability.has_verify = lua_getfield(L, index, "verify") == LUA_TFUNCTION;
-        lua_pop(L, 1);
+        capability.has_idempotency_key = lua_getfield(L, index, "idempotencyKey") == LUA_TFUNCTION;
+        lua_pop(L, 2);
         break;
     case CAPABILITY_AUTOMATION:
         break;

@@ -110,6 +110,7 @@ struct capability {
     bool hints_given;
     /* webhooks */
     bool has_verify;
+    bool has_idempotency_key;
 };
 
 struct worker {

@@ -1,0 +1,694 @@
+/* libmicrohttpd on a libuv loop. Must not decide what is served.
+ *
+ * The library is run from the loop, without threads of its own: its epoll descriptor is watched, and MHD_run
+ * does what is due. While an answer is being made the connection is suspended. What the library has no limit
+ * for, the time of a whole request, is watched here: the socket of one that is too slow is shut down, which
+ * the library sees as the client's leaving. */
+#include "net/http_server.h"
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "net/address.h"
+#include "net/microhttpd_api.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#define WATCH_MS 250
+#define HEADERS_MAX 200
+#define DROPPED_MAX ((size_t)64 * 1024 * 1024) /* bytes of a body that was refused */
+#define FILES_KEPT 64                          /* descriptors that are not for connections */
+
+enum call_state {
+    CALL_READING,  /* the body comes */
+    CALL_REFUSED,  /* an error of the server's own is due once the body has been read */
+    CALL_WAITING,  /* for its answer; the connection is suspended */
+    CALL_ANSWERED, /* the library has the answer, or is about to */
+};
+
+struct connection {
+    struct http_server *server;
+    struct MHD_Connection *handle;
+    struct http_call *call; /* NULL between requests */
+    int64_t since_ms;       /* monotonic: connected, or the last answer was done */
+    bool shut;
+    char peer[ADDRESS_TEXT_MAX];
+    struct connection *next, *previous;
+};
+
+struct http_call {
+    struct http_server *server;
+    struct connection *connection;
+    enum call_state state;
+    bool suspended, lent; /* lent: the callbacks know it */
+    int64_t started_ms;
+    char *method, *path, *query;
+    struct http_header *headers;
+    size_t header_count, header_bytes;
+    bool bad_header;
+    struct arena text;
+    struct buf body;
+    size_t body_max;
+    int refusal; /* status */
+    size_t dropped;
+    void *user;
+    struct MHD_Response *response; /* queued when the library asks again */
+    int status;
+};
+
+struct http_server {
+    const struct microhttpd_api *api;
+    struct http_server_options options;
+    struct MHD_Daemon *daemon;
+    uv_poll_t *poll;
+    uv_timer_t *timer, *watch;
+    struct connection *connections;
+    size_t under_way;
+    bool polled;
+    struct http_server_counts counts;
+    bool stopped, freeing, running, again;
+};
+
+static void on_timer(uv_timer_t *timer);
+
+/* ---- calls ---- */
+
+static void free_call(struct http_call *call)
+{
+    if (call->response != NULL)
+        call->server->api->destroy_response(call->response);
+    buf_free(&call->body);
+    arena_free(&call->text);
+    mem_free(call->headers);
+    mem_free(call);
+}
+
+static void end_call(struct http_call *call)
+{
+    struct http_server *server = call->server;
+    server->under_way--;
+    if (call->connection != NULL) {
+        call->connection->call = NULL;
+        call->connection->since_ms = clock_mono_ms();
+    }
+    if (call->lent && call->state != CALL_ANSWERED && server->options.gone != NULL)
+        server->options.gone(server->options.ctx, call);
+    free_call(call);
+}
+
+static enum MHD_Result count_header(void *ctx, enum MHD_ValueKind kind, const char *name, size_t name_len,
+                                    const char *value, size_t value_len)
+{
+    struct http_call *call = ctx;
+    (void)kind;
+    (void)name;
+    (void)value;
+    call->header_count++;
+    call->header_bytes += name_len + value_len + 4;
+    return MHD_YES;
+}
+
+/* Bytes that RFC 9110, section 5.5 allows in a value. */
+static bool is_field_text(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+static enum MHD_Result take_header(void *ctx, enum MHD_ValueKind kind, const char *name, size_t name_len,
+                                   const char *value, size_t value_len)
+{
+    struct http_call *call = ctx;
+    (void)kind;
+    value = value != NULL ? value : "";
+    char *own_name = arena_strndup(&call->text, name, name_len);
+    char *own_value = arena_strndup(&call->text, value, value_len);
+    if (own_name == NULL || own_value == NULL || !http_is_token(name, name_len) ||
+        !is_field_text(value, value_len)) {
+        call->bad_header = true;
+        return MHD_NO;
+    }
+    for (size_t i = 0; i < name_len; i++)
+        if (own_name[i] >= 'A' && own_name[i] <= 'Z')
+            own_name[i] = (char)(own_name[i] + ('a' - 'A'));
+    call->headers[call->header_count++] = (struct http_header){
+        .name = own_name, .name_len = name_len, .value = own_value, .value_len = value_len};
+    return MHD_YES;
+}
+
+/* A status when the headers are refused, else 0. */
+static int read_headers(struct http_call *call)
+{
+    const struct http_server *server = call->server;
+    struct MHD_Connection *handle = call->connection->handle;
+    server->api->get_connection_values_n(handle, MHD_HEADER_KIND, count_header, call);
+    if (call->header_count > HEADERS_MAX || call->header_bytes > server->options.header_max)
+        return 431;
+    call->headers = mem_alloc((call->header_count + 1) * sizeof *call->headers);
+    if (call->headers == NULL)
+        return 503;
+    call->header_count = 0;
+    server->api->get_connection_values_n(handle, MHD_HEADER_KIND, take_header, call);
+    if (call->bad_header)
+        return 400;
+    /* Where two parties could disagree on where a request ends, it is refused (RFC 9112, section 6.1). */
+    const char *length = NULL;
+    bool chunked = false;
+    for (size_t i = 0; i < call->header_count; i++) {
+        const struct http_header *header = &call->headers[i];
+        if (strcmp(header->name, "transfer-encoding") == 0) {
+            if (chunked || strcasecmp(header->value, "chunked") != 0)
+                return 400;
+            chunked = true;
+        } else if (strcmp(header->name, "content-length") == 0) {
+            if (length != NULL || strspn(header->value, "0123456789") != header->value_len)
+                return 400;
+            length = header->value;
+        }
+    }
+    if (chunked && length != NULL)
+        return 400;
+    return 0;
+}
+
+static bool announces_too_much(const struct http_call *call)
+{
+    const char *length = http_call_header(call, "content-length");
+    size_t size = 0;
+    for (; length != NULL && *length != '\0'; length++) {
+        size = size * 10 + (size_t)(*length - '0');
+        if (size > call->body_max)
+            return true;
+    }
+    return false;
+}
+
+/* ---- answers ---- */
+
+static struct MHD_Response *make_response(const struct http_server *server,
+                                          const struct http_answer_field *fields, size_t count,
+                                          const void *body, size_t len)
+{
+    struct MHD_Response *response =
+        server->api->create_response_from_buffer(len, (void *)(uintptr_t)(len > 0 ? body : ""),
+                                                 len > 0 ? MHD_RESPMEM_MUST_COPY : MHD_RESPMEM_PERSISTENT);
+    for (size_t i = 0; i < count && response != NULL; i++) {
+        if (server->api->add_response_header(response, fields[i].name, fields[i].value) == MHD_NO) {
+            server->api->destroy_response(response);
+            response = NULL;
+        }
+    }
+    return response;
+}
+
+static enum MHD_Result queue(struct http_call *call)
+{
+    const struct http_server *server = call->server;
+    enum MHD_Result result =
+        server->api->queue_response(call->connection->handle, (unsigned)call->status, call->response);
+    server->api->destroy_response(call->response);
+    call->response = NULL;
+    return result;
+}
+
+/* An error of the server's own; after it the connection closes, for nobody knows what follows. */
+static enum MHD_Result refuse(struct http_call *call, int status)
+{
+    static const struct http_answer_field fields[] = {{"content-type", "application/json"},
+                                                      {"connection", "close"}};
+    const char *code = status == 431   ? "headers_too_large"
+                       : status == 413 ? "body_too_large"
+                       : status == 503 ? "no_memory"
+                                       : "bad_request";
+    char body[128];
+    int len = snprintf(body, sizeof body,
+                       "{\"error\":{\"code\":\"%s\",\"message\":\"the request was refused\"}}", code);
+    call->state = CALL_ANSWERED;
+    call->status = status;
+    call->response = make_response(call->server, fields, 2, body, (size_t)len);
+    return call->response != NULL ? queue(call) : MHD_NO;
+}
+
+void http_call_answer(struct http_call *call, int status, const struct http_answer_field *fields,
+                      size_t count, const void *body, size_t len)
+{
+    struct http_server *server = call->server;
+    if (call->state == CALL_ANSWERED)
+        return;
+    call->state = CALL_ANSWERED;
+    call->status = status;
+    call->response = make_response(server, fields, count, body, len);
+    if (call->suspended) {
+        call->suspended = false;
+        server->api->resume_connection(call->connection->handle);
+        if (!server->running)
+            uv_timer_start(server->timer, on_timer, 0, 0);
+        server->again = true;
+    }
+}
+
+/* ---- what the library tells ---- */
+
+static enum MHD_Result lend(struct http_call *call, void (*callback)(void *ctx, struct http_call *call))
+{
+    const struct http_server *server = call->server;
+    call->lent = true;
+    callback(server->options.ctx, call);
+    if (call->state == CALL_ANSWERED)
+        return call->response != NULL ? queue(call) : MHD_NO;
+    return MHD_YES;
+}
+
+static enum MHD_Result begin_call(struct http_call *call, const char *method, const char *version)
+{
+    const struct http_server *server = call->server;
+    call->method = arena_strndup(&call->text, method, strlen(method));
+    if (call->method == NULL || call->path == NULL)
+        return refuse(call, 503);
+    if (strncmp(version, "HTTP/1.", 7) != 0 || !http_is_token(method, strlen(method)) ||
+        !is_field_text(call->path, strlen(call->path)) ||
+        (call->path[0] != '/' && strcmp(call->path, "*") != 0))
+        return refuse(call, 400);
+    int status = read_headers(call);
+    if (status != 0)
+        return refuse(call, status);
+    call->server->counts.requests++;
+    if (server->options.begin != NULL) {
+        enum MHD_Result result = lend(call, server->options.begin);
+        if (call->state == CALL_ANSWERED)
+            return result;
+    }
+    return announces_too_much(call) ? refuse(call, 413) : MHD_YES;
+}
+
+static enum MHD_Result read_body(struct http_call *call, const char *data, size_t *len)
+{
+    if (call->state == CALL_READING) {
+        if (call->body.len + *len > call->body_max) {
+            call->state = CALL_REFUSED;
+            call->refusal = 413;
+        } else {
+            buf_add(&call->body, data, *len);
+            call->refusal = call->body.failed ? 503 : 0;
+            call->state = call->body.failed ? CALL_REFUSED : CALL_READING;
+        }
+    }
+    if (call->state ==
+        CALL_REFUSED) { /* the rest is read and dropped, so that the answer arrives; not for ever */
+        call->dropped += *len;
+        if (call->dropped > DROPPED_MAX)
+            return MHD_NO;
+    }
+    *len = 0;
+    return MHD_YES;
+}
+
+static enum MHD_Result on_request(void *ctx, struct MHD_Connection *handle, const char *url,
+                                  const char *method, const char *version, const char *data, size_t *len,
+                                  void **kept)
+{
+    struct http_server *server = ctx;
+    struct http_call *call = *kept;
+    (void)url;
+    if (call == NULL) /* no memory for it, see on_line */
+        return MHD_NO;
+    if (call->method == NULL) { /* the first time */
+        const union MHD_ConnectionInfo *info =
+            server->api->get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+        if (info == NULL || info->socket_context == NULL)
+            return MHD_NO;
+        call->connection = info->socket_context;
+        call->connection->call = call;
+        return begin_call(call, method, version);
+    }
+    if (*len > 0)
+        return read_body(call, data, len);
+    if (call->state == CALL_REFUSED)
+        return refuse(call, call->refusal);
+    if (call->state == CALL_ANSWERED) /* resumed */
+        return call->response != NULL ? queue(call) : MHD_NO;
+    if (call->state == CALL_WAITING)
+        return MHD_YES;
+    call->state = CALL_WAITING;
+    enum MHD_Result result = lend(call, server->options.request);
+    if (call->state == CALL_ANSWERED)
+        return result;
+    call->suspended = true;
+    server->api->suspend_connection(handle);
+    return MHD_YES;
+}
+
+/* The request line has come: the call begins, with its target as it was sent. */
+static void *on_line(void *ctx, const char *uri, struct MHD_Connection *handle)
+{
+    struct http_server *server = ctx;
+    (void)handle;
+    struct http_call *call = mem_zalloc(sizeof *call);
+    if (call == NULL)
+        return NULL;
+    call->server = server;
+    call->started_ms = clock_mono_ms();
+    call->body_max = server->options.body_max;
+    arena_init(&call->text);
+    buf_init(&call->body, BUF_UNLIMITED); /* body_max is watched */
+    size_t path = strcspn(uri, "?");
+    call->path = arena_strndup(&call->text, uri, path);
+    call->query =
+        uri[path] == '?' ? arena_strndup(&call->text, uri + path + 1, strlen(uri + path + 1)) : NULL;
+    server->under_way++;
+    return call;
+}
+
+static void on_completed(void *ctx, struct MHD_Connection *handle, void **kept,
+                         enum MHD_RequestTerminationCode why)
+{
+    (void)ctx;
+    (void)handle;
+    (void)why;
+    struct http_call *call = *kept;
+    *kept = NULL;
+    if (call != NULL)
+        end_call(call);
+}
+
+static void shut(struct connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        connection->server->api->get_connection_info(connection->handle, MHD_CONNECTION_INFO_CONNECTION_FD);
+    connection->shut = true;
+    if (info != NULL)
+        shutdown(info->connect_fd, SHUT_RDWR);
+}
+
+/* Makes room: whoever has been without a whole request longest goes. */
+static void evict(struct http_server *server)
+{
+    struct connection *oldest = NULL;
+    for (struct connection *at = server->connections; at != NULL; at = at->next) {
+        bool waits = at->call == NULL || at->call->state == CALL_READING;
+        if (waits && !at->shut && (oldest == NULL || at->since_ms < oldest->since_ms))
+            oldest = at;
+    }
+    if (oldest == NULL)
+        return;
+    server->counts.evicted++;
+    shut(oldest);
+}
+
+static void on_connection(void *ctx, struct MHD_Connection *handle, void **kept,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct http_server *server = ctx;
+    struct connection *connection = *kept;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        connection = mem_zalloc(sizeof *connection);
+        *kept = connection;
+        if (connection == NULL)
+            return;
+        connection->server = server;
+        connection->handle = handle;
+        connection->since_ms = clock_mono_ms();
+        const union MHD_ConnectionInfo *info =
+            server->api->get_connection_info(handle, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+        struct address address;
+        if (info != NULL && info->client_addr != NULL &&
+            address_from_socket(info->client_addr, &address, NULL))
+            address_format(&address, connection->peer);
+        else
+            snprintf(connection->peer, sizeof connection->peer, "unix");
+        connection->next = server->connections;
+        if (server->connections != NULL)
+            server->connections->previous = connection;
+        server->connections = connection;
+        server->counts.accepted++;
+        if (++server->counts.connections >= server->options.connections_max)
+            evict(server);
+    } else if (connection != NULL) {
+        if (connection->call != NULL)
+            connection->call->connection = NULL;
+        if (connection->next != NULL)
+            connection->next->previous = connection->previous;
+        if (connection->previous != NULL)
+            connection->previous->next = connection->next;
+        else
+            server->connections = connection->next;
+        server->counts.connections--;
+        mem_free(connection);
+        *kept = NULL;
+    }
+}
+
+static size_t leave_as_sent(void *ctx, struct MHD_Connection *handle, char *text)
+{
+    (void)ctx;
+    (void)handle;
+    return strlen(text);
+}
+
+static void ignore_log(void *ctx, const char *format, va_list arguments)
+{
+    (void)ctx;
+    (void)format;
+    (void)arguments;
+}
+
+/* ---- the loop ---- */
+
+static struct http_server *server_of(const uv_handle_t *handle)
+{
+    return uv_handle_get_data(handle);
+}
+
+static void run(struct http_server *server)
+{
+    MHD_UNSIGNED_LONG_LONG wait = 0;
+    if (server->running || server->freeing)
+        return;
+    server->running = true;
+    for (int rounds = 0; rounds < 16; rounds++) { /* then others get a turn */
+        server->again = false;
+        server->api->run(server->daemon);
+        if (!server->again)
+            break;
+    }
+    server->running = false;
+    if (server->again)
+        uv_timer_start(server->timer, on_timer, 0, 0);
+    else if (server->api->get_timeout(server->daemon, &wait) == MHD_YES)
+        uv_timer_start(server->timer, on_timer, wait < WATCH_MS * 4 ? (uint64_t)wait : WATCH_MS * 4, 0);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    run(server_of((const uv_handle_t *)timer));
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    run(server_of((const uv_handle_t *)poll));
+}
+
+/* Drops requests that take too long. */
+static void on_watch(uv_timer_t *timer)
+{
+    struct http_server *server = server_of((const uv_handle_t *)timer);
+    int64_t before = clock_mono_ms() - server->options.request_ms;
+    for (struct connection *at = server->connections; at != NULL; at = at->next) {
+        /* Of a first request the time counts from the connection: its first line may drip as well. */
+        bool reading = at->call == NULL || at->call->state == CALL_READING || at->call->state == CALL_REFUSED;
+        int64_t since =
+            at->call != NULL && at->call->started_ms > at->since_ms ? at->call->started_ms : at->since_ms;
+        if (reading && !at->shut && since < before) {
+            server->counts.too_slow += at->call != NULL;
+            shut(at);
+        }
+    }
+}
+
+/* ---- beginning and end ---- */
+
+static void raise_file_limit(struct http_server *server)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 && getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    if (limit.rlim_cur < server->options.connections_max + FILES_KEPT)
+        server->options.connections_max =
+            limit.rlim_cur > 2 * FILES_KEPT ? limit.rlim_cur - FILES_KEPT : FILES_KEPT;
+}
+
+static enum err_code start(struct http_server *server, uv_loop_t *loop, struct err *err)
+{
+    const struct http_server_options *options = &server->options;
+    server->daemon = server->api->start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, server,
+        MHD_OPTION_EXTERNAL_LOGGER, ignore_log, NULL, MHD_OPTION_LISTEN_SOCKET,
+        (MHD_socket)options->listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)options->connections_max + 16,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, options->header_max + 8192, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)(options->request_ms / 1000 + 1), MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_URI_LOG_CALLBACK, on_line, server,
+        MHD_OPTION_UNESCAPE_CALLBACK, leave_as_sent, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+    if (server->daemon == NULL)
+        return err_set(err, ERR_IO, "cannot start the HTTP server: out of memory or file descriptors");
+    const union MHD_DaemonInfo *info = server->api->get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    if (info == NULL || uv_poll_init(loop, server->poll, info->epoll_fd) != 0)
+        return err_set(err, ERR_IO, "cannot watch the HTTP server's sockets");
+    server->polled = true;
+    uv_poll_start(server->poll, UV_READABLE, on_poll);
+    uv_timer_start(server->watch, on_watch, WATCH_MS, WATCH_MS);
+    uv_timer_start(server->timer, on_timer, 0, 0);
+    return ERR_NONE;
+}
+
+enum err_code http_server_new(uv_loop_t *loop, const struct http_server_options *options,
+                              struct http_server **out, struct err *err)
+{
+    *out = NULL;
+    const struct microhttpd_api *api = microhttpd_api_get(err);
+    if (api == NULL)
+        return ERR_NOT_FOUND;
+    struct http_server *server = mem_need(sizeof *server);
+    server->api = api;
+    server->options = *options;
+    server->poll = mem_need(sizeof *server->poll);
+    server->timer = mem_need(sizeof *server->timer);
+    server->watch = mem_need(sizeof *server->watch);
+    uv_timer_init(loop, server->timer);
+    uv_timer_init(loop, server->watch);
+    uv_handle_set_data((uv_handle_t *)server->poll, server);
+    uv_handle_set_data((uv_handle_t *)server->timer, server);
+    uv_handle_set_data((uv_handle_t *)server->watch, server);
+    raise_file_limit(server);
+    enum err_code code = start(server, loop, err);
+    if (code != ERR_NONE) {
+        http_server_free(server);
+        return code;
+    }
+    *out = server;
+    return ERR_NONE;
+}
+
+void http_server_stop(struct http_server *server)
+{
+    if (server->stopped)
+        return;
+    server->stopped = true;
+    server->api->quiesce_daemon(server->daemon);
+}
+
+bool http_server_idle(const struct http_server *server)
+{
+    return server->under_way == 0;
+}
+
+static void free_handle(uv_handle_t *handle)
+{
+    mem_free(handle);
+}
+
+void http_server_free(struct http_server *server)
+{
+    if (server == NULL)
+        return;
+    server->freeing = true;
+    for (struct connection *at = server->connections; at != NULL; at = at->next)
+        if (at->call != NULL && at->call->suspended) { /* the library wants none left when it stops */
+            at->call->suspended = false;
+            server->api->resume_connection(at->handle);
+        }
+    if (server->polled) {
+        uv_poll_stop(server->poll);
+        uv_close((uv_handle_t *)server->poll, free_handle);
+    } else {
+        mem_free(server->poll);
+    }
+    uv_close((uv_handle_t *)server->timer, free_handle);
+    uv_close((uv_handle_t *)server->watch, free_handle);
+    if (server->daemon != NULL) {
+        if (!server->stopped) /* so that it does not close the socket, which is the caller's */
+            server->api->quiesce_daemon(server->daemon);
+        server->api->stop_daemon(server->daemon);
+    }
+    mem_free(server);
+}
+
+void http_server_get_counts(const struct http_server *server, struct http_server_counts *out)
+{
+    *out = server->counts;
+}
+
+/* ---- what is known of a call ---- */
+
+const char *http_call_method(const struct http_call *call)
+{
+    return call->method;
+}
+
+const char *http_call_path(const struct http_call *call)
+{
+    return call->path;
+}
+
+const char *http_call_query(const struct http_call *call)
+{
+    return call->query != NULL ? call->query : "";
+}
+
+const char *http_call_body(const struct http_call *call, size_t *len)
+{
+    *len = call->body.len;
+    return buf_text(&call->body);
+}
+
+size_t http_call_header_count(const struct http_call *call)
+{
+    return call->header_count;
+}
+
+const struct http_header *http_call_header_at(const struct http_call *call, size_t index)
+{
+    return &call->headers[index];
+}
+
+const char *http_call_header(const struct http_call *call, const char *name)
+{
+    for (size_t i = 0; i < call->header_count; i++)
+        if (strcmp(call->headers[i].name, name) == 0)
+            return call->headers[i].value;
+    return NULL;
+}
+
+const char *http_call_peer(const struct http_call *call)
+{
+    return call->connection != NULL ? call->connection->peer : "";
+}
+
+void http_call_set_user(struct http_call *call, void *user)
+{
+    call->user = user;
+}
+
+void *http_call_user(const struct http_call *call)
+{
+    return call->user;
+}
+
+void http_call_set_body_max(struct http_call *call, size_t bytes)
+{
+    call->body_max = bytes;
+}

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define USES_MAX 1000
-#define WAITING_MAX 16 /* of one runtime */
+#define WAITING_MAX 64 /* of one runtime */
 
 enum err_code warm_take(struct runtime *runtime, const char *key, struct warm **out,
                         struct script_error *error)

@@ -22,7 +22,9 @@
 #define WATCH_MS 250
 #define HEADERS_MAX 200
 #define DROPPED_MAX ((size_t)64 * 1024 * 1024) /* bytes of a body that was refused */
-#define FILES_KEPT 64                          /* descriptors that are not for connections */
+/* Bytes that the library needs for a connection besides the headers: for each field, and for the rest. */
+#define LIBRARY_ROOM ((size_t)HEADERS_MAX * 64 + 8192)
+#define FILES_KEPT 64 /* descriptors that are not for connections */
 
 enum call_state {
     CALL_READING,  /* the body comes */
@@ -130,6 +132,8 @@ static enum MHD_Result take_header(void *ctx, enum MHD_ValueKind kind, const cha
     struct http_call *call = ctx;
     (void)kind;
     value = value != NULL ? value : "";
+    while (value_len > 0 && (value[value_len - 1] == ' ' || value[value_len - 1] == '\t'))
+        value_len--; /* libmicrohttpd 0.9 leaves them */
     char *own_name = arena_strndup(&call->text, name, name_len);
     char *own_value = arena_strndup(&call->text, value, value_len);
     if (own_name == NULL || own_value == NULL || !http_is_token(name, name_len) ||
@@ -180,13 +184,13 @@ static int read_headers(struct http_call *call)
     return 0;
 }
 
-static bool announces_too_much(const struct http_call *call)
+static bool announces_more_than(const struct http_call *call, size_t max)
 {
     const char *length = http_call_header(call, "content-length");
     size_t size = 0;
     for (; length != NULL && *length != '\0'; length++) {
         size = size * 10 + (size_t)(*length - '0');
-        if (size > call->body_max)
+        if (size > max)
             return true;
     }
     return false;
@@ -287,7 +291,14 @@ static enum MHD_Result begin_call(struct http_call *call, const char *method, co
         if (call->state == CALL_ANSWERED)
             return result;
     }
-    return announces_too_much(call) ? refuse(call, 413) : MHD_YES;
+    if (!announces_more_than(call, call->body_max))
+        return MHD_YES;
+    /* Who sends the body without waiting for leave reads the answer after it. */
+    if (http_call_header(call, "expect") != NULL || announces_more_than(call, DROPPED_MAX))
+        return refuse(call, 413);
+    call->state = CALL_REFUSED;
+    call->refusal = 413;
+    return MHD_YES;
 }
 
 static enum MHD_Result read_body(struct http_call *call, const char *data, size_t *len)
@@ -389,13 +400,22 @@ static void shut(struct connection *connection)
         shutdown(info->connect_fd, SHUT_RDWR);
 }
 
-/* Makes room: whoever has been without a whole request longest goes. */
+/* Since when a connection has been without a whole request. Of a first one the time counts from the
+ * connection: its first line may drip as well. */
+static int64_t without_since(const struct connection *connection)
+{
+    const struct http_call *call = connection->call;
+    return call != NULL && call->started_ms > connection->since_ms ? call->started_ms : connection->since_ms;
+}
+
+/* Makes room: whoever has been without a whole request longest goes, or has not read the answer so long. The
+ * list begins with the last: of the same moment, the one that came first goes. */
 static void evict(struct http_server *server)
 {
     struct connection *oldest = NULL;
     for (struct connection *at = server->connections; at != NULL; at = at->next) {
-        bool waits = at->call == NULL || at->call->state == CALL_READING;
-        if (waits && !at->shut && (oldest == NULL || at->since_ms < oldest->since_ms))
+        bool waits = at->call != NULL && at->call->state == CALL_WAITING; /* for us */
+        if (!waits && !at->shut && (oldest == NULL || without_since(at) <= without_since(oldest)))
             oldest = at;
     }
     if (oldest == NULL)
@@ -430,7 +450,7 @@ static void on_connection(void *ctx, struct MHD_Connection *handle, void **kept,
             server->connections->previous = connection;
         server->connections = connection;
         server->counts.accepted++;
-        if (++server->counts.connections >= server->options.connections_max)
+        if (++server->counts.connections > server->options.connections_max)
             evict(server);
     } else if (connection != NULL) {
         if (connection->call != NULL)
@@ -505,11 +525,8 @@ static void on_watch(uv_timer_t *timer)
     struct http_server *server = server_of((const uv_handle_t *)timer);
     int64_t before = clock_mono_ms() - server->options.request_ms;
     for (struct connection *at = server->connections; at != NULL; at = at->next) {
-        /* Of a first request the time counts from the connection: its first line may drip as well. */
         bool reading = at->call == NULL || at->call->state == CALL_READING || at->call->state == CALL_REFUSED;
-        int64_t since =
-            at->call != NULL && at->call->started_ms > at->since_ms ? at->call->started_ms : at->since_ms;
-        if (reading && !at->shut && since < before) {
+        if (reading && !at->shut && without_since(at) < before) {
             server->counts.too_slow += at->call != NULL;
             shut(at);
         }
@@ -538,7 +555,7 @@ static enum err_code start(struct http_server *server, uv_loop_t *loop, struct e
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, server,
         MHD_OPTION_EXTERNAL_LOGGER, ignore_log, NULL, MHD_OPTION_LISTEN_SOCKET,
         (MHD_socket)options->listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)options->connections_max + 16,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, options->header_max + 8192, MHD_OPTION_CONNECTION_TIMEOUT,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, options->header_max + LIBRARY_ROOM, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)(options->request_ms / 1000 + 1), MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_URI_LOG_CALLBACK, on_line, server,
         MHD_OPTION_UNESCAPE_CALLBACK, leave_as_sent, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,

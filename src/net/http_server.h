@@ -25,8 +25,10 @@ struct http_server_options {
     size_t header_max;   /* bytes of the request line and headers: 431 above */
     size_t body_max;     /* bytes of a body: 413 above. begin may set another for its call */
     unsigned request_ms; /* a connection without a whole request for so long is closed, idle or dripping */
-    size_t
-        connections_max; /* one more, and the one that has been without a whole request longest is closed */
+
+    /* One more, and the one that has been without a whole request, or has not read its answer, longest is
+     * closed. */
+    size_t connections_max;
 
     /* The headers are there. May answer at once, or set the largest body. NULL for none. */
     void (*begin)(void *ctx, struct http_call *call);
@@ -42,7 +44,7 @@ struct http_server_counts {
     size_t connections; /* open now */
     uint64_t accepted;  /* connections, ever */
     uint64_t requests;  /* that reached begin */
-    uint64_t too_slow;  /* dropped */
+    uint64_t too_slow;  /* dropped after their headers had come */
     uint64_t evicted;   /* connections closed to make room for others */
 };
 

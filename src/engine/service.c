@@ -97,7 +97,8 @@ struct service {
     struct err intake_err;
     struct service_counts counts;
     int holds;
-    double tokens; /* of webhooks that may be taken in */
+    bool has_triggers; /* automations that wait for rows */
+    double tokens;     /* of webhooks that may be taken in */
     int64_t tokens_ms;
     size_t first_item; /* that the next turn begins with, so that all get their share */
 };
@@ -430,7 +431,7 @@ static void call_ended(void *ctx, struct call *call, const struct call_end *end)
     out->requests = end->requests;
     out->peak_bytes = end->peak_bytes;
     if (end->ok) {
-        out->outcome = DELIVERY_DONE;
+        out->outcome = end->skipped ? DELIVERY_DECLINED : DELIVERY_DONE;
     } else {
         decide_failure(handling, end);
         handling->error = mem_need_str(end->message);
@@ -452,7 +453,8 @@ static void call_ended(void *ctx, struct call *call, const struct call_end *end)
         .attempt = handling->delivery.attempt,
         .requests = end->requests,
     };
-    report(service, &done);
+    if (out->outcome != DELIVERY_DECLINED)
+        report(service, &done);
     ended(handling);
 }
 
@@ -513,11 +515,19 @@ static void cycle_ended(void *ctx, struct cycle *cycle, const struct cycle_end *
     turn_begin(service);
 }
 
+/* A page may have fired automations. */
+static void committed(void *ctx)
+{
+    struct service *service = ctx;
+    if (service->has_triggers)
+        turn_begin(service);
+}
+
 static bool start_sync(struct item *item, int64_t now)
 {
     struct service *service = item->service;
     const struct sync_start start = {.next_ms = timetable_next(&item->timetable, now)};
-    const struct cycle_options options = {.start = &start};
+    const struct cycle_options options = {.start = &start, .committed = committed, .committed_ctx = service};
     struct err err;
     item->due_ms = INT64_MAX;
     if (cycle_start(service->runtime, item->capability, &options, cycle_ended, item, &item->cycle, &err) !=
@@ -850,6 +860,7 @@ static enum err_code make_items(struct service *service, struct err *err)
         item->service = service;
         item->capability = capability;
         item->due_ms = item->next_due_ms = INT64_MAX;
+        service->has_triggers = service->has_triggers || capability->has_trigger;
         item->scheduled = capability->kind == CAPABILITY_SYNC || capability->kind == CAPABILITY_JOB;
         item->text = item->scheduled ? schedule_text(&capability->schedule) : NULL;
         if (!item->scheduled)

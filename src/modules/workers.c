@@ -132,11 +132,16 @@ static void keep_functions(lua_State *L, const char *key)
 {
     lua_getfield(L, LUA_REGISTRYINDEX, FUNCTIONS);
     static const char *const names[] = {"execute", "verify", "idempotencyKey"};
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         lua_getfield(L, 3, names[i]);
         lua_setfield(L, -2, names[i]);
     }
+    if (lua_getfield(L, 3, "trigger") == LUA_TTABLE) {
+        lua_getfield(L, -1, "when");
+        lua_setfield(L, -3, "when");
+    }
+    lua_pop(L, 1);
     lua_setfield(L, -2, key);
     lua_pop(L, 1);
 }

@@ -267,7 +267,7 @@ enum err_code store_deliveries_claim(struct store *store, const struct capabilit
 static enum err_code end_run(struct store *store, const struct delivery_end *end, const char *error,
                              struct err *err)
 {
-    if (end->outcome == DELIVERY_RELEASED) {
+    if (end->outcome == DELIVERY_RELEASED || end->outcome == DELIVERY_DECLINED) {
         struct db_stmt *stmt = NULL;
         enum err_code code =
             store_prepare(store, &stmt, "DELETE FROM _workers_runs WHERE id = ?1 AND exit_code IS NULL", err);
@@ -291,13 +291,12 @@ static enum err_code end_run(struct store *store, const struct delivery_end *end
 enum err_code store_delivery_end(struct store *store, const struct delivery_end *end, bool *lost,
                                  struct err *err)
 {
-    static const char *const states[] = {[DELIVERY_DONE] = "done",
-                                         [DELIVERY_RETRY] = "ready",
-                                         [DELIVERY_LATER] = "ready",
-                                         [DELIVERY_DEAD] = "dead",
-                                         [DELIVERY_RELEASED] = "ready"};
+    static const char *const states[] = {
+        [DELIVERY_DONE] = "done", [DELIVERY_RETRY] = "ready",   [DELIVERY_LATER] = "ready",
+        [DELIVERY_DEAD] = "dead", [DELIVERY_DECLINED] = "done", [DELIVERY_RELEASED] = "ready"};
     const struct db_driver *driver = DRIVER(store);
-    bool ended = end->outcome == DELIVERY_DONE || end->outcome == DELIVERY_DEAD;
+    bool ended =
+        end->outcome == DELIVERY_DONE || end->outcome == DELIVERY_DEAD || end->outcome == DELIVERY_DECLINED;
     *lost = false;
     enum err_code code = store_prepare_once(
         store, &store->delivery_end,

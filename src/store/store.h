@@ -270,6 +270,7 @@ enum delivery_outcome {
     DELIVERY_RETRY,    /* failed; it is due again at retry_ms */
     DELIVERY_LATER,    /* the same, but that does not count as a failure */
     DELIVERY_DEAD,     /* failed for good */
+    DELIVERY_DECLINED, /* nobody wanted it: it is done, and the run is as if it had not been */
     DELIVERY_RELEASED, /* was not tried: it is ready for others, and the run is as if it had not been */
 };
 struct delivery_end {

@@ -87,6 +87,9 @@ enum capability_kind {
     CAPABILITY_JOB
 };
 
+/* What happens to a row. Bit n of trigger_events stands for the nth. */
+enum row_event { ROW_INSERTED, ROW_UPDATED, ROW_DELETED };
+
 enum sync_mode { SYNC_REPLACE, SYNC_INCREMENTAL };
 
 struct capability {
@@ -94,8 +97,13 @@ struct capability {
     const char *key;
     const char *title;       /* all but syncs */
     const char *description; /* all but syncs */
-    /* syncs */
+    /* syncs, and automations with a trigger */
     size_t database; /* index into the worker's databases */
+    /* automations */
+    bool has_trigger;
+    bool has_when;
+    unsigned trigger_events;
+    /* syncs */
     enum sync_mode mode;
     bool mode_given;
     double sweep_max_delete_ratio; /* 0–1; a sweep above it is held */

@@ -34,7 +34,7 @@ class Server:
         self.project = project
         self.log = project.folder / "serve.log"
         with open(self.log, "ab") as log:
-            self.process = harness.subprocess.Popen([harness.BINARY, "serve", *args], cwd=project.folder,
+            self.process = harness.subprocess.Popen([harness.BINARY, "serve", "--listen", "127.0.0.1:0", *args], cwd=project.folder,
                                                     env=project.environment(env), stdin=harness.subprocess.DEVNULL,
                                                     stdout=log, stderr=log)
         project.processes.append(self.process)
@@ -72,6 +72,12 @@ class ServeTest(harness.TestCase):
             return project.value(sql, *parameters) if project.store.exists() else None
         except sqlite3.OperationalError:
             return None
+
+    def trigger(self, project, key):
+        """Asks the server for a run, as another process would."""
+        with project.database() as database:
+            database.execute("UPDATE _workers_schedules SET triggered_at = 1 WHERE key = ?", (key,))
+            database.commit()
 
     def ended(self, project, where="1"):
         return self.value(project, f"SELECT count(*) FROM _workers_runs WHERE ended_at IS NOT NULL AND {where}") or 0
@@ -213,6 +219,61 @@ end })
         self.assertIn("permissions: { net: [", found["net"])
         self.assertIn("permissions: { read: [", found["read"])
         self.assertEqual(found["env"], "nilmine")
+
+
+class Automations(ServeTest):
+    SCRIPT = """
+worker:sync("source", { database = items, mode = "incremental", schedule = "manual", execute = function(state)
+  local n = (state and state.n or 0) + 1
+  local steps = {
+    { { type = "upsert", key = "a", properties = { Name = "one" } }, { type = "upsert", key = "b", properties = { Name = "one" } } },
+    { { type = "upsert", key = "a", properties = { Name = "two" } }, { type = "upsert", key = "b", properties = { Name = "one" } } },
+    { { type = "upsert", key = "a", properties = { Name = "three" } }, { type = "delete", key = "b" } },
+  }
+  return { changes = steps[n] or {}, hasMore = n < 3, nextState = { n = n } }
+end })
+local kv = require "workers.kv"
+local function note(list, event)
+  local seen = kv.get(list) or workers.array {}
+  seen[#seen + 1] = event
+  kv.set(list, seen)
+end
+worker:automation("all", { title = "A", description = "d", trigger = { database = items },
+  execute = function(event, ctx)
+    if event.key == "a" and event.type == "update" and ctx.attempt == 1 then error("once more") end
+    note("all:" .. event.key, { event.type, event.row and event.row.Name or workers.null, event.before and event.before.Name or workers.null,
+                                event.id == ctx.deliveryId, ctx.attempt })
+  end })
+worker:automation("some", { title = "S", description = "d",
+  trigger = { database = items, on = { "update" }, when = function(event) return event.row.Name == "three" end },
+  execute = function(event) note("some", { event.type, event.key, event.row.Name, event.before.Name }) end })
+"""
+
+    def test_changes_of_rows_arrive_in_order(self):
+        project = self.project(self.SCRIPT)
+        # The clock runs fast, so that what failed is soon tried again.
+        server = Server(project, env=self.accelerated("2026-01-15 04:00:00", 20))
+        server.wait_for("created table")
+        self.trigger(project, "source")
+        harness.wait_until(lambda: self.value(project, "SELECT count(*) FROM _workers_deliveries WHERE state = 'done'") == 7, "seven events")
+        self.assertEqual(server.stop(), 0, server.text())
+        kv = {key: json.loads(value) for key, value in project.rows("SELECT key, value FROM _workers_kv")}
+        self.assertEqual(kv["all:a"], [["insert", "one", None, True, 1], ["update", "two", "one", True, 2], ["update", "three", "two", True, 2]])
+        self.assertEqual(kv["all:b"], [["insert", "one", None, True, 1], ["delete", None, "one", True, 1]])
+        self.assertEqual(kv["some"], [["update", "a", "three", "two"]])
+        # An event that when has declined leaves no run.
+        self.assertEqual(project.rows("SELECT key, count(*), sum(exit_code) FROM _workers_runs WHERE kind = 'automation' GROUP BY key ORDER BY key"),
+                         [("all", 7, 2), ("some", 1, 0)])
+
+    def test_a_page_that_is_not_committed_fires_nothing(self):
+        project = self.project(self.SCRIPT.replace('{ type = "delete", key = "b" }', '{ type = "upsert", key = "c", properties = { Nme = "x" } }'))
+        server = Server(project)
+        server.wait_for("created table")
+        self.trigger(project, "source")
+        server.wait_for("sync failed")
+        server.stop()
+        self.assertEqual(project.rows("SELECT kind, key, count(*) FROM _workers_deliveries GROUP BY key ORDER BY key"),
+                         [("automation", "all", 3), ("automation", "some", 1)])
 
 
 class Processes(ServeTest):

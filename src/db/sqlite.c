@@ -771,6 +771,11 @@ static int64_t sqlite_changes(struct db *db)
     return sqlite3_changes64(handle_of(db));
 }
 
+static enum err_code sqlite_shrink(struct db *db, struct err *err)
+{
+    return db->driver->exec(db, "PRAGMA incremental_vacuum(2000)", err);
+}
+
 static int64_t sqlite_others(struct db *db)
 {
     struct sqlite_db *sqlite = (struct sqlite_db *)db;
@@ -813,5 +818,6 @@ const struct db_driver db_sqlite = {
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
     .changes = sqlite_changes,
+    .shrink = sqlite_shrink,
     .others = sqlite_others,
 };

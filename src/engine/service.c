@@ -7,6 +7,7 @@
 #include "engine/call.h"
 #include "engine/cycle.h"
 #include "engine/journal.h"
+#include "engine/upkeep.h"
 #include "engine/warm.h"
 #include "script/timer.h"
 #include "worker/due.h"
@@ -20,6 +21,9 @@
 #define RENEW_MS (LEASE_MS / 3) /* of what this process runs */
 #define JOURNAL_MS 200
 #define WARM_IDLE_MS 10000
+#define UPKEEP_FIRST_MS 10000 /* after the start */
+#define UPKEEP_MS (10 * 60 * 1000)
+#define UPKEEP_PAUSE_MS 20               /* between two steps of it: others want the store */
 #define LATE_MS 60000                    /* a tick that is later was missed */
 #define CLOCK_BACK_MS (24 * 3600 * 1000) /* a clock set back so far was wrong before */
 
@@ -87,6 +91,10 @@ struct service {
     struct handling *running; /* deliveries under way */
     struct handling *ended;   /* waiting for the next turn */
     struct journal *journal;
+    struct upkeep upkeep;
+    struct job upkeep_job;
+    struct timer *upkeep_timer;
+    bool upkeep_busy, upkeep_more;
     struct job poll_job;
     bool polling, poll_changed, poll_recover;
     int64_t others; /* what store_others said last */
@@ -824,6 +832,33 @@ void service_look(struct service *service)
     turn_begin(service);
 }
 
+/* ---- housekeeping ---- */
+
+static void upkeep_work(struct job *job, struct store *store)
+{
+    struct service *service = job->owner;
+    service->upkeep_more = upkeep_step(&service->upkeep, store, service->runtime->options.config);
+}
+
+static void upkeep_after(struct job *job)
+{
+    struct service *service = job->owner;
+    service->upkeep_busy = false;
+    if (!service->stopping)
+        timer_start(service->upkeep_timer, service->upkeep_more ? UPKEEP_PAUSE_MS : UPKEEP_MS, 0);
+    tell_if_idle(service);
+}
+
+static void upkeep(void *ctx)
+{
+    struct service *service = ctx;
+    if (service->stopping)
+        return;
+    service->upkeep_busy = true;
+    service->upkeep_job = (struct job){.work = upkeep_work, .after = upkeep_after, .owner = service};
+    executor_submit(service->runtime->executor, &service->upkeep_job);
+}
+
 /* ---- making and ending ---- */
 
 static void offer(void *ctx)
@@ -895,6 +930,8 @@ enum err_code service_new(struct runtime *runtime, struct gate *gate, const stru
     service->timer = timer_new(runtime->loop, wake, service);
     service->renew_timer = timer_new(runtime->loop, renew, service);
     timer_start(service->renew_timer, RENEW_MS, RENEW_MS);
+    service->upkeep_timer = timer_new(runtime->loop, upkeep, service);
+    timer_start(service->upkeep_timer, UPKEEP_FIRST_MS, 0);
     service->journal_timer = timer_new(runtime->loop, write_journal, service);
     timer_start(service->journal_timer, JOURNAL_MS, JOURNAL_MS);
     service->others = -1;
@@ -907,7 +944,7 @@ bool service_is_idle(const struct service *service)
 {
     return service->counts.running == 0 && service->running == NULL && service->ended == NULL &&
            !service->turning && !service->intake_busy && service->intake == NULL && !service->polling &&
-           !journal_busy(service->journal) && service->holds == 0;
+           !journal_busy(service->journal) && service->holds == 0 && !service->upkeep_busy;
 }
 
 static void tell_if_idle(struct service *service)
@@ -954,6 +991,7 @@ void service_free(struct service *service)
     timer_close(&service->timer);
     timer_close(&service->renew_timer);
     timer_close(&service->journal_timer);
+    timer_close(&service->upkeep_timer);
     runtime_free(service->runtime);
     journal_free(service->journal);
     mem_free(service);

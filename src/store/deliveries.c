@@ -558,27 +558,3 @@ enum err_code store_delivery_replay(struct store *store, const char *id, struct 
     DRIVER(store)->finalize(stmt);
     return code;
 }
-
-enum err_code store_deliveries_expire(struct store *store, int64_t before_ms, struct err *err)
-{
-    static const char *const steps[] = {
-        "DELETE FROM _workers_payloads WHERE id IN (SELECT id FROM _workers_deliveries WHERE ended_at < ?1)",
-        "DELETE FROM _workers_deliveries WHERE ended_at < ?1",
-    };
-    enum err_code code = store_begin(store, false, err);
-    if (code != ERR_NONE)
-        return code;
-    for (int i = 0; i < 2 && code == ERR_NONE; i++) {
-        struct db_stmt *stmt = NULL;
-        code = store_prepare(store, &stmt, steps[i], err);
-        if (code != ERR_NONE)
-            break;
-        DRIVER(store)->bind_integer(stmt, 1, before_ms);
-        code = store_step(store, stmt, err);
-        DRIVER(store)->finalize(stmt);
-    }
-    if (code == ERR_NONE)
-        return store_commit(store, err);
-    store_rollback(store);
-    return code;
-}

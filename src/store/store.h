@@ -191,8 +191,6 @@ enum err_code store_deleted_list(struct store *store, const char *database, int6
  * again is left as it is. restored is how many came back. */
 enum err_code store_deleted_restore(struct store *store, const char *database, const char *key,
                                     const char *run_id, int64_t *restored, struct err *err) MUST_CHECK;
-/* Forgets what was deleted before the time. */
-enum err_code store_deleted_expire(struct store *store, int64_t before_ms, struct err *err) MUST_CHECK;
 
 /* ---- runs (runs.c) ---- */
 
@@ -215,7 +213,6 @@ enum err_code store_runs_list(struct store *store, const char *key, bool failed_
 /* By id or by a prefix of it that is unique. */
 enum err_code store_run_get(struct store *store, const char *id, run_fn each, void *ctx,
                             struct err *err) MUST_CHECK;
-enum err_code store_runs_expire(struct store *store, int64_t before_ms, struct err *err) MUST_CHECK;
 
 /* ---- deliveries (deliveries.c): docs/decisions, "One queue of deliveries" ---- */
 
@@ -308,8 +305,24 @@ enum err_code store_delivery_get(struct store *store, const char *id, delivery_r
 /* Makes a delivery that has ended ready again, with its attempts counted anew. ERR_BUSY while it is on its
  * way. */
 enum err_code store_delivery_replay(struct store *store, const char *id, struct err *err) MUST_CHECK;
-/* Forgets what ended before the time. */
-enum err_code store_deliveries_expire(struct store *store, int64_t before_ms, struct err *err) MUST_CHECK;
+
+/* ---- forgetting (history.c) ---- */
+
+struct history_limits {
+    int64_t runs_before_ms; /* of runs and deliveries */
+    int64_t deleted_before_ms;
+    uint64_t history_bytes; /* half of it for runs, half for deliveries */
+};
+/* What goes: runs and deliveries below these ids, and what was deleted before the time. */
+struct history_plan {
+    char first_run[STORE_ID_SIZE], first_delivery[STORE_ID_SIZE];
+    int64_t deleted_before_ms;
+};
+enum err_code store_history_plan(struct store *store, const struct history_limits *limits,
+                                 struct history_plan *out, struct err *err) MUST_CHECK;
+/* Forgets some of it, and gives free space back; more: there is more to forget. What has not ended stays. */
+enum err_code store_history_forget(struct store *store, const struct history_plan *plan, bool *more,
+                                   struct err *err) MUST_CHECK;
 
 /* ---- endpoints of webhooks (endpoints.c) ---- */
 
@@ -424,8 +437,9 @@ typedef enum err_code (*log_fn)(void *ctx, int64_t id, int64_t at_ms, const char
                                 size_t len);
 enum err_code store_logs_each(struct store *store, const char *run_id, int64_t after_id, log_fn each,
                               void *ctx, struct err *err) MUST_CHECK;
-/* Deletes the oldest lines until the file is below max_bytes. */
-enum err_code store_logs_trim(struct store *store, uint64_t max_bytes, struct err *err) MUST_CHECK;
+/* Deletes some of the oldest lines while the file is above max_bytes; more: it still is. */
+enum err_code store_logs_trim(struct store *store, uint64_t max_bytes, bool *more,
+                              struct err *err) MUST_CHECK;
 
 /* ---- reading (query.c) ---- */
 

@@ -276,6 +276,47 @@ worker:automation("some", { title = "S", description = "d",
                          [("automation", "all", 3), ("automation", "some", 1)])
 
 
+class Retention(ServeTest):
+    RUNS = 1000000 if os.environ.get("WORKERS_FULL") else 20000
+    LINES = 1000000 if os.environ.get("WORKERS_FULL") else 10000  # of 1,000 bytes
+
+    def test_records_and_logs_stay_within_their_bytes(self):
+        config = "name: test\nmain: main.lua\nretention: { history: 2MiB, logs: 2MiB }\n"
+        project = self.project('worker:job("job", { title = "J", description = "d", execute = function() end })', config)
+        server = Server(project)
+        harness.wait_until(lambda: self.value(project, "SELECT count(*) FROM _workers_schedules"), "the store")
+        server.stop()
+        with project.database() as database:
+            for n in range(self.RUNS):
+                id = f"019bbfcf-{n:08x}"[:13] + f"-7{n % 4096:03x}-8000-{n:012x}"
+                database.execute("INSERT INTO _workers_runs(id, kind, key, started_at, ended_at, exit_code) VALUES(?, 'job', 'job', 1, 2, 0)", (id,))
+                if n % 10 == 0:
+                    database.execute("INSERT INTO _workers_deliveries(id, kind, key, state, due_at, created_at, ended_at, started_by)"
+                                     " VALUES(?, 'job', 'job', ?, 1, 1, ?, 'api')", (id, "ready" if n == 0 else "done", None if n == 0 else 2))
+                    database.execute("INSERT INTO _workers_payloads(id, event) VALUES(?, ?)", (id, json.dumps("x" * 2000)))
+            database.commit()
+        with project.database("logs.db") as logs:
+            logs.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            logs.execute("CREATE TABLE IF NOT EXISTS _workers_logs(id INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT, at INTEGER NOT NULL, level TEXT NOT NULL, text TEXT NOT NULL)")
+            logs.executemany("INSERT INTO _workers_logs(run_id, at, level, text) VALUES('r', 1, 'info', ?)", (("y" * 1000,) for _ in range(self.LINES)))
+            logs.commit()
+        before = project.store.stat().st_size, (project.folder / ".workers/logs.db").stat().st_size
+        server = Server(project, env=self.accelerated("2026-01-15 04:00:00", 30))
+        harness.wait_until(lambda: project.value("SELECT count(*) FROM _workers_runs") <= 2 ** 20 // 400 + 1
+                           and project.rows("SELECT sum(length(text)) FROM _workers_logs", name="logs.db")[0][0] < 2 ** 21
+                           and project.value("SELECT count(*) FROM _workers_deliveries") < 600, "the end of the housekeeping", 120)
+        server.stop()
+        project.run("db", "list")  # the log of the database is written into it
+        after = project.store.stat().st_size, (project.folder / ".workers/logs.db").stat().st_size
+        self.assertGreater(project.value("SELECT count(*) FROM _workers_runs"), 2000)
+        # What has not ended stays, however old.
+        self.assertEqual(project.value("SELECT count(*) FROM _workers_deliveries WHERE id LIKE '019bbfcf-0000%' AND started_by = 'api' AND kind = 'job'"
+                                       " AND id = (SELECT min(id) FROM _workers_deliveries)"), 1)
+        self.assertEqual(project.value("SELECT count(*) FROM _workers_payloads"), project.value("SELECT count(*) FROM _workers_deliveries"))
+        self.assertLess(after[0], min(before[0], 6 * 2 ** 20))
+        self.assertLess(after[1], min(before[1], 4 * 2 ** 20))
+
+
 class Processes(ServeTest):
     LOOP = """
 worker:sync("loop", { database = items, mode = "incremental", schedule = "continuous", execute = function(state)

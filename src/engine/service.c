@@ -1,16 +1,12 @@
 /* Serving one worker. Must not write rows or state: cycles do. */
-#include "engine/service.h"
+#include "engine/service_priv.h"
 
 #include "base/clock.h"
-#include "base/crypto.h"
 #include "base/mem.h"
 #include "engine/call.h"
 #include "engine/cycle.h"
-#include "engine/journal.h"
-#include "engine/upkeep.h"
 #include "engine/warm.h"
 #include "script/timer.h"
-#include "worker/due.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -23,349 +19,7 @@
 #define WARM_IDLE_MS 10000
 #define UPKEEP_FIRST_MS 10000 /* after the start */
 #define UPKEEP_MS (10 * 60 * 1000)
-#define UPKEEP_PAUSE_MS 20               /* between two steps of it: others want the store */
-#define LATE_MS 60000                    /* a tick that is later was missed */
-#define CLOCK_BACK_MS (24 * 3600 * 1000) /* a clock set back so far was wrong before */
-
-/* One capability that runs by itself. */
-struct item {
-    struct service *service;
-    const struct capability *capability;
-    struct timetable timetable; /* of syncs and jobs */
-    bool scheduled;             /* it has one */
-    char *text;                 /* its schedule, as it is kept in the store */
-    struct schedule_entry entry;
-    bool known;          /* the store has its entry */
-    int64_t due_ms;      /* of a sync; INT64_MAX for never */
-    struct cycle *cycle; /* of a sync that runs here */
-    int64_t next_due_ms; /* of deliveries; written by turns */
-    /* of webhooks */
-    struct endpoint endpoint; /* written by turns; key is empty before the first */
-    int64_t refusals;         /* to be told the store */
-    bool reset;
-    int64_t turn_refusals; /* the same, in the turn under way */
-    bool turn_reset;
-};
-
-/* A delivery that is being handled here. */
-struct handling {
-    struct service *service;
-    struct item *item;
-    struct delivery delivery;
-    struct call *call;
-    struct delivery_end end;
-    char *error, *traceback; /* what end points to */
-    int64_t started_ms;      /* monotonic */
-    struct handling *next;
-};
-
-/* What goes to the store's thread and comes back. */
-struct turn {
-    struct job job;
-    struct handling *ends;    /* in, to be recorded */
-    struct handling *claimed; /* out */
-    int64_t permits;          /* in; what is left, out */
-    bool read_schedules;      /* in */
-    bool recover, renew;      /* in */
-    bool stopping;            /* in */
-    bool done;                /* out: committed */
-    int64_t wake_ms;          /* out: the next delivery is due, or the next tick of a job */
-    int64_t recovered;        /* out */
-    bool ticked;              /* a job's schedule was moved on */
-    struct err err;
-};
-
-struct service {
-    struct runtime *runtime;
-    struct service_events events;
-    struct gate *gate;
-    struct gate_user user;
-    struct item *items;
-    size_t item_count;
-    struct turn turn;
-    bool turning, again;
-    bool stale; /* the schedules must be read again */
-    bool recover, renew;
-    bool stopping, told_idle;
-    struct timer *timer, *renew_timer, *journal_timer;
-    struct handling *running; /* deliveries under way */
-    struct handling *ended;   /* waiting for the next turn */
-    struct journal *journal;
-    struct upkeep upkeep;
-    struct job upkeep_job;
-    struct timer *upkeep_timer;
-    bool upkeep_busy, upkeep_more;
-    struct job poll_job;
-    bool polling, poll_changed, poll_recover;
-    int64_t others; /* what store_others said last */
-    struct job intake_job;
-    struct service_intake *intake, *intake_last, *storing;
-    bool intake_busy;
-    enum err_code intake_code;
-    struct err intake_err;
-    struct service_counts counts;
-    int holds;
-    bool has_triggers; /* automations that wait for rows */
-    double tokens;     /* of webhooks that may be taken in */
-    int64_t tokens_ms;
-    size_t first_item; /* that the next turn begins with, so that all get their share */
-};
-
-static void turn_begin(struct service *service);
-static void tell_if_idle(struct service *service);
-
-/* ---- schedules ---- */
-
-static char *schedule_text(const struct schedule *schedule)
-{
-    struct buf text;
-    buf_init(&text, 1024);
-    schedule_write(schedule, &text);
-    char *copy = buf_take(&text, NULL);
-    return copy != NULL ? copy : mem_need_str("");
-}
-
-/* The first tick of a schedule that is new here. */
-static int64_t first_tick(const struct item *item, int64_t now)
-{
-    switch (item->timetable.type) {
-    case SCHEDULE_CONTINUOUS:
-        return now;
-    case SCHEDULE_INTERVAL: /* nobody wants to wait for it the first time */
-        return item->known ? timetable_next(&item->timetable, now) : now;
-    default:
-        return timetable_next(&item->timetable, now);
-    }
-}
-
-/* Whether the next tick was computed by a clock that was ahead. Ticks that were run already are not run again
- * after the clock was set back a little; but nothing waits for days because it was wrong. */
-static bool clock_was_ahead(const struct item *item, int64_t now)
-{
-    const struct schedule_entry *entry = &item->entry;
-    if (entry->next_ms == INT64_MAX || now >= entry->set_ms)
-        return false;
-    if (item->timetable.type == SCHEDULE_INTERVAL)
-        return entry->next_ms > now + item->timetable.interval_ms;
-    return entry->set_ms - now > CLOCK_BACK_MS;
-}
-
-static struct item *find_item(struct service *service, const char *key)
-{
-    for (size_t i = 0; i < service->item_count; i++)
-        if (strcmp(service->items[i].capability->key, key) == 0)
-            return &service->items[i];
-    return NULL;
-}
-
-static enum err_code keep_entry(void *ctx, const struct schedule_entry *entry)
-{
-    struct item *item = find_item(ctx, entry->key);
-    if (item == NULL)
-        return ERR_NONE; /* of a capability that is no longer declared */
-    item->entry = *entry;
-    item->known = entry->schedule[0] != '\0';
-    /* Its text is compared now: it belongs to whoever calls. */
-    bool same = item->text != NULL && strcmp(entry->schedule, item->text) == 0;
-    item->entry.schedule = same ? item->text : NULL;
-    return ERR_NONE;
-}
-
-/* Reads when everything is due, and writes what is new. Inside a transaction. */
-static enum err_code read_schedules(struct service *service, struct store *store, int64_t now,
-                                    struct err *err)
-{
-    for (size_t i = 0; i < service->item_count; i++)
-        service->items[i].entry = (struct schedule_entry){.next_ms = INT64_MAX};
-    enum err_code code = store_schedules_each(store, keep_entry, service, err);
-    for (size_t i = 0; i < service->item_count && code == ERR_NONE; i++) {
-        struct item *item = &service->items[i];
-        if (!item->scheduled || (item->entry.schedule != NULL && !clock_was_ahead(item, now)))
-            continue;
-        item->entry.next_ms = first_tick(item, now);
-        item->entry.set_ms = now;
-        item->entry.schedule = item->text;
-        item->known = true;
-        code = store_schedule_set(store, item->capability->key, item->text, item->entry.next_ms, err);
-    }
-    return code;
-}
-
-/* When a sync that does not run here may start. */
-static int64_t sync_due(const struct item *item)
-{
-    const struct schedule_entry *entry = &item->entry;
-    if (entry->paused || entry->running)
-        return INT64_MAX;
-    if (entry->triggered_ms != 0 || entry->abandoned)
-        return 0;
-    return entry->retry_ms != 0 ? entry->retry_ms : entry->next_ms;
-}
-
-/* ---- a turn, on the store's thread ---- */
-
-static void claimed(void *ctx, struct delivery *delivery)
-{
-    struct item *item = ctx;
-    struct turn *turn = &item->service->turn;
-    struct handling *handling = mem_need(sizeof *handling);
-    handling->service = item->service;
-    handling->item = item;
-    handling->delivery = *delivery;
-    handling->next = turn->claimed;
-    turn->claimed = handling;
-    turn->permits--;
-}
-
-static enum err_code record_ends(struct service *service, struct store *store, struct err *err)
-{
-    enum err_code code = ERR_NONE;
-    for (struct handling *at = service->turn.ends; at != NULL && code == ERR_NONE; at = at->next) {
-        bool lost = false;
-        code = store_delivery_end(store, &at->end, &lost, err);
-    }
-    return code;
-}
-
-/* Ticks of a job become deliveries. */
-static enum err_code tick(struct item *item, struct store *store, int64_t now, struct err *err)
-{
-    struct schedule_entry *entry = &item->entry;
-    const struct schedule *schedule = &item->capability->schedule;
-    if (entry->paused || entry->next_ms > now)
-        return ERR_NONE;
-    int64_t next = timetable_next(&item->timetable, now);
-    bool moved = false;
-    item->service->turn.ticked = true;
-    enum err_code code =
-        store_schedule_advance(store, item->capability->key, entry->next_ms, next, &moved, err);
-    if (code != ERR_NONE || !moved)
-        return code;
-    int64_t at = entry->next_ms, last = at;
-    entry->next_ms = next;
-    int64_t more = timetable_missed(&item->timetable, at, now, MISSED_MAX, &last);
-    if (more > 0 && schedule->missed != MISSED_ALL)
-        at = last; /* one run stands for all */
-    if (schedule->missed == MISSED_SKIP && now - at > LATE_MS)
-        return ERR_NONE;
-    for (int64_t i = 0; i <= (schedule->missed == MISSED_ALL ? more : 0) && code == ERR_NONE; i++) {
-        char lane[120];
-        snprintf(lane, sizeof lane, "job:%s", item->capability->key);
-        struct delivery_new delivery = {.kind = "job",
-                                        .key = item->capability->key,
-                                        .started_by = "schedule",
-                                        .lane = lane,
-                                        .due_ms = at,
-                                        .tick_ms = at,
-                                        .event = "null",
-                                        .event_len = 4};
-        code = schedule->missed == MISSED_ALL
-                   ? store_delivery_add(store, &delivery, err)
-                   : store_delivery_add_alone(store, &delivery, err); /* never beside one that still runs */
-        at = timetable_next(&item->timetable, at);
-    }
-    return code;
-}
-
-/* A tick of a sync that nobody was there for is passed over when that is wanted. */
-static enum err_code skip(struct item *item, struct store *store, int64_t now, struct err *err)
-{
-    struct schedule_entry *entry = &item->entry;
-    bool moved = false;
-    if (item->capability->schedule.missed != MISSED_SKIP || entry->triggered_ms != 0 || entry->abandoned ||
-        entry->retry_ms != 0 || entry->next_ms == INT64_MAX || now - entry->next_ms <= LATE_MS)
-        return ERR_NONE;
-    int64_t next = timetable_next(&item->timetable, now);
-    item->service->turn.ticked = true;
-    enum err_code code =
-        store_schedule_advance(store, item->capability->key, entry->next_ms, next, &moved, err);
-    entry->next_ms = next;
-    return code;
-}
-
-static enum err_code claim_all(struct service *service, struct store *store, struct err *err)
-{
-    struct turn *turn = &service->turn;
-    enum err_code code = ERR_NONE;
-    for (size_t i = 0; i < service->item_count && code == ERR_NONE; i++) {
-        struct item *item = &service->items[(service->first_item + i) % service->item_count];
-        if (item->capability->kind == CAPABILITY_SYNC)
-            continue;
-        item->next_due_ms = INT64_MAX;
-        if (item->entry.paused) /* what is on its way waits */
-            continue;
-        /* Those that come later get something as well. */
-        int64_t share = (turn->permits + 1) / 2;
-        bool last = i + 1 == service->item_count;
-        code = store_deliveries_claim(store, item->capability, last ? turn->permits : share, claimed, item,
-                                      &item->next_due_ms, err);
-        if (item->next_due_ms < turn->wake_ms)
-            turn->wake_ms = item->next_due_ms;
-    }
-    service->first_item = service->item_count > 0 ? (service->first_item + 1) % service->item_count : 0;
-    return code;
-}
-
-/* What verifications have said of the endpoints, and how these stand. */
-static enum err_code update_endpoint(struct item *item, bool read, struct store *store, struct err *err)
-{
-    enum err_code code = ERR_NONE;
-    const char *key = item->capability->key;
-    if (item->turn_reset)
-        code = store_endpoint_reset(store, key, err);
-    for (int64_t i = 0; i < item->turn_refusals && code == ERR_NONE; i++)
-        code = store_endpoint_refused(store, key, err);
-    if (code == ERR_NONE && (read || item->turn_reset || item->turn_refusals > 0))
-        code = store_endpoint_get(store, key, &item->endpoint, err);
-    return code;
-}
-
-static enum err_code turn_in_transaction(struct service *service, struct store *store, struct err *err)
-{
-    struct turn *turn = &service->turn;
-    int64_t now = clock_now_ms();
-    enum err_code code = record_ends(service, store, err);
-    if (code == ERR_NONE && turn->renew)
-        code = store_deliveries_renew(store, err);
-    if (code == ERR_NONE && turn->read_schedules)
-        code = read_schedules(service, store, now, err);
-    for (size_t i = 0; i < service->item_count && code == ERR_NONE && !turn->stopping; i++) {
-        struct item *item = &service->items[i];
-        if (item->capability->kind == CAPABILITY_SYNC && turn->read_schedules)
-            code = skip(item, store, now, err);
-        if (item->capability->kind == CAPABILITY_WEBHOOK)
-            code = update_endpoint(item, turn->read_schedules, store, err);
-        if (item->capability->kind != CAPABILITY_JOB)
-            continue;
-        code = tick(item, store, now, err);
-        if (!item->entry.paused && item->entry.next_ms < turn->wake_ms)
-            turn->wake_ms = item->entry.next_ms;
-    }
-    if (code == ERR_NONE && turn->permits > 0)
-        code = claim_all(service, store, err);
-    return code;
-}
-
-static void turn_work(struct job *job, struct store *store)
-{
-    struct service *service = job->owner;
-    struct turn *turn = &service->turn;
-    turn->wake_ms = INT64_MAX;
-    turn->done = false;
-    enum err_code code = ERR_NONE;
-    if (turn->recover)
-        code = store_deliveries_recover(store, &turn->recovered, &turn->err);
-    if (code == ERR_NONE)
-        code = store_begin(store, false, &turn->err);
-    if (code != ERR_NONE)
-        return;
-    code = turn_in_transaction(service, store, &turn->err);
-    if (code == ERR_NONE) {
-        turn->done = store_commit(store, &turn->err) == ERR_NONE;
-        return;
-    }
-    store_rollback(store);
-}
+#define UPKEEP_PAUSE_MS 20 /* between two steps of it: others want the store */
 
 /* ---- handling deliveries ---- */
 
@@ -402,7 +56,7 @@ static void ended(struct handling *handling)
     handling->next = service->ended;
     service->ended = handling;
     gate_give(service->gate, &service->user, 1);
-    turn_begin(service);
+    service_turn(service);
 }
 
 static void decide_failure(struct handling *handling, const struct call_end *end)
@@ -520,7 +174,7 @@ static void cycle_ended(void *ctx, struct cycle *cycle, const struct cycle_end *
     cycle_free(cycle);
     gate_give(service->gate, &service->user, 1);
     service->stale = true;
-    turn_begin(service);
+    service_turn(service);
 }
 
 /* A page may have fired automations. */
@@ -528,7 +182,7 @@ static void committed(void *ctx)
 {
     struct service *service = ctx;
     if (service->has_triggers)
-        turn_begin(service);
+        service_turn(service);
 }
 
 static bool start_sync(struct item *item, int64_t now)
@@ -561,7 +215,7 @@ static void start_syncs(struct service *service, int64_t *permits)
 
 static void wake(void *ctx)
 {
-    turn_begin(ctx);
+    service_turn(ctx);
 }
 
 static int64_t next_sync_due(const struct service *service)
@@ -618,7 +272,7 @@ static void turn_after(struct job *job)
         if (turn->read_schedules)
             for (size_t i = 0; i < service->item_count; i++)
                 if (service->items[i].capability->kind == CAPABILITY_SYNC)
-                    service->items[i].due_ms = sync_due(&service->items[i]);
+                    service->items[i].due_ms = turn_sync_due(&service->items[i]);
         while (turn->claimed != NULL) {
             struct handling *next = turn->claimed->next;
             handle(service, turn->claimed);
@@ -636,11 +290,11 @@ static void turn_after(struct job *job)
     if (permits > 0)
         gate_give(service->gate, &service->user, permits);
     if (service->again || service->ended != NULL)
-        turn_begin(service);
-    tell_if_idle(service);
+        service_turn(service);
+    service_tell_if_idle(service);
 }
 
-static void turn_begin(struct service *service)
+void service_turn(struct service *service)
 {
     struct turn *turn = &service->turn;
     if (service->turning) {
@@ -648,7 +302,7 @@ static void turn_begin(struct service *service)
         return;
     }
     if (service->stopping && service->ended == NULL && !service->renew) {
-        tell_if_idle(service);
+        service_tell_if_idle(service);
         return;
     }
     timer_stop(service->timer);
@@ -674,124 +328,6 @@ static void turn_begin(struct service *service)
     executor_submit(service->runtime->executor, &turn->job);
 }
 
-/* ---- taking in ---- */
-
-static void intake_work(struct job *job, struct store *store)
-{
-    struct service *service = job->owner;
-    service->intake_code = store_begin(store, true, &service->intake_err);
-    for (struct service_intake *at = service->storing; at != NULL && service->intake_code == ERR_NONE;
-         at = at->next)
-        service->intake_code = store_delivery_add(store, &at->delivery, &service->intake_err);
-    if (service->intake_code == ERR_NONE)
-        service->intake_code = store_commit(store, &service->intake_err);
-    else
-        store_rollback(store);
-}
-
-static void intake_after(struct job *job);
-
-static void intake_begin(struct service *service)
-{
-    if (service->intake_busy || service->intake == NULL)
-        return;
-    service->intake_busy = true;
-    service->storing = service->intake;
-    service->intake = service->intake_last = NULL;
-    service->intake_job = (struct job){.work = intake_work, .after = intake_after, .owner = service};
-    executor_submit(service->runtime->executor, &service->intake_job);
-}
-
-static void intake_after(struct job *job)
-{
-    struct service *service = job->owner;
-    struct service_intake *at = service->storing;
-    service->intake_busy = false;
-    service->storing = NULL;
-    while (at != NULL) {
-        struct service_intake *next = at->next; /* stored may free it */
-        if (service->intake_code == ERR_NONE && !at->delivery.repeated)
-            service->counts.deliveries++;
-        at->stored(at->ctx, &at->delivery, service->intake_code, &service->intake_err);
-        at = next;
-    }
-    intake_begin(service);
-    turn_begin(service);
-    tell_if_idle(service);
-}
-
-void service_take_in(struct service *service, struct service_intake *intake)
-{
-    intake->next = NULL;
-    if (service->intake_last != NULL)
-        service->intake_last->next = intake;
-    else
-        service->intake = intake;
-    service->intake_last = intake;
-    intake_begin(service);
-}
-
-/* ---- webhooks ---- */
-
-enum webhook_state service_webhook(struct service *service, const char *key, size_t key_len,
-                                   const char *secret, size_t secret_len,
-                                   const struct capability **capability)
-{
-    *capability = NULL;
-    for (size_t i = 0; i < service->item_count; i++) {
-        const struct item *item = &service->items[i];
-        if (item->capability->kind != CAPABILITY_WEBHOOK || strlen(item->capability->key) != key_len ||
-            memcmp(item->capability->key, key, key_len) != 0)
-            continue;
-        if (item->endpoint.secret[0] == '\0' || service->stopping)
-            return WEBHOOK_LATER;
-        if (secret_len != ENDPOINT_SECRET_SIZE - 1 ||
-            !crypto_equal(secret, item->endpoint.secret, ENDPOINT_SECRET_SIZE - 1))
-            return WEBHOOK_UNKNOWN;
-        *capability = item->capability;
-        if (item->entry.paused)
-            return WEBHOOK_PAUSED;
-        return item->endpoint.closed_ms != 0 ? WEBHOOK_CLOSED : WEBHOOK_OPEN;
-    }
-    return WEBHOOK_UNKNOWN;
-}
-
-int64_t service_too_early(struct service *service)
-{
-    double rate = (double)service->runtime->options.config->limits.webhooks;
-    int64_t now = clock_mono_ms();
-    service->tokens += (double)(now - service->tokens_ms) * rate / 1000;
-    service->tokens_ms = now;
-    if (service->tokens > rate) /* as many as come in a second may come at once */
-        service->tokens = rate;
-    if (service->tokens >= 1) {
-        service->tokens -= 1;
-        return 0;
-    }
-    return (int64_t)((1 - service->tokens) * 1000 / rate) + 1;
-}
-
-void service_verified(struct service *service, const struct capability *webhook, bool good)
-{
-    struct item *item = find_item(service, webhook->key);
-    if (item == NULL || (good && item->endpoint.failures == 0 && item->refusals == 0))
-        return;
-    item->reset = item->reset || good;
-    item->refusals = good ? 0 : item->refusals + 1;
-    turn_begin(service);
-}
-
-void service_hold(struct service *service)
-{
-    service->holds++;
-}
-
-void service_release(struct service *service)
-{
-    service->holds--;
-    tell_if_idle(service);
-}
-
 /* ---- others on the store ---- */
 
 static void poll_work(struct job *job, struct store *store)
@@ -811,9 +347,9 @@ static void poll_after(struct job *job)
         service->recover = true;
         service->stale = true;
         service->poll_recover = false;
-        turn_begin(service);
+        service_turn(service);
     }
-    tell_if_idle(service);
+    service_tell_if_idle(service);
 }
 
 void service_poll(struct service *service, bool recover)
@@ -829,7 +365,7 @@ void service_poll(struct service *service, bool recover)
 void service_look(struct service *service)
 {
     service->stale = service->recover = true;
-    turn_begin(service);
+    service_turn(service);
 }
 
 /* ---- housekeeping ---- */
@@ -846,7 +382,7 @@ static void upkeep_after(struct job *job)
     service->upkeep_busy = false;
     if (!service->stopping)
         timer_start(service->upkeep_timer, service->upkeep_more ? UPKEEP_PAUSE_MS : UPKEEP_MS, 0);
-    tell_if_idle(service);
+    service_tell_if_idle(service);
 }
 
 static void upkeep(void *ctx)
@@ -863,7 +399,7 @@ static void upkeep(void *ctx)
 
 static void offer(void *ctx)
 {
-    turn_begin(ctx);
+    service_turn(ctx);
 }
 
 static void renew(void *ctx)
@@ -872,13 +408,22 @@ static void renew(void *ctx)
     if (service->running == NULL)
         return;
     service->renew = true;
-    turn_begin(service);
+    service_turn(service);
 }
 
 static void write_journal(void *ctx)
 {
     struct service *service = ctx;
     journal_write(service->journal, service->runtime->executor);
+}
+
+static char *schedule_text(const struct schedule *schedule)
+{
+    struct buf text;
+    buf_init(&text, 1024);
+    schedule_write(schedule, &text);
+    char *copy = buf_take(&text, NULL);
+    return copy != NULL ? copy : mem_need_str("");
 }
 
 static enum err_code make_items(struct service *service, struct err *err)
@@ -947,7 +492,7 @@ bool service_is_idle(const struct service *service)
            !journal_busy(service->journal) && service->holds == 0 && !service->upkeep_busy;
 }
 
-static void tell_if_idle(struct service *service)
+void service_tell_if_idle(struct service *service)
 {
     if (!service->stopping || service->told_idle || !service_is_idle(service))
         return;
@@ -967,7 +512,7 @@ void service_stop(struct service *service)
         if (service->items[i].cycle != NULL)
             cycle_stop(service->items[i].cycle);
     journal_write(service->journal, service->runtime->executor);
-    turn_begin(service);
+    service_turn(service);
 }
 
 void service_stop_now(struct service *service)

@@ -175,6 +175,10 @@ const char *cli_time(int64_t ms, char *out, size_t size)
         snprintf(out, size, "never");
     } else if (ago >= 0 && ago < 60) {
         snprintf(out, size, "%lld s ago", (long long)ago);
+    } else if (ago < 0 && ago > -60) {
+        snprintf(out, size, "in %lld s", (long long)-ago);
+    } else if (ago <= -60 && ago > -3600) {
+        snprintf(out, size, "in %lld min", (long long)(-ago / 60));
     } else if (ago >= 60 && ago < 3600) {
         snprintf(out, size, "%lld min ago", (long long)(ago / 60));
     } else {

@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "server/beacon.h"
+#include "engine/describe.h"
 
 #include <string.h>
 
@@ -53,11 +54,6 @@ static const struct capability *find_webhook(const struct opened *opened, const 
     return NULL;
 }
 
-static const char *state_of(const struct endpoint *endpoint, bool paused)
-{
-    return endpoint->closed_ms != 0 ? "closed" : paused ? "disabled" : "open";
-}
-
 static enum err_code add_webhook(const struct opened *opened, const struct capability *webhook,
                                  const char *base, struct table_printer *table, struct buf *json,
                                  struct err *err)
@@ -76,16 +72,11 @@ static enum err_code add_webhook(const struct opened *opened, const struct capab
              config_name(&opened->project.config, opened->project.folder, name), endpoint.secret,
              webhook->key);
     table_cells(table, webhook->key);
-    table_cells(table, state_of(&endpoint, info.paused));
+    table_cells(table, describe_endpoint_state(&endpoint, info.paused));
     table_cells(table, webhook->has_verify ? "yes" : "no");
     table_cells(table, buf_text(&address));
-    buf_adds(json, json->len > 1 ? ",{\"key\":" : "{\"key\":");
-    json_write_text(json, webhook->key);
-    buf_addf(json,
-             ",\"state\":\"%s\",\"verify\":%s,\"failures\":%lld,\"url\":", state_of(&endpoint, info.paused),
-             webhook->has_verify ? "true" : "false", (long long)endpoint.failures);
-    json_write_text(json, buf_text(&address));
-    buf_addc(json, '}');
+    buf_adds(json, json->len > 1 ? "," : "");
+    describe_webhook(webhook, &endpoint, info.paused, buf_text(&address), json);
     buf_free(&address);
     sync_info_free(&info);
     return ERR_NONE;

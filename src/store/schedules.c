@@ -22,10 +22,11 @@ enum err_code store_schedules_each(struct store *store, schedule_fn each, void *
     struct db_stmt *stmt = NULL;
     enum err_code code = store_prepare(
         store, &stmt,
-        "SELECT s.key, s.schedule, s.next_at, s.retry_at, s.triggered_at, s.allow_deletes, y.paused,"
-        " y.failures, y.cycle_open, y.lease_owner, y.lease_expires_at, s.set_at FROM _workers_schedules AS s "
-        "LEFT JOIN"
-        " _workers_syncs AS y ON y.key = s.key ORDER BY s.key",
+        "SELECT k.key, coalesce(s.schedule, ''), s.next_at, s.retry_at, s.triggered_at, s.allow_deletes,"
+        " y.paused, y.failures, y.cycle_open, y.lease_owner, y.lease_expires_at, s.set_at FROM (SELECT key "
+        "FROM"
+        " _workers_schedules UNION SELECT key FROM _workers_syncs) AS k LEFT JOIN _workers_schedules AS s ON"
+        " s.key = k.key LEFT JOIN _workers_syncs AS y ON y.key = k.key",
         err);
     if (code != ERR_NONE)
         return code;

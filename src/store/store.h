@@ -71,6 +71,7 @@ struct sync_info {
     int64_t cycle_pages;
     int64_t last_success_ms;
     int64_t last_run_ms;
+    int64_t next_ms; /* when a server runs it next; 0 when no server has served it, or it is paused */
     char *last_run_id;
     char *last_error;
     char *held_reason;

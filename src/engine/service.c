@@ -257,6 +257,24 @@ static void turn_failed(struct service *service, struct turn *turn)
     timer_start(service->timer, turn->err.code == ERR_BUSY ? 20 : LOOK_AGAIN_MS, 0);
 }
 
+/* What the turn has read becomes what the loop's side knows. */
+static void take_over(struct service *service, struct turn *turn)
+{
+    for (size_t i = 0; i < service->item_count; i++) {
+        struct item *item = &service->items[i];
+        item->shown = item->endpoint;
+        item->shown_paused = item->entry.paused;
+        if (turn->read_schedules && item->capability->kind == CAPABILITY_SYNC)
+            item->due_ms = turn_sync_due(item);
+    }
+    if (!turn->read_schedules)
+        return;
+    mem_free(service->tokens);
+    service->tokens = turn->tokens;
+    service->token_count = turn->token_count;
+    turn->tokens = NULL;
+}
+
 static void turn_after(struct job *job)
 {
     struct service *service = job->owner;
@@ -269,10 +287,7 @@ static void turn_after(struct job *job)
     } else {
         free_all(turn->ends);
         turn->ends = NULL;
-        if (turn->read_schedules)
-            for (size_t i = 0; i < service->item_count; i++)
-                if (service->items[i].capability->kind == CAPABILITY_SYNC)
-                    service->items[i].due_ms = turn_sync_due(&service->items[i]);
+        take_over(service, turn);
         while (turn->claimed != NULL) {
             struct handling *next = turn->claimed->next;
             handle(service, turn->claimed);
@@ -287,6 +302,8 @@ static void turn_after(struct job *job)
         if (!service->user.waiting || due > clock_now_ms())
             sleep_until(service, due);
     }
+    mem_free(turn->tokens);
+    turn->tokens = NULL;
     if (permits > 0)
         gate_give(service->gate, &service->user, permits);
     if (service->again || service->ended != NULL)
@@ -533,6 +550,7 @@ void service_free(struct service *service)
     for (size_t i = 0; i < service->item_count; i++)
         mem_free(service->items[i].text);
     mem_free(service->items);
+    mem_free(service->tokens);
     timer_close(&service->timer);
     timer_close(&service->renew_timer);
     timer_close(&service->journal_timer);

@@ -75,15 +75,15 @@ enum webhook_state service_webhook(struct service *service, const char *key, siz
         if (item->capability->kind != CAPABILITY_WEBHOOK || strlen(item->capability->key) != key_len ||
             memcmp(item->capability->key, key, key_len) != 0)
             continue;
-        if (item->endpoint.secret[0] == '\0' || service->stopping)
+        if (item->shown.secret[0] == '\0' || service->stopping)
             return WEBHOOK_LATER;
         if (secret_len != ENDPOINT_SECRET_SIZE - 1 ||
-            !crypto_equal(secret, item->endpoint.secret, ENDPOINT_SECRET_SIZE - 1))
+            !crypto_equal(secret, item->shown.secret, ENDPOINT_SECRET_SIZE - 1))
             return WEBHOOK_UNKNOWN;
         *capability = item->capability;
-        if (item->entry.paused)
+        if (item->shown_paused)
             return WEBHOOK_PAUSED;
-        return item->endpoint.closed_ms != 0 ? WEBHOOK_CLOSED : WEBHOOK_OPEN;
+        return item->shown.closed_ms != 0 ? WEBHOOK_CLOSED : WEBHOOK_OPEN;
     }
     return WEBHOOK_UNKNOWN;
 }
@@ -92,25 +92,41 @@ int64_t service_too_early(struct service *service)
 {
     double rate = (double)service->runtime->options.config->limits.webhooks;
     int64_t now = clock_mono_ms();
-    service->tokens += (double)(now - service->tokens_ms) * rate / 1000;
-    service->tokens_ms = now;
-    if (service->tokens > rate) /* as many as come in a second may come at once */
-        service->tokens = rate;
-    if (service->tokens >= 1) {
-        service->tokens -= 1;
+    service->allowance += (double)(now - service->allowance_ms) * rate / 1000;
+    service->allowance_ms = now;
+    if (service->allowance > rate) /* as many as come in a second may come at once */
+        service->allowance = rate;
+    if (service->allowance >= 1) {
+        service->allowance -= 1;
         return 0;
     }
-    return (int64_t)((1 - service->tokens) * 1000 / rate) + 1;
+    return (int64_t)((1 - service->allowance) * 1000 / rate) + 1;
 }
 
 void service_verified(struct service *service, const struct capability *webhook, bool good)
 {
     struct item *item = service_item(service, webhook->key);
-    if (item == NULL || (good && item->endpoint.failures == 0 && item->refusals == 0))
+    if (item == NULL || (good && item->shown.failures == 0 && item->refusals == 0))
         return;
     item->reset = item->reset || good;
     item->refusals = good ? 0 : item->refusals + 1;
     service_turn(service);
+}
+
+bool service_token(const struct service *service, const char *token, size_t len, enum token_scope *scope)
+{
+    char digest[TOKEN_DIGEST_SIZE];
+    struct err ignored;
+    bool found = false;
+    if (token_digest(token, len, digest, &ignored) != ERR_NONE)
+        return false;
+    for (size_t i = 0; i < service->token_count; i++) {
+        if (!crypto_equal(digest, service->tokens[i].digest, TOKEN_DIGEST_SIZE - 1))
+            continue;
+        *scope = service->tokens[i].scope;
+        found = true;
+    }
+    return found;
 }
 
 void service_hold(struct service *service)

@@ -24,8 +24,10 @@ struct item {
     struct cycle *cycle; /* of a sync that runs here */
     int64_t next_due_ms; /* of deliveries; written by turns */
     /* of webhooks */
-    struct endpoint endpoint; /* written by turns; key is empty before the first */
-    int64_t refusals;         /* to be told the store */
+    struct endpoint endpoint; /* the store's side: written by turns */
+    struct endpoint shown;    /* the loop's side, copied after a turn; its secret is empty before the first */
+    bool shown_paused;
+    int64_t refusals; /* to be told the store */
     bool reset;
     int64_t turn_refusals; /* the same, in the turn under way */
     bool turn_reset;
@@ -46,16 +48,18 @@ struct handling {
 /* What goes to the store's thread and comes back. */
 struct turn {
     struct job job;
-    struct handling *ends;    /* in, to be recorded */
-    struct handling *claimed; /* out */
-    int64_t permits;          /* in; what is left, out */
-    bool read_schedules;      /* in */
-    bool recover, renew;      /* in */
-    bool stopping;            /* in */
-    bool done;                /* out: committed */
-    int64_t wake_ms;          /* out: the next delivery is due, or the next tick of a job */
-    int64_t recovered;        /* out */
-    bool ticked;              /* a job's schedule was moved on */
+    struct handling *ends;       /* in, to be recorded */
+    struct handling *claimed;    /* out */
+    int64_t permits;             /* in; what is left, out */
+    bool read_schedules;         /* in */
+    bool recover, renew;         /* in */
+    bool stopping;               /* in */
+    bool done;                   /* out: committed */
+    int64_t wake_ms;             /* out: the next delivery is due, or the next tick of a job */
+    int64_t recovered;           /* out */
+    bool ticked;                 /* a job's schedule was moved on */
+    struct token_record *tokens; /* out, with read_schedules */
+    size_t token_count;
     struct err err;
 };
 
@@ -87,11 +91,13 @@ struct service {
     bool intake_busy;
     enum err_code intake_code;
     struct err intake_err;
+    struct token_record *tokens; /* the loop's side, taken over from the turn that has read them */
+    size_t token_count;
     struct service_counts counts;
     int holds;
     bool has_triggers; /* automations that wait for rows */
-    double tokens;     /* of webhooks that may be taken in */
-    int64_t tokens_ms;
+    double allowance;  /* of webhooks that may be taken in */
+    int64_t allowance_ms;
     size_t first_item; /* that the next turn begins with, so that all get their share */
 };
 

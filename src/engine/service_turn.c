@@ -207,6 +207,17 @@ static enum err_code update_endpoint(struct item *item, bool read, struct store 
     return code;
 }
 
+static enum err_code keep_token(void *ctx, const struct token_record *record)
+{
+    struct turn *turn = ctx;
+    struct token_record *tokens = mem_realloc(turn->tokens, (turn->token_count + 1) * sizeof *turn->tokens);
+    if (tokens == NULL)
+        return ERR_NOMEM;
+    turn->tokens = tokens;
+    tokens[turn->token_count++] = *record;
+    return ERR_NONE;
+}
+
 static enum err_code turn_in_transaction(struct service *service, struct store *store, struct err *err)
 {
     struct turn *turn = &service->turn;
@@ -216,6 +227,8 @@ static enum err_code turn_in_transaction(struct service *service, struct store *
         code = store_deliveries_renew(store, err);
     if (code == ERR_NONE && turn->read_schedules)
         code = read_schedules(service, store, now, err);
+    if (code == ERR_NONE && turn->read_schedules)
+        code = store_tokens_each(store, keep_token, turn, err);
     for (size_t i = 0; i < service->item_count && code == ERR_NONE && !turn->stopping; i++) {
         struct item *item = &service->items[i];
         if (item->capability->kind == CAPABILITY_SYNC && turn->read_schedules)

@@ -216,6 +216,7 @@ static enum err_code begin(struct server *server, struct err *err)
     const struct front_options front = {.loop = &server->loop,
                                         .hosting = server->hosting,
                                         .listen_fd = server->options->listen_fd,
+                                        .url = server->options->url,
                                         .say = say,
                                         .ctx = server};
     if (code == ERR_NONE && front.listen_fd >= 0)

@@ -558,3 +558,17 @@ enum err_code store_delivery_replay(struct store *store, const char *id, struct 
     DRIVER(store)->finalize(stmt);
     return code;
 }
+
+enum err_code store_delivery_counts(struct store *store, struct delivery_counts *out, struct err *err)
+{
+    /* Each condition is that of an index. */
+    enum err_code code = db_integer(
+        store->db, "SELECT count(*) FROM _workers_deliveries WHERE state = 'ready'", 0, &out->ready, err);
+    if (code == ERR_NONE)
+        code = db_integer(store->db, "SELECT count(*) FROM _workers_deliveries WHERE state = 'running'", 0,
+                          &out->running, err);
+    if (code == ERR_NONE)
+        code = db_integer(store->db, "SELECT count(*) FROM _workers_deliveries WHERE state = 'dead'", 0,
+                          &out->dead, err);
+    return code;
+}

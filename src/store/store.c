@@ -77,11 +77,15 @@ static const char runtime_schema[] =
     "'running';"
     "CREATE INDEX IF NOT EXISTS _workers_deliveries_lanes ON _workers_deliveries(lane, id) WHERE lane IS NOT "
     "NULL AND (state = 'ready' OR state = 'running');"
+    "CREATE INDEX IF NOT EXISTS _workers_deliveries_dead ON _workers_deliveries(key) WHERE state = 'dead';"
     "CREATE UNIQUE INDEX IF NOT EXISTS _workers_deliveries_once ON _workers_deliveries(key, idempotency_key) "
     "WHERE idempotency_key IS NOT NULL;"
     "CREATE TABLE IF NOT EXISTS _workers_endpoints(key TEXT PRIMARY KEY, generation INTEGER NOT NULL DEFAULT "
     "1, "
     "failures INTEGER NOT NULL DEFAULT 0, closed_at INTEGER) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS _workers_tokens(id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, digest TEXT "
+    "NOT "
+    "NULL, scope TEXT NOT NULL, created_at INTEGER NOT NULL) WITHOUT ROWID;"
     /* With row ids: large rows are kept better so. */
     "CREATE TABLE IF NOT EXISTS _workers_payloads(id TEXT PRIMARY KEY NOT NULL, event TEXT NOT NULL, body "
     "BLOB);";

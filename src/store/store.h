@@ -303,9 +303,41 @@ enum err_code store_deliveries_list(struct store *store, const char *key, const 
 /* By id or by a prefix of it that is unique. */
 enum err_code store_delivery_get(struct store *store, const char *id, delivery_record_fn each, void *ctx,
                                  struct err *err) MUST_CHECK;
+struct delivery_counts {
+    int64_t ready, running, dead;
+};
+enum err_code store_delivery_counts(struct store *store, struct delivery_counts *out,
+                                    struct err *err) MUST_CHECK;
 /* Makes a delivery that has ended ready again, with its attempts counted anew. ERR_BUSY while it is on its
  * way. */
 enum err_code store_delivery_replay(struct store *store, const char *id, struct err *err) MUST_CHECK;
+
+/* ---- tokens of the API (tokens.c) ---- */
+
+#define TOKEN_SIZE 73        /* "workers_", 256 random bits in hexadecimal digits, the NUL */
+#define TOKEN_DIGEST_SIZE 65 /* SHA-256 in hexadecimal digits, the NUL */
+#define TOKEN_NAME_MAX 100
+
+/* Each may do what those before it may. */
+enum token_scope { TOKEN_READ, TOKEN_RUN, TOKEN_ADMIN };
+const char *token_scope_name(enum token_scope scope);
+bool token_scope_parse(const char *text, enum token_scope *out) MUST_CHECK;
+enum err_code token_digest(const char *token, size_t len, char out[TOKEN_DIGEST_SIZE],
+                           struct err *err) MUST_CHECK;
+
+struct token_record {
+    char name[TOKEN_NAME_MAX + 1];
+    char digest[TOKEN_DIGEST_SIZE];
+    enum token_scope scope;
+    int64_t created_ms;
+};
+/* Makes a token; nobody can read it again. ERR_CONFLICT when the name is taken. */
+enum err_code store_token_make(struct store *store, const char *name, enum token_scope scope,
+                               char out[TOKEN_SIZE], struct err *err) MUST_CHECK;
+typedef enum err_code (*token_fn)(void *ctx, const struct token_record *record);
+enum err_code store_tokens_each(struct store *store, token_fn each, void *ctx, struct err *err) MUST_CHECK;
+enum err_code store_token_revoke(struct store *store, const char *name, bool *existed,
+                                 struct err *err) MUST_CHECK;
 
 /* ---- forgetting (history.c) ---- */
 
@@ -456,6 +488,10 @@ enum err_code store_query(const char *folder, const char *sql, const struct db_s
  */
 enum err_code store_rows_json(struct store *store, const struct database *database, struct buf *out,
                               struct err *err) MUST_CHECK;
+/* Appends up to limit rows whose keys come after one ("" for the first), as a JSON array of {"key", "row"}.
+ */
+enum err_code store_rows_page(struct store *store, const struct database *database, const char *after,
+                              int64_t limit, struct buf *out, struct err *err) MUST_CHECK;
 /* A query that lists databases with their tables and row counts; empty when there are none. */
 enum err_code store_list_sql(struct store *store, struct buf *out, struct err *err) MUST_CHECK;
 /* The table of a database, by its key. */

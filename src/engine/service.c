@@ -16,6 +16,7 @@
 #define LOOK_AGAIN_MS 1000      /* after the store could not be used */
 #define RENEW_MS (LEASE_MS / 3) /* of what this process runs */
 #define JOURNAL_MS 200
+#define LOOK_MS 10000 /* for what has become stale */
 #define WARM_IDLE_MS 10000
 #define UPKEEP_FIRST_MS 10000 /* after the start */
 #define UPKEEP_MS (10 * 60 * 1000)
@@ -360,7 +361,11 @@ static void poll_after(struct job *job)
     struct service *service = job->owner;
     service->polling = false;
     warm_close_idle(service->runtime, WARM_IDLE_MS);
-    if (service->poll_changed || service->poll_recover) {
+    /* What goes stale does so without anybody's doing. */
+    bool again = service->runtime->worker->has_alert && clock_mono_ms() - service->looked_ms >= LOOK_MS;
+    if (again)
+        service->looked_ms = clock_mono_ms();
+    if (service->poll_changed || service->poll_recover || again) {
         service->recover = true;
         service->stale = true;
         service->poll_recover = false;
@@ -446,7 +451,7 @@ static char *schedule_text(const struct schedule *schedule)
 static enum err_code make_items(struct service *service, struct err *err)
 {
     const struct worker *worker = service->runtime->worker;
-    service->items = mem_zalloc((worker->capability_count + 1) * sizeof *service->items);
+    service->items = mem_zalloc((worker->capability_count + 2) * sizeof *service->items);
     if (service->items == NULL)
         return err_nomem(err);
     for (size_t i = 0; i < worker->capability_count; i++) {
@@ -466,6 +471,12 @@ static enum err_code make_items(struct service *service, struct err *err)
                                             service->runtime->options.config->name, capability->key, err);
         if (code != ERR_NONE)
             return code;
+    }
+    if (worker->has_alert) {
+        service->alert = (struct capability){.kind = CAPABILITY_AUTOMATION, .key = WORKER_ALERT};
+        struct item *item = &service->items[service->item_count++];
+        *item = (struct item){
+            .service = service, .capability = &service->alert, .due_ms = INT64_MAX, .next_due_ms = INT64_MAX};
     }
     return ERR_NONE;
 }

@@ -23,6 +23,8 @@ struct item {
     int64_t due_ms;      /* of a sync; INT64_MAX for never */
     struct cycle *cycle; /* of a sync that runs here */
     int64_t next_due_ms; /* of deliveries; written by turns */
+    const char *trouble; /* of a sync: "ERROR", "HELD", "STALE", or "" */
+    char trouble_message[512];
     /* of webhooks */
     struct endpoint endpoint; /* the store's side: written by turns */
     struct endpoint shown;    /* the loop's side, copied after a turn; its secret is empty before the first */
@@ -95,8 +97,10 @@ struct service {
     size_t token_count;
     struct service_counts counts;
     int holds;
-    bool has_triggers; /* automations that wait for rows */
-    double allowance;  /* of webhooks that may be taken in */
+    bool has_triggers;       /* automations that wait for rows */
+    struct capability alert; /* what alerts are delivered to, when the worker has a function for them */
+    int64_t looked_ms;       /* monotonic: when schedules were last read because of the time */
+    double allowance;        /* of webhooks that may be taken in */
     int64_t allowance_ms;
     size_t first_item; /* that the next turn begins with, so that all get their share */
 };

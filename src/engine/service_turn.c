@@ -3,6 +3,8 @@
 #include "engine/service_priv.h"
 
 #include "base/clock.h"
+#include "base/iso8601.h"
+#include "base/json.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -46,12 +48,49 @@ struct item *service_item(struct service *service, const char *key)
     return NULL;
 }
 
+#define STALE_TICKS 3 /* without a success */
+
+/* Whether so many ticks have passed since the last success, or since it was first served. */
+static bool is_stale(const struct item *item, const struct schedule_entry *entry, int64_t now)
+{
+    int64_t at = entry->last_success_ms;
+    if (at == 0 || entry->paused ||
+        (item->timetable.type != SCHEDULE_INTERVAL && item->timetable.type != SCHEDULE_CRON))
+        return false;
+    for (int i = 0; i < STALE_TICKS && at != TIMETABLE_NEVER; i++)
+        at = timetable_next(&item->timetable, at);
+    return at < now;
+}
+
+/* What is wrong with a sync, for the alerts. */
+static void note_trouble(struct item *item, const struct schedule_entry *entry)
+{
+    const char *message = NULL;
+    item->trouble = "";
+    item->trouble_message[0] = '\0';
+    if (item->capability->kind != CAPABILITY_SYNC)
+        return;
+    if (entry->failures >= 3) {
+        item->trouble = "ERROR";
+        message = entry->last_error;
+    } else if (entry->held != NULL) {
+        item->trouble = "HELD";
+        message = entry->held;
+    } else if (is_stale(item, entry, clock_now_ms())) {
+        item->trouble = "STALE";
+    }
+    if (message != NULL)
+        snprintf(item->trouble_message, sizeof item->trouble_message, "%s", message);
+}
+
 static enum err_code keep_entry(void *ctx, const struct schedule_entry *entry)
 {
     struct item *item = service_item(ctx, entry->key);
     if (item == NULL)
         return ERR_NONE; /* of a capability that is no longer declared */
     item->entry = *entry;
+    item->entry.held = item->entry.last_error = NULL; /* they belong to whoever calls */
+    note_trouble(item, entry);
     item->known = entry->schedule[0] != '\0';
     /* Its text is compared now: it belongs to whoever calls. */
     bool same = item->text != NULL && strcmp(entry->schedule, item->text) == 0;
@@ -63,8 +102,10 @@ static enum err_code keep_entry(void *ctx, const struct schedule_entry *entry)
 static enum err_code read_schedules(struct service *service, struct store *store, int64_t now,
                                     struct err *err)
 {
-    for (size_t i = 0; i < service->item_count; i++)
+    for (size_t i = 0; i < service->item_count; i++) {
         service->items[i].entry = (struct schedule_entry){.next_ms = INT64_MAX};
+        service->items[i].trouble = "";
+    }
     enum err_code code = store_schedules_each(store, keep_entry, service, err);
     for (size_t i = 0; i < service->item_count && code == ERR_NONE; i++) {
         struct item *item = &service->items[i];
@@ -170,6 +211,38 @@ static enum err_code skip(struct item *item, struct store *store, int64_t now, s
     return code;
 }
 
+/* Tells what has become wrong with a sync, or that nothing is any more: once, not at every failure. */
+static enum err_code alert(struct item *item, struct store *store, int64_t now, struct err *err)
+{
+    struct schedule_entry *entry = &item->entry;
+    char time[ISO_UTC_SIZE];
+    struct buf event;
+    if (!item->service->runtime->worker->has_alert || !item->known ||
+        strcmp(item->trouble, entry->alerted) == 0)
+        return ERR_NONE;
+    bool recovered = item->trouble[0] == '\0';
+    buf_init(&event, 64 * 1024);
+    buf_addf(&event, "{\"type\":\"%s\",\"at\":\"%s\",\"worker\":", recovered ? "RECOVERED" : item->trouble,
+             iso_format_utc(now, time));
+    json_write_text(&event, service_name(item->service));
+    buf_adds(&event, ",\"sync\":");
+    json_write_text(&event, item->capability->key);
+    if (item->trouble_message[0] != '\0') {
+        buf_adds(&event, ",\"message\":");
+        json_write_text(&event, item->trouble_message);
+    }
+    if (entry->last_success_ms != 0)
+        buf_addf(&event, ",\"lastSuccessAt\":\"%s\"", iso_format_utc(entry->last_success_ms, time));
+    buf_addc(&event, '}');
+    enum err_code code = buf_status(&event, "the alert", err);
+    if (code == ERR_NONE)
+        code = store_schedule_alert(store, item->capability->key, item->trouble, buf_text(&event), event.len,
+                                    err);
+    buf_free(&event);
+    snprintf(entry->alerted, sizeof entry->alerted, "%s", item->trouble);
+    return code;
+}
+
 static enum err_code claim_all(struct service *service, struct store *store, struct err *err)
 {
     struct turn *turn = &service->turn;
@@ -233,6 +306,8 @@ static enum err_code turn_in_transaction(struct service *service, struct store *
         struct item *item = &service->items[i];
         if (item->capability->kind == CAPABILITY_SYNC && turn->read_schedules)
             code = skip(item, store, now, err);
+        if (code == ERR_NONE && item->capability->kind == CAPABILITY_SYNC && turn->read_schedules)
+            code = alert(item, store, now, err);
         if (item->capability->kind == CAPABILITY_WEBHOOK)
             code = update_endpoint(item, turn->read_schedules, store, err);
         if (item->capability->kind != CAPABILITY_JOB)

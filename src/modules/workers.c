@@ -146,6 +146,31 @@ static void keep_functions(lua_State *L, const char *key)
     lua_pop(L, 1);
 }
 
+/* worker:onAlert(fn): kept as the execute of a capability whose key nobody else can have. */
+static int worker_on_alert(lua_State *L)
+{
+    struct registration *registration = registration_of(L);
+    if (luaL_testudata(L, 1, WORKER) == NULL && !lua_istable(L, 1))
+        return luaL_error(L, "call it with a colon: worker:onAlert(function(alert) … end)");
+    if (lua_type(L, 2) != LUA_TFUNCTION)
+        return luaL_error(L, "worker:onAlert: expected a function, got %s", luaL_typename(L, 2));
+    if (task_current(L) != NULL)
+        return luaL_error(L, "worker:onAlert: declarations belong at the top level of the script, not into a "
+                             "running function");
+    if (registration->discover && registration->worker->has_alert)
+        return luaL_error(L, "worker:onAlert: it was called before; a worker has one function for alerts");
+    registration->worker->has_alert = registration->worker->has_alert || registration->discover;
+    if (!registration->discover && registration->wanted != NULL &&
+        strcmp(registration->wanted, WORKER_ALERT) != 0)
+        return 0;
+    lua_getfield(L, LUA_REGISTRYINDEX, FUNCTIONS);
+    lua_createtable(L, 0, 1);
+    lua_pushvalue(L, 2);
+    lua_setfield(L, -2, "execute");
+    lua_setfield(L, -2, WORKER_ALERT);
+    return 0;
+}
+
 static int worker_declare(lua_State *L)
 {
     enum capability_kind kind = (enum capability_kind)lua_tointeger(L, lua_upvalueindex(1));
@@ -333,8 +358,8 @@ static void make_metatable(lua_State *L, const char *name, const luaL_Reg *metho
 /* What worker:synk finds. */
 static int no_method(lua_State *L)
 {
-    static const char *const methods[] = {"database", "pacer",   "credential", "sync",
-                                          "tool",     "webhook", "automation", "job"};
+    static const char *const methods[] = {"database", "pacer",      "credential", "sync",   "tool",
+                                          "webhook",  "automation", "job",        "onAlert"};
     size_t len = 0;
     const char *name = luaL_tolstring(L, 2, &len);
     int nearest = text_nearest(name, len, methods, sizeof methods / sizeof methods[0]);
@@ -343,7 +368,7 @@ static int no_method(lua_State *L)
     return luaL_error(
         L,
         "a worker has no method \"%s\"; it has database, pacer, credential, sync, tool, webhook, "
-        "automation and job",
+        "automation, job and onAlert",
         name);
 }
 
@@ -352,6 +377,7 @@ static void make_worker_metatable(lua_State *L)
     static const luaL_Reg methods[] = {{"database", worker_declare_database},
                                        {"pacer", worker_declare_pacer},
                                        {"credential", worker_declare_credential},
+                                       {"onAlert", worker_on_alert},
                                        {NULL, NULL}};
     make_metatable(L, WORKER, methods);
     lua_getfield(L, -1, "__index");
@@ -411,6 +437,14 @@ const struct script_docs workers_docs = {
     "---@field webhook fun(self: workers.Worker, key: string, options: workers.WebhookOptions)\n"
     "---@field automation fun(self: workers.Worker, key: string, options: workers.AutomationOptions)\n"
     "---@field job fun(self: workers.Worker, key: string, options: workers.JobOptions)\n"
+    "---@field onAlert fun(self: workers.Worker, f: fun(alert: workers.Alert, ctx: workers.Context))\n"
+    "---@class workers.Alert\n"
+    "---@field type \"ERROR\"|\"RECOVERED\"|\"HELD\"|\"STALE\"\n"
+    "---@field worker string\n"
+    "---@field sync string\n"
+    "---@field at string\n"
+    "---@field message? string what is wrong\n"
+    "---@field lastSuccessAt? string\n"
     "---@class workers.Database what worker:database returned\n"
     "---@class workers.Pacer what worker:pacer returned\n"
     "---@field wait fun(self: workers.Pacer) returns when its turn has come\n"

@@ -64,7 +64,7 @@ static const char runtime_schema[] =
     "NULL;"
     "CREATE TABLE IF NOT EXISTS _workers_schedules(key TEXT PRIMARY KEY, schedule TEXT NOT NULL, next_at "
     "INTEGER, set_at INTEGER NOT NULL, retry_at INTEGER, triggered_at INTEGER, allow_deletes INTEGER NOT "
-    "NULL DEFAULT 0) WITHOUT ROWID;"
+    "NULL DEFAULT 0, alerted TEXT) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS _workers_deliveries(id TEXT PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT "
     "NULL, state TEXT NOT NULL, due_at INTEGER NOT NULL, created_at INTEGER NOT NULL, ended_at INTEGER, "
     "started_by TEXT NOT NULL, tick_at INTEGER, attempts INTEGER NOT NULL DEFAULT 0, losses INTEGER NOT NULL "

@@ -392,6 +392,9 @@ struct schedule_entry {
     bool running;   /* somebody holds the lease of the sync */
     bool abandoned; /* whoever ran the sync is gone, and its cycle is open */
     int64_t failures;
+    int64_t last_success_ms; /* 0 for never */
+    char *held, *last_error; /* NULL for none; the store's, until the callback returns */
+    char alerted[16];        /* what was told last: "ERROR", "HELD", "STALE"; empty when all is well */
 };
 typedef enum err_code (*schedule_fn)(void *ctx, const struct schedule_entry *entry);
 enum err_code store_schedules_each(struct store *store, schedule_fn each, void *ctx,
@@ -403,6 +406,9 @@ enum err_code store_schedule_set(struct store *store, const char *key, const cha
  * transaction of store_begin, so that what the tick causes is one with it. */
 enum err_code store_schedule_advance(struct store *store, const char *key, int64_t from_ms, int64_t to_ms,
                                      bool *moved, struct err *err) MUST_CHECK;
+/* What was told of it last, and adds the alert as a delivery. Inside a transaction of store_begin. */
+enum err_code store_schedule_alert(struct store *store, const char *key, const char *alerted,
+                                   const char *event, size_t event_len, struct err *err) MUST_CHECK;
 /* Asks for a run as soon as may be. */
 enum err_code store_schedule_trigger(struct store *store, const char *key, bool allow_deletes,
                                      struct err *err) MUST_CHECK;

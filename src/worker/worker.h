@@ -131,8 +131,12 @@ struct worker {
     size_t capability_count;
     struct credential *credentials;
     size_t credential_count;
+    bool has_alert; /* there is a function for alerts */
     size_t database_room, pacer_room, capability_room, credential_room;
 };
+
+#define WORKER_ALERT "@alert" /* stands for a key where the function for alerts is meant; no key begins so   \
+                               */
 
 struct worker *worker_new(void); /* NULL when memory is out */
 void worker_free(struct worker *worker);

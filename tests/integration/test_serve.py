@@ -1,12 +1,14 @@
 """workers serve: schedules on an accelerated clock, retries, reloads, stops, kills, processes that share a store."""
 import collections
 import datetime
+import http.server
 import json
 import os
 import pathlib
 import signal
 import sqlite3
 import sys
+import threading
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -274,6 +276,62 @@ worker:automation("some", { title = "S", description = "d",
         server.stop()
         self.assertEqual(project.rows("SELECT kind, key, count(*) FROM _workers_deliveries GROUP BY key ORDER BY key"),
                          [("automation", "all", 3), ("automation", "some", 1)])
+
+
+class Alerts(ServeTest):
+    SCRIPT = """
+local kv = require "workers.kv"
+worker:sync("shaky", { database = items, mode = "incremental", schedule = "1m", execute = function()
+  local n = kv.increment("n")
+  if n <= 5 then error("no luck") end
+  return { changes = {}, hasMore = false, nextState = { n = n } }
+end })
+worker:sync("stuck", { database = items, mode = "incremental", schedule = "5m", execute = function()
+  if kv.increment("m") > 1 then workers.sleep(800) end
+  return { changes = {}, hasMore = false, nextState = { n = 1 } }
+end })
+worker:onAlert(function(alert, ctx)
+  if alert.type == "ERROR" and ctx.attempt == 1 then error("try again") end
+  local seen = kv.get("alerts:" .. alert.sync) or workers.array {}
+  seen[#seen + 1] = { alert.type, alert.worker, alert.message or workers.null, alert.lastSuccessAt ~= nil }
+  kv.set("alerts:" .. alert.sync, seen)
+end)
+"""
+
+    def test_an_alert_for_each_transition(self):
+        project = self.project(self.SCRIPT)
+        server = Server(project, env=self.accelerated("2026-01-15 04:00:00", 120))
+        seen = lambda sync: json.loads(self.value(project, "SELECT value FROM _workers_kv WHERE key = ?", "alerts:" + sync) or "[]")  # noqa: E731
+        harness.wait_until(lambda: len(seen("shaky")) >= 2 and len(seen("stuck")) >= 1, "the alerts", 60)
+        self.assertEqual(server.stop(), 0, server.text())
+        # Five failures in a row are one alert, although it took two attempts to tell it.
+        self.assertEqual(seen("shaky")[:2], [["ERROR", "test", "main.lua:11: no luck", False], ["RECOVERED", "test", None, True]])
+        self.assertEqual(seen("stuck")[0], ["STALE", "test", None, True])
+
+    def test_alerts_are_posted(self):
+        received = []
+
+        class Receiver(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as receiver:
+            threading.Thread(target=receiver.serve_forever, daemon=True).start()
+            url = f"http://127.0.0.1:{receiver.server_port}/"
+            project = self.project(f"""
+worker:sync("fails", {{ database = items, schedule = "1m", execute = function() error("no luck") end }})
+worker:onAlert(require("workers.alerts").slack {{ url = "{url}" }})
+""", 'name: test\nmain: main.lua\npermissions: { net: ["127.0.0.1"] }\n')
+            server = Server(project, env=self.accelerated("2026-01-15 04:00:00", 120))
+            harness.wait_until(lambda: received, "the alert")
+            server.stop()
+            receiver.shutdown()
+        self.assertEqual(received, [{"text": "test: sync fails fails: main.lua:8: no luck"}])
 
 
 class Retention(ServeTest):

@@ -77,9 +77,13 @@ class ServeTest(harness.TestCase):
 
     def trigger(self, project, key):
         """Asks the server for a run, as another process would."""
-        with project.database() as database:
-            database.execute("UPDATE _workers_schedules SET triggered_at = 1 WHERE key = ?", (key,))
-            database.commit()
+        def ask():
+            with project.database() as database:
+                changed = database.execute("UPDATE _workers_schedules SET triggered_at = 1 WHERE key = ?", (key,)).rowcount
+                database.commit()
+                return changed == 1
+
+        harness.wait_until(ask, "the schedule")
 
     def ended(self, project, where="1"):
         return self.value(project, f"SELECT count(*) FROM _workers_runs WHERE ended_at IS NOT NULL AND {where}") or 0

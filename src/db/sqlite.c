@@ -14,7 +14,7 @@
 #include <strings.h>
 
 #define LOOKASIDE_BYTES 512
-#define LOOKASIDE_SLOTS 512
+#define LOOKASIDE_SLOTS 64
 
 /* Steps of a guarded statement between two questions whether to go on. One step may copy a whole value. */
 #define GUARD_STEPS 50
@@ -145,6 +145,8 @@ static void configure(void)
     sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
     /* Nobody asks for SQLite's count, and it costs a lock at every allocation. */
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    /* Pages one by one instead of twenty at first: many stores are open and idle under workers serve. */
+    sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0);
 }
 
 /* ---- failures ---- */

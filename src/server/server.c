@@ -9,6 +9,7 @@
 #include "server/front.h"
 #include "server/hosting.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -234,6 +235,8 @@ int server_run(const struct server_options *options, int index, struct pulse *pu
     struct err err;
     int result = 0;
     (void)index;
+    /* Every store has a thread of its own, which needs no heap of its own. */
+    mallopt(M_ARENA_MAX, 1);
     if (uv_loop_init(&server.loop) != 0) {
         fprintf(stderr, "error: cannot start the event loop\n");
         return SUPERVISOR_CANNOT_START;

@@ -244,17 +244,21 @@ static void check_columns(lua_State *L, const struct database *database, const c
 static void read_properties(lua_State *L, struct worker *worker, struct database *database, const char *where)
 {
     /* stack: …, properties */
-    struct declared_property *declared =
-        declare_need(L, arena_zalloc(&worker->arena, (PROPERTIES_MAX + 1) * sizeof *declared));
     size_t count = 0;
     size_t titles = 0;
+    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1))
+        count++;
+    if (count > PROPERTIES_MAX)
+        luaL_error(L, "%s: more than %d properties", where, PROPERTIES_MAX);
+    struct declared_property *declared = lua_newuserdatauv(L, (count + 1) * sizeof *declared, 0);
+    memset(declared, 0, (count + 1) * sizeof *declared);
+    lua_insert(L, -2); /* …, declared, properties */
+    count = 0;
     lua_pushnil(L);
     while (lua_next(L, -2) != 0) {
         if (lua_type(L, -2) != LUA_TSTRING || lua_rawlen(L, -2) == 0)
             luaL_error(L, "%s: schema.properties must map names to Schema values; a key is %s", where,
                        lua_type(L, -2) == LUA_TSTRING ? "empty" : luaL_typename(L, -2));
-        if (count >= PROPERTIES_MAX)
-            luaL_error(L, "%s: more than %d properties", where, PROPERTIES_MAX);
         struct property *property = &declared[count].property;
         const char *name = lua_tolstring(L, -2, &property->name_len);
         if (!text_is_utf8(name, property->name_len, NULL) || strlen(name) != property->name_len)
@@ -272,6 +276,7 @@ static void read_properties(lua_State *L, struct worker *worker, struct database
     for (size_t i = 0; i < count; i++)
         database->properties[i] = declared[i].property;
     database->property_count = count;
+    lua_remove(L, -2);
     if (titles != 1)
         luaL_error(L, "%s: a schema needs exactly one title property, this one has %d", where, (int)titles);
     check_columns(L, database, where);

@@ -135,8 +135,9 @@ struct worker {
     size_t database_room, pacer_room, capability_room, credential_room;
 };
 
-#define WORKER_ALERT "@alert" /* stands for a key where the function for alerts is meant; no key begins so   \
-                               */
+#define WORKER_ALERT                                                                                         \
+    "@alert" /* stands for a key where the function for alerts is meant; no key begins so                    \
+              */
 
 struct worker *worker_new(void); /* NULL when memory is out */
 void worker_free(struct worker *worker);

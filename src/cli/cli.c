@@ -29,6 +29,14 @@ const char *cli_value(const struct cli_args *args, const char *option)
     return NULL;
 }
 
+const char *cli_nth_value(const struct cli_args *args, const char *option, int n)
+{
+    for (int i = 0; i < args->given_count; i++)
+        if (strcmp(args->command->options[args->given[i].option].name, option) == 0 && n-- == 0)
+            return args->given[i].value;
+    return NULL;
+}
+
 bool cli_flag(const struct cli_args *args, const char *option)
 {
     return cli_value(args, option) != NULL;

@@ -135,7 +135,7 @@ static void set_text(lua_State *L, const char *name, const char *text)
     lua_setfield(L, -2, name);
 }
 
-/* Pushes the function of workers.webhooks.send, the body and the options. */
+/* Pushes headers of workers.webhooks.send, the body and the options. */
 static int push_call(lua_State *L)
 {
     const struct sending *sending = lua_touserdata(L, 1);
@@ -143,6 +143,8 @@ static int push_call(lua_State *L)
     lua_getglobal(L, "require");
     lua_pushliteral(L, "workers.webhooks.send");
     lua_call(L, 1, 1);
+    lua_getfield(L, -1, "headers");
+    lua_remove(L, -2);
     lua_pushlstring(L, request->body.len > 0 ? request->body.text : "", request->body.len);
     lua_createtable(L, 0, 3);
     set_text(L, "event", request->event);

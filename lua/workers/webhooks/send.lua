@@ -3,17 +3,21 @@
 
 local webhooks = require "workers.webhooks"
 
+---@class workers.webhooks.send
+local send = {}
+
 ---@class workers.webhooks.SendOptions
 ---@field given { [1]: string, [2]: string }[] names and values of headers, which come before all others
 ---@field event? string
 ---@field id? string
 
+---The headers of a delivery, and whether they are signed.
 ---@param verify? workers.webhooks.Verify
 ---@param body string
 ---@param options workers.webhooks.SendOptions
 ---@return { [1]: string, [2]: string }[] headers
 ---@return boolean signed
-return function(verify, body, options)
+function send.headers(verify, body, options)
   local sign = verify and webhooks.signer(verify)
   local given, fields = {}, {}
   for i, field in ipairs(options.given) do
@@ -38,3 +42,5 @@ return function(verify, body, options)
   end
   return fields, sign ~= nil
 end
+
+return send

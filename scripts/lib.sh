@@ -10,7 +10,7 @@ BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config liblua5.4-dev libsq
     libcurl4-openssl-dev libmicrohttpd-dev libssl-dev ca-certificates tzdata)
 # What the tests and the checks of the source need on top.
 TEST_PACKAGES=(python3 python3-httpbin python3-pip libcmocka-dev lua5.4 lua-cjson-dev strace openssl sqlite3 iso-codes git
-    cmark-gfm faketime shellcheck lua-check clang-format-14)
+    cmark-gfm faketime slowhttptest shellcheck lua-check clang-format-14)
 FUZZ_PACKAGES=(clang-14 libclang-rt-14-dev)
 export BUILD_PACKAGES TEST_PACKAGES FUZZ_PACKAGES
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CHUNK_SIZE ((size_t)16 * 1024)
+#define CHUNK_SIZE ((size_t)4 * 1024)
 #define CHUNK_MAX ((size_t)1024 * 1024) /* chunks double up to it; one that must hold more is larger */
 #define ALIGNMENT sizeof(max_align_t)
 

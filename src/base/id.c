@@ -5,6 +5,7 @@
 #include "base/crypto.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdint.h>
 
 static void write_uuid(unsigned char bytes[16], unsigned version, char out[ID_UUID_SIZE])
@@ -60,4 +61,11 @@ enum err_code id_uuid7(char out[ID_UUID_SIZE], struct err *err)
     bytes[7] = (unsigned char)count;
     write_uuid(bytes, 7, out);
     return ERR_NONE;
+}
+
+void id_uuid7_first(int64_t ms, char out[ID_UUID_SIZE])
+{
+    uint64_t time = ms > 0 ? (uint64_t)ms & 0xffffffffffff : 0;
+    snprintf(out, ID_UUID_SIZE, "%08llx-%04llx-7000-8000-000000000000", (unsigned long long)(time >> 16),
+             (unsigned long long)(time & 0xffff));
 }

@@ -6,6 +6,8 @@
 
 #include "base/err.h"
 
+#include <stdint.h>
+
 #define ID_UUID_SIZE 37 /* 36 characters in lower case and the NUL */
 
 /* Random (RFC 9562 section 5.4). Both fail only when the kernel gives no random bytes (ERR_IO). */
@@ -15,5 +17,8 @@ enum err_code id_uuid4(char out[ID_UUID_SIZE], struct err *err) MUST_CHECK;
  * text, even when the clock is set back. The 12 bits after the version count within a millisecond
  * (section 6.2, method 1). */
 enum err_code id_uuid7(char out[ID_UUID_SIZE], struct err *err) MUST_CHECK;
+
+/* The least of version 7 that has the millisecond: all that were made before it are less. */
+void id_uuid7_first(int64_t ms, char out[ID_UUID_SIZE]);
 
 #endif

@@ -29,6 +29,14 @@ const char *cli_value(const struct cli_args *args, const char *option)
     return NULL;
 }
 
+const char *cli_nth_value(const struct cli_args *args, const char *option, int n)
+{
+    for (int i = 0; i < args->given_count; i++)
+        if (strcmp(args->command->options[args->given[i].option].name, option) == 0 && n-- == 0)
+            return args->given[i].value;
+    return NULL;
+}
+
 bool cli_flag(const struct cli_args *args, const char *option)
 {
     return cli_value(args, option) != NULL;
@@ -175,6 +183,10 @@ const char *cli_time(int64_t ms, char *out, size_t size)
         snprintf(out, size, "never");
     } else if (ago >= 0 && ago < 60) {
         snprintf(out, size, "%lld s ago", (long long)ago);
+    } else if (ago < 0 && ago > -60) {
+        snprintf(out, size, "in %lld s", (long long)-ago);
+    } else if (ago <= -60 && ago > -3600) {
+        snprintf(out, size, "in %lld min", (long long)(-ago / 60));
     } else if (ago >= 60 && ago < 3600) {
         snprintf(out, size, "%lld min ago", (long long)(ago / 60));
     } else {

@@ -31,6 +31,13 @@ struct cli_args {
         *values[CLI_MAX_OPTIONS]; /* by position in the command's options; "" for a flag that was given */
     const char *positional[CLI_MAX_ARGUMENTS];
     int count;
+    /* Every value in the order given, and the option's position: for options that may be given several times.
+     */
+    struct {
+        int option;
+        const char *value;
+    } given[CLI_MAX_ARGUMENTS];
+    int given_count;
 };
 
 struct command {
@@ -49,14 +56,17 @@ extern const struct command cmd_run, cmd_exec, cmd_manifest, cmd_check, cmd_sync
     cmd_sync_pause, cmd_sync_resume, cmd_sync_state_get, cmd_sync_state_set, cmd_sync_state_reset,
     cmd_capabilities_list, cmd_capabilities_enable, cmd_capabilities_disable, cmd_runs_list, cmd_runs_get,
     cmd_runs_logs, cmd_db_list, cmd_db_schema, cmd_db_query, cmd_db_export, cmd_db_deleted, cmd_db_restore,
-    cmd_serve, cmd_webhooks_list, cmd_webhooks_reset, cmd_webhooks_rotate, cmd_deliveries_list,
-    cmd_deliveries_get, cmd_deliveries_replay, cmd_env_set, cmd_env_list, cmd_env_unset, cmd_new, cmd_test,
-    cmd_types, cmd_version, cmd_help;
+    cmd_serve, cmd_webhooks_list, cmd_webhooks_reset, cmd_webhooks_rotate, cmd_webhooks_send,
+    cmd_deliveries_list, cmd_deliveries_get, cmd_deliveries_replay, cmd_tokens_list, cmd_tokens_make,
+    cmd_tokens_revoke, cmd_env_set, cmd_env_list, cmd_env_unset, cmd_new, cmd_test, cmd_types, cmd_version,
+    cmd_help;
 
 /* ---- arguments ---- */
 
-/* NULL when the option was not given. */
+/* NULL when the option was not given; the last of several. */
 const char *cli_value(const struct cli_args *args, const char *option);
+/* The nth value, from 0, of an option that may be given several times; NULL when there are not so many. */
+const char *cli_nth_value(const struct cli_args *args, const char *option, int n);
 bool cli_flag(const struct cli_args *args, const char *option);
 /* Says what is wrong and where help is; returns EXIT_USAGE. */
 int cli_usage(const struct cli_args *args, const char *format, ...) __attribute__((format(printf, 2, 3)));

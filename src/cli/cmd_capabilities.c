@@ -57,20 +57,55 @@ const struct command cmd_capabilities_list = {
     .run = run_list,
 };
 
+static int set_paused(const struct cli_args *args, bool paused)
+{
+    struct project project;
+    struct runtime *runtime = NULL;
+    struct store *store = NULL;
+    struct script_error error;
+    struct err err;
+    if (project_open(NULL, ".", &project, &err) != ERR_NONE)
+        return cli_fail(&err);
+    script_error_init(&error);
+    int result = EXIT_DONE;
+    const char *key = args->positional[0];
+    const struct capability *capability = NULL;
+    if (cli_runtime_open(&project, NULL, NULL, &runtime, &error) != ERR_NONE) {
+        result = cli_fail_script(&error);
+    } else if ((capability = worker_capability(runtime->worker, key)) == NULL) {
+        cli_no_capability(runtime->worker, key, &err);
+        result = cli_fail(&err);
+    } else if (capability->kind == CAPABILITY_TOOL) {
+        err_set(&err, ERR_INVALID, "\"%s\" is a tool, which runs only when it is called", key);
+        result = cli_fail(&err);
+    } else if (cli_store_open(&project, true, &store, &err) != ERR_NONE ||
+               store_sync_pause(store, key, paused, &err) != ERR_NONE) {
+        result = cli_fail(&err);
+    } else {
+        cli_note("%s: %s", key,
+                 paused ? "disabled: workers capabilities enable lets it run again" : "enabled");
+    }
+    store_close(store);
+    runtime_free(runtime);
+    script_error_free(&error);
+    project_free(&project);
+    return result;
+}
+
 static int run_enable(const struct cli_args *args)
 {
-    return cmd_sync_resume.run(args);
+    return set_paused(args, false);
 }
 
 static int run_disable(const struct cli_args *args)
 {
-    return cmd_sync_pause.run(args);
+    return set_paused(args, true);
 }
 
 const struct command cmd_capabilities_enable = {
     .name = "capabilities enable",
     .arguments = "KEY",
-    .summary = "The same as sync resume",
+    .summary = "Let a capability run again",
     .help = "Examples:\n  workers capabilities enable tasks\n",
     .min_arguments = 1,
     .max_arguments = 1,
@@ -80,7 +115,7 @@ const struct command cmd_capabilities_enable = {
 const struct command cmd_capabilities_disable = {
     .name = "capabilities disable",
     .arguments = "KEY",
-    .summary = "The same as sync pause",
+    .summary = "Keep a capability from running by itself",
     .help = "Examples:\n  workers capabilities disable tasks\n",
     .min_arguments = 1,
     .max_arguments = 1,

@@ -3,6 +3,7 @@
 
 #include "base/iso8601.h"
 #include "base/json.h"
+#include "engine/describe.h"
 
 #include <string.h>
 
@@ -24,51 +25,13 @@ struct listing {
     struct buf json;
 };
 
-static void add_text(struct buf *json, const char *name, const char *text)
-{
-    if (text == NULL)
-        return;
-    buf_addf(json, ",\"%s\":", name);
-    json_write_text(json, text);
-}
-
-static void add_json(struct buf *json, const struct delivery_record *record)
-{
-    char time[ISO_UTC_SIZE];
-    buf_adds(json, json->len > 1 ? ",{\"id\":" : "{\"id\":");
-    json_write_text(json, record->id);
-    add_text(json, "kind", record->kind);
-    add_text(json, "key", record->key);
-    add_text(json, "state", record->state);
-    add_text(json, "startedBy", record->started_by);
-    buf_addf(json, ",\"attempts\":%lld,\"createdAt\":\"%s\"", (long long)record->attempts,
-             iso_format_utc(record->created_ms, time));
-    if (record->ended_ms != 0)
-        buf_addf(json, ",\"endedAt\":\"%s\"", iso_format_utc(record->ended_ms, time));
-    else
-        buf_addf(json, ",\"dueAt\":\"%s\"", iso_format_utc(record->due_ms, time));
-    add_text(json, "idempotencyKey", record->idempotency_key);
-    add_text(json, "runId", record->run_id);
-    add_text(json, "error", record->error);
-    if (record->event != NULL) {
-        buf_adds(json, ",\"event\":");
-        buf_add(json, record->event, record->event_len);
-    }
-    if (record->body != NULL) {
-        struct err ignored;
-        buf_adds(json, ",\"rawBody\":");
-        if (json_write_string(json, record->body, record->body_len, &ignored) != ERR_NONE)
-            buf_addf(json, "null,\"rawBodyBytes\":%zu", record->body_len);
-    }
-    buf_addc(json, '}');
-}
-
 static enum err_code list_one(void *ctx, const struct delivery_record *record)
 {
     struct listing *listing = ctx;
     char time[32];
     bool plain = listing->format == FORMAT_PLAIN;
-    add_json(&listing->json, record);
+    buf_adds(&listing->json, listing->json.len > 1 ? "," : "");
+    describe_delivery(record, &listing->json);
     table_cells(listing->table, record->id);
     table_cellf(listing->table, "%s:%s", record->kind, record->key);
     table_cells(listing->table, record->state);
@@ -120,7 +83,7 @@ static int run_list(const struct cli_args *args)
 
 static enum err_code get_one(void *ctx, const struct delivery_record *record)
 {
-    add_json(ctx, record);
+    describe_delivery(record, ctx);
     return ERR_NONE;
 }
 

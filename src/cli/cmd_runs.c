@@ -4,6 +4,7 @@
 #include "base/iso8601.h"
 #include "base/json.h"
 #include "base/table.h"
+#include "engine/describe.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -31,45 +32,6 @@ static void describe_changes(const struct run_record *run, struct buf *out)
             buf_addf(out, "%s%lld %s", out->len > 0 ? ", " : "", (long long)parts[i].count, parts[i].name);
 }
 
-static void add_json(struct buf *json, const struct run_record *run)
-{
-    char time[ISO_UTC_SIZE];
-    buf_adds(json, json->len > 1 ? ",{\"id\":" : "{\"id\":");
-    json_write_text(json, run->id);
-    buf_addf(json, ",\"kind\":\"%s\",\"key\":", run->kind);
-    json_write_text(json, run->key);
-    if (run->exit_code < 0)
-        buf_adds(json, ",\"exitCode\":null");
-    else
-        buf_addf(json, ",\"exitCode\":%d", run->exit_code);
-    buf_addf(json, ",\"startedAt\":\"%s\"", iso_format_utc(run->started_ms, time));
-    if (run->ended_ms != 0)
-        buf_addf(json, ",\"endedAt\":\"%s\"", iso_format_utc(run->ended_ms, time));
-    buf_addf(json,
-             ",\"pages\":%lld,\"requests\":%lld,\"added\":%lld,\"changed\":%lld,\"unchanged\":%lld,"
-             "\"deleted\":%lld,\"stale\":"
-             "%lld",
-             (long long)run->pages, (long long)run->requests, (long long)run->counts.added,
-             (long long)run->counts.changed, (long long)run->counts.unchanged, (long long)run->counts.deleted,
-             (long long)run->counts.stale);
-    buf_addf(json, ",\"attempt\":%lld", (long long)run->attempt);
-    const struct {
-        const char *name, *text;
-    } texts[] = {{"startedBy", run->started_by},
-                 {"deliveryId", run->delivery_id},
-                 {"error", run->error},
-                 {"traceback", run->traceback}};
-    if (run->peak_bytes != 0)
-        buf_addf(json, ",\"peakBytes\":%lld", (long long)run->peak_bytes);
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        if (texts[i].text == NULL)
-            continue;
-        buf_addf(json, ",\"%s\":", texts[i].name);
-        json_write_text(json, texts[i].text);
-    }
-    buf_addc(json, '}');
-}
-
 static enum err_code list_run(void *ctx, const struct run_record *run)
 {
     struct listing *listing = ctx;
@@ -78,7 +40,8 @@ static enum err_code list_run(void *ctx, const struct run_record *run)
     bool plain = listing->format == FORMAT_PLAIN;
     buf_init(&changes, 1024);
     describe_changes(run, &changes);
-    add_json(&listing->json, run);
+    buf_adds(&listing->json, listing->json.len > 1 ? "," : "");
+    describe_run(run, &listing->json);
     table_cells(listing->table, run->id);
     table_cellf(listing->table, "%s:%s", run->kind, run->key);
     if (run->exit_code < 0)
@@ -164,7 +127,7 @@ static enum err_code get_run(void *ctx, const struct run_record *run)
     struct listing *listing = ctx;
     snprintf(listing->id, sizeof listing->id, "%s", run->id);
     listing->running = run->exit_code < 0;
-    add_json(&listing->json, run);
+    describe_run(run, &listing->json);
     return ERR_NONE;
 }
 

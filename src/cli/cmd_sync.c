@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/table.h"
 #include "cli/run_syncs.h"
+#include "engine/describe.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -60,36 +61,6 @@ static const struct capability *find_sync(const struct opened *opened, const cha
 
 /* ---- status ---- */
 
-static void add_json_status(struct buf *json, const struct capability *sync, const struct sync_info *info)
-{
-    char time[ISO_UTC_SIZE];
-    buf_adds(json, json->len > 1 ? ",{\"key\":" : "{\"key\":");
-    json_write_text(json, sync->key);
-    buf_addf(json, ",\"status\":\"%s\",\"running\":%s,\"mode\":\"%s\",\"schedule\":",
-             sync_status_name(info->status), info->running ? "true" : "false",
-             sync->mode == SYNC_REPLACE ? "replace" : "incremental");
-    schedule_write(&sync->schedule, json);
-    buf_addf(json,
-             ",\"consecutiveFailureCount\":%lld,\"cycleOpen\":%s,\"cyclePages\":%lld,\"stateBytes\":%zu",
-             (long long)info->failures, info->cycle_open ? "true" : "false", (long long)info->cycle_pages,
-             info->state_size);
-    if (info->last_success_ms != 0)
-        buf_addf(json, ",\"lastSuccessAt\":\"%s\"", iso_format_utc(info->last_success_ms, time));
-    if (info->last_run_ms != 0)
-        buf_addf(json, ",\"lastRunAt\":\"%s\"", iso_format_utc(info->last_run_ms, time));
-    if (info->last_run_id != NULL)
-        buf_addf(json, ",\"lastRunId\":\"%s\"", info->last_run_id);
-    if (info->last_error != NULL) {
-        buf_adds(json, ",\"lastError\":");
-        json_write_text(json, info->last_error);
-    }
-    if (info->held_reason != NULL) {
-        buf_adds(json, ",\"held\":");
-        json_write_text(json, info->held_reason);
-    }
-    buf_addc(json, '}');
-}
-
 static void add_time(struct table_printer *table, const struct cli_args *args, int64_t ms)
 {
     char time[40];
@@ -108,6 +79,7 @@ static int print_status(const struct opened *opened, const struct cli_args *args
         {.title = "SCHEDULE"},
         {.title = "LAST RUN"},
         {.title = "LAST SUCCESS"},
+        {.title = "NEXT RUN"},
         {.title = "STATE", .align = TABLE_RIGHT},
         {.title = "NOTE", .max_width = 80},
     };
@@ -136,6 +108,10 @@ static int print_status(const struct opened *opened, const struct cli_args *args
         table_cells(&table, buf_text(&schedule));
         add_time(&table, args, info.last_run_ms);
         add_time(&table, args, info.last_success_ms);
+        if (info.next_ms == 0) /* no server has served it yet */
+            table_cells(&table, "");
+        else
+            add_time(&table, args, info.next_ms);
         table_cellf(&table, "%zu B", info.state_size);
         if (info.failures > 0)
             table_cellf(&table, "%lld failure%s: %s", (long long)info.failures, info.failures == 1 ? "" : "s",
@@ -146,7 +122,8 @@ static int print_status(const struct opened *opened, const struct cli_args *args
             table_cellf(&table, "goes on from page %lld", (long long)info.cycle_pages + 1);
         else
             table_cells(&table, "");
-        add_json_status(&json, sync, &info);
+        buf_adds(&json, json.len > 1 ? "," : "");
+        describe_sync(sync, &info, &json);
         buf_free(&schedule);
         sync_info_free(&info);
     }

@@ -1,91 +1,35 @@
 /* workers webhooks …: addresses of webhooks, and whether they are open. */
 #include "cli/cli.h"
+#include "cli/webhooks.h"
 
 #include "base/json.h"
 #include "server/beacon.h"
+#include "engine/describe.h"
 
 #include <string.h>
 
 #define NO_SERVER "http://127.0.0.1:8321" /* where one would listen */
 
-struct opened {
-    struct project project;
-    struct runtime *runtime;
-    struct store *store;
-};
-
-static void close_all(struct opened *opened)
-{
-    store_close(opened->store);
-    runtime_free(opened->runtime);
-    project_free(&opened->project);
-}
-
-static int open_all(struct opened *opened)
-{
-    struct err err;
-    struct script_error error;
-    *opened = (struct opened){0};
-    if (project_open(NULL, ".", &opened->project, &err) != ERR_NONE)
-        return cli_fail(&err);
-    script_error_init(&error);
-    int result = EXIT_DONE;
-    if (cli_runtime_open(&opened->project, NULL, NULL, &opened->runtime, &error) != ERR_NONE)
-        result = cli_fail_script(&error);
-    else if (cli_store_open(&opened->project, true, &opened->store, &err) != ERR_NONE)
-        result = cli_fail(&err);
-    script_error_free(&error);
-    if (result != EXIT_DONE)
-        close_all(opened);
-    return result;
-}
-
-static const struct capability *find_webhook(const struct opened *opened, const char *key, struct err *err)
-{
-    const struct capability *webhook = worker_capability(opened->runtime->worker, key);
-    if (webhook != NULL && webhook->kind == CAPABILITY_WEBHOOK)
-        return webhook;
-    if (webhook != NULL)
-        err_set(err, ERR_INVALID, "\"%s\" is a %s, not a webhook", key, capability_kind_name(webhook->kind));
-    else
-        err_set(err, ERR_NOT_FOUND, "the worker has no webhook \"%s\": workers webhooks list shows them",
-                key);
-    return NULL;
-}
-
-static const char *state_of(const struct endpoint *endpoint, bool paused)
-{
-    return endpoint->closed_ms != 0 ? "closed" : paused ? "disabled" : "open";
-}
-
-static enum err_code add_webhook(const struct opened *opened, const struct capability *webhook,
+static enum err_code add_webhook(const struct webhooks_project *project, const struct capability *webhook,
                                  const char *base, struct table_printer *table, struct buf *json,
                                  struct err *err)
 {
     struct endpoint endpoint;
     struct sync_info info;
-    char name[CONFIG_NAME_MAX + 1];
     struct buf address;
-    enum err_code code = store_endpoint_get(opened->store, webhook->key, &endpoint, err);
+    enum err_code code = store_endpoint_get(project->store, webhook->key, &endpoint, err);
     if (code == ERR_NONE)
-        code = store_sync_info(opened->store, webhook->key, &info, err);
+        code = store_sync_info(project->store, webhook->key, &info, err);
     if (code != ERR_NONE)
         return code;
     buf_init(&address, 4096);
-    buf_addf(&address, "%s/webhooks/%s/%s/%s", base,
-             config_name(&opened->project.config, opened->project.folder, name), endpoint.secret,
-             webhook->key);
+    webhooks_add_address(project, webhook, base, &endpoint, &address);
     table_cells(table, webhook->key);
-    table_cells(table, state_of(&endpoint, info.paused));
+    table_cells(table, describe_endpoint_state(&endpoint, info.paused));
     table_cells(table, webhook->has_verify ? "yes" : "no");
     table_cells(table, buf_text(&address));
-    buf_adds(json, json->len > 1 ? ",{\"key\":" : "{\"key\":");
-    json_write_text(json, webhook->key);
-    buf_addf(json,
-             ",\"state\":\"%s\",\"verify\":%s,\"failures\":%lld,\"url\":", state_of(&endpoint, info.paused),
-             webhook->has_verify ? "true" : "false", (long long)endpoint.failures);
-    json_write_text(json, buf_text(&address));
-    buf_addc(json, '}');
+    buf_adds(json, json->len > 1 ? "," : "");
+    describe_webhook(webhook, &endpoint, info.paused, buf_text(&address), json);
     buf_free(&address);
     sync_info_free(&info);
     return ERR_NONE;
@@ -95,29 +39,29 @@ static int run_list(const struct cli_args *args)
 {
     static const struct table_column columns[] = {
         {.title = "WEBHOOK"}, {.title = "STATE"}, {.title = "VERIFIES"}, {.title = "ADDRESS"}};
-    struct opened opened;
+    struct webhooks_project project;
     struct err err;
     struct table_printer table;
     struct buf json;
     char base[BEACON_URL_MAX];
-    int result = open_all(&opened);
+    int result = webhooks_open(&project);
     if (result != EXIT_DONE)
         return result;
     table_init(&table, columns, 4);
     buf_init(&json, BUF_UNLIMITED);
     buf_addc(&json, '[');
-    if (beacon_read(opened.project.folder, base, &err) != ERR_NONE)
+    if (beacon_read(project.project.folder, base, &err) != ERR_NONE)
         snprintf(base, sizeof base, "%s", NO_SERVER);
-    const struct worker *worker = opened.runtime->worker;
+    const struct worker *worker = project.runtime->worker;
     enum err_code code = ERR_NONE;
     for (size_t i = 0; i < worker->capability_count && code == ERR_NONE; i++)
         if (worker->capabilities[i].kind == CAPABILITY_WEBHOOK)
-            code = add_webhook(&opened, &worker->capabilities[i], base, &table, &json, &err);
+            code = add_webhook(&project, &worker->capabilities[i], base, &table, &json, &err);
     result = code == ERR_NONE ? cli_print(cli_format(args), &table, &json, "the worker declares no webhooks")
                               : cli_fail(&err);
     table_free(&table);
     buf_free(&json);
-    close_all(&opened);
+    webhooks_close(&project);
     return result;
 }
 
@@ -125,17 +69,17 @@ static int change(const struct cli_args *args,
                   enum err_code (*how)(struct store *store, const char *key, struct err *err),
                   const char *done)
 {
-    struct opened opened;
+    struct webhooks_project project;
     struct err err;
-    int result = open_all(&opened);
+    int result = webhooks_open(&project);
     if (result != EXIT_DONE)
         return result;
-    const struct capability *webhook = find_webhook(&opened, args->positional[0], &err);
-    if (webhook == NULL || how(opened.store, webhook->key, &err) != ERR_NONE)
+    const struct capability *webhook = webhooks_find(&project, args->positional[0], &err);
+    if (webhook == NULL || how(project.store, webhook->key, &err) != ERR_NONE)
         result = cli_fail(&err);
     else
         cli_note("webhook %s %s", webhook->key, done);
-    close_all(&opened);
+    webhooks_close(&project);
     return result;
 }
 

@@ -31,6 +31,7 @@ const struct command *const cli_commands[] = {
     &cmd_runs_get,
     &cmd_runs_logs,
     &cmd_webhooks_list,
+    &cmd_webhooks_send,
     &cmd_webhooks_reset,
     &cmd_webhooks_rotate,
     &cmd_deliveries_list,
@@ -42,6 +43,9 @@ const struct command *const cli_commands[] = {
     &cmd_db_export,
     &cmd_db_deleted,
     &cmd_db_restore,
+    &cmd_tokens_list,
+    &cmd_tokens_make,
+    &cmd_tokens_revoke,
     &cmd_env_set,
     &cmd_env_list,
     &cmd_env_unset,
@@ -64,6 +68,8 @@ static const struct {
     {"webhooks ls", "webhooks list"},
     {"deliveries", "deliveries list"},
     {"deliveries ls", "deliveries list"},
+    {"tokens", "tokens list"},
+    {"tokens ls", "tokens list"},
     {"env", "env list"},
     {"env ls", "env list"},
     {"env delete", "env unset"},
@@ -172,7 +178,11 @@ static int parse(const struct command *command, int argc, char **argv, struct cl
             return cli_usage(args, "%s takes no value", option->name);
         if (option->value != NULL && equals == NULL && i + 1 >= argc)
             return cli_usage(args, "%s needs a value: %s", option->name, option->value);
+        if (args->given_count == CLI_MAX_ARGUMENTS)
+            return cli_usage(args, "too many options");
         args->values[found] = option->value == NULL ? "" : equals != NULL ? equals + 1 : argv[++i];
+        args->given[args->given_count].option = found;
+        args->given[args->given_count++].value = args->values[found];
     }
     if (args->count < command->min_arguments)
         return cli_usage(args, "something is missing: workers %s %s", command->name, command->arguments);

@@ -9,12 +9,14 @@
 #include "cli/progress.h"
 #include "engine/cycle.h"
 #include "engine/journal.h"
+#include "engine/upkeep.h"
 
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
 #define DRAW_MS 100
+#define UPKEEP_STEPS 50 /* at the end of a run; the next one goes on */
 
 /* One sync of the run. */
 struct run {
@@ -99,15 +101,11 @@ static void say(struct session *session, const char *format, ...)
 /* What the project no longer wants to keep goes when the work is done. */
 static void maintain_work(struct job *job, struct store *store)
 {
-    const struct session *session = job->owner;
-    const struct config *config = session->runtime->options.config;
-    int64_t now = clock_now_ms();
-    struct err ignored; /* the next run tries again */
-    if (store_runs_expire(store, now - (int64_t)config->retention.runs_ms, &ignored) == ERR_NONE &&
-        store_deleted_expire(store, now - (int64_t)config->retention.deleted_ms, &ignored) == ERR_NONE &&
-        store_kv_expire(store, now, &ignored) == ERR_NONE &&
-        store_logs_trim(store, config->retention.logs_bytes, &ignored) == ERR_NONE)
-        return;
+    struct session *session = job->owner;
+    struct upkeep upkeep = {0};
+    int steps = 0;
+    while (upkeep_step(&upkeep, store, session->runtime->options.config) && ++steps < UPKEEP_STEPS)
+        ;
 }
 
 static void maintain_after(struct job *job)

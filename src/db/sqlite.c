@@ -14,7 +14,7 @@
 #include <strings.h>
 
 #define LOOKASIDE_BYTES 512
-#define LOOKASIDE_SLOTS 512
+#define LOOKASIDE_SLOTS 64
 
 /* Steps of a guarded statement between two questions whether to go on. One step may copy a whole value. */
 #define GUARD_STEPS 50
@@ -145,6 +145,8 @@ static void configure(void)
     sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
     /* Nobody asks for SQLite's count, and it costs a lock at every allocation. */
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    /* Pages one by one instead of twenty at first: many stores are open and idle under workers serve. */
+    sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0);
 }
 
 /* ---- failures ---- */
@@ -771,6 +773,11 @@ static int64_t sqlite_changes(struct db *db)
     return sqlite3_changes64(handle_of(db));
 }
 
+static enum err_code sqlite_shrink(struct db *db, struct err *err)
+{
+    return db->driver->exec(db, "PRAGMA incremental_vacuum(2000)", err);
+}
+
 static int64_t sqlite_others(struct db *db)
 {
     struct sqlite_db *sqlite = (struct sqlite_db *)db;
@@ -813,5 +820,6 @@ const struct db_driver db_sqlite = {
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
     .changes = sqlite_changes,
+    .shrink = sqlite_shrink,
     .others = sqlite_others,
 };

@@ -278,6 +278,41 @@ static int push_arguments(lua_State *L)
     return 2;
 }
 
+/* ---- an automation's when, before its execute ---- */
+
+enum { ARG_WHEN = 1, ARG_EXECUTE, ARG_EVENT, ARG_CONTEXT, ARG_CALL };
+
+static int after_execute(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)L;
+    (void)status;
+    (void)ctx;
+    return 1;
+}
+
+static int after_when(lua_State *L, int status, lua_KContext ctx)
+{
+    struct call *call = lua_touserdata(L, ARG_CALL);
+    (void)status;
+    (void)ctx;
+    call->end.skipped = !lua_toboolean(L, -1);
+    if (call->end.skipped)
+        return 0;
+    lua_pushvalue(L, ARG_EXECUTE);
+    lua_pushvalue(L, ARG_EVENT);
+    lua_pushvalue(L, ARG_CONTEXT);
+    lua_callk(L, 2, 1, 0, after_execute);
+    return 1;
+}
+
+static int when_then_execute(lua_State *L)
+{
+    lua_pushvalue(L, ARG_WHEN);
+    lua_pushvalue(L, ARG_EVENT);
+    lua_callk(L, 1, 1, 0, after_when);
+    return after_when(L, LUA_OK, 0);
+}
+
 /* A webhook's input is an array of events, or {"request": …} for its verify function. */
 static bool asks_to_verify(const struct call *call)
 {
@@ -299,6 +334,13 @@ static bool asks_to_verify(const struct call *call)
     return false;
 }
 
+/* The last argument of when_then_execute; the number of its arguments. */
+static int push_call(lua_State *L, struct call *call)
+{
+    lua_pushlightuserdata(L, call);
+    return 5;
+}
+
 static void begin(void *ctx)
 {
     struct call *call = ctx;
@@ -314,6 +356,14 @@ static void begin(void *ctx)
                      call->delivery->run_id);
     }
     call->verify = asks_to_verify(call);
+    bool guarded = code == ERR_NONE && call->delivery != NULL && call->capability->has_when &&
+                   strcmp(call->delivery->started_by, "row") == 0;
+    if (guarded) {
+        lua_pushcfunction(L, when_then_execute);
+        guarded = modules_push_function(isolate, call->capability->key, "when");
+        if (!guarded)
+            lua_settop(L, 0);
+    }
     if (code == ERR_NONE &&
         !modules_push_function(isolate, call->capability->key, call->verify ? "verify" : "execute"))
         code = script_error_set(&error, ERR_SCRIPT,
@@ -334,7 +384,8 @@ static void begin(void *ctx)
     } else if (call->capability->kind == CAPABILITY_TOOL &&
                json_schema_validate(call->capability->input_schema, L, -2, &call->errors) != ERR_NONE) {
         fail(call, "InvalidToolInputError", buf_text(&call->errors), NULL);
-    } else if (task_start(isolate, L, 2, NULL, executed, call, &call->task, &call->err) != ERR_NONE) {
+    } else if (task_start(isolate, L, guarded ? push_call(L, call) : 2, NULL, executed, call, &call->task,
+                          &call->err) != ERR_NONE) {
         fail(call, execution_error(call), call->err.message, NULL);
     } else {
         script_error_free(&error);

@@ -18,6 +18,7 @@ struct call_end {
     double retry_after;    /* seconds, < 0 when not given */
     const char *value;     /* JSON; on success */
     size_t value_len;
+    bool skipped; /* the automation's when has declined the event */
     bool rate_limited;
     bool unverified; /* it failed with a WebhookVerificationError: trying again is of no use */
     int64_t requests, peak_bytes;

@@ -262,6 +262,8 @@ static void commit_after(struct job *job)
         if (commit->last) {
             add_counts(&cycle->counts, &commit->counts);
             cycle->pages++;
+            if (cycle->options.committed != NULL)
+                cycle->options.committed(cycle->options.committed_ctx);
             if (!commit->end.has_more) {
                 cycle->finished_pages = true;
                 cycle->end.sweep = commit->sweep;

@@ -40,6 +40,9 @@ struct cycle_options {
     /* The JSON of what execute returned, for each page of a preview. NULL for none. */
     void (*result)(void *ctx, const char *json, size_t len);
     void *result_ctx;
+    /* After each page that was committed. NULL for none. */
+    void (*committed)(void *ctx);
+    void *committed_ctx;
 };
 
 struct cycle_end {

@@ -124,15 +124,19 @@ static void host_pacer_begun(void *ctx, const char *pacer)
     pacers_begun(((struct execution *)ctx)->runtime->pacers, pacer);
 }
 
-static struct http_client *host_http(void *ctx, struct err *err)
+struct http_client *runtime_http(struct runtime *runtime, struct err *err)
 {
-    struct runtime *runtime = ((struct execution *)ctx)->runtime;
     if (runtime->http == NULL) {
         runtime->http = http_client_new(runtime->loop, err);
         if (runtime->http != NULL && runtime->options.stand_in != NULL)
             http_client_stand_in(runtime->http, runtime->options.stand_in);
     }
     return runtime->http;
+}
+
+static struct http_client *host_http(void *ctx, struct err *err)
+{
+    return runtime_http(((struct execution *)ctx)->runtime, err);
 }
 
 static void host_http_sent(void *ctx)

@@ -69,6 +69,8 @@ enum err_code runtime_open_store(struct runtime *runtime, bool preview, struct b
 enum err_code runtime_share_store(struct runtime *runtime, struct err *err) MUST_CHECK;
 /* A fresh store in memory, fresh pacers, no given variables. No execution may be under way. */
 enum err_code runtime_renew_memory(struct runtime *runtime, struct err *err) MUST_CHECK;
+/* The client of all requests, made by the first; NULL when it cannot be made. */
+struct http_client *runtime_http(struct runtime *runtime, struct err *err) MUST_CHECK;
 void runtime_free(struct runtime *runtime);
 
 /* One execution's connection to the outside, given to its isolate as the host. */

@@ -1,15 +1,12 @@
 /* Serving one worker. Must not write rows or state: cycles do. */
-#include "engine/service.h"
+#include "engine/service_priv.h"
 
 #include "base/clock.h"
-#include "base/crypto.h"
 #include "base/mem.h"
 #include "engine/call.h"
 #include "engine/cycle.h"
-#include "engine/journal.h"
 #include "engine/warm.h"
 #include "script/timer.h"
-#include "worker/due.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -19,344 +16,11 @@
 #define LOOK_AGAIN_MS 1000      /* after the store could not be used */
 #define RENEW_MS (LEASE_MS / 3) /* of what this process runs */
 #define JOURNAL_MS 200
+#define LOOK_MS 10000 /* for what has become stale */
 #define WARM_IDLE_MS 10000
-#define LATE_MS 60000                    /* a tick that is later was missed */
-#define CLOCK_BACK_MS (24 * 3600 * 1000) /* a clock set back so far was wrong before */
-
-/* One capability that runs by itself. */
-struct item {
-    struct service *service;
-    const struct capability *capability;
-    struct timetable timetable; /* of syncs and jobs */
-    bool scheduled;             /* it has one */
-    char *text;                 /* its schedule, as it is kept in the store */
-    struct schedule_entry entry;
-    bool known;          /* the store has its entry */
-    int64_t due_ms;      /* of a sync; INT64_MAX for never */
-    struct cycle *cycle; /* of a sync that runs here */
-    int64_t next_due_ms; /* of deliveries; written by turns */
-    /* of webhooks */
-    struct endpoint endpoint; /* written by turns; key is empty before the first */
-    int64_t refusals;         /* to be told the store */
-    bool reset;
-    int64_t turn_refusals; /* the same, in the turn under way */
-    bool turn_reset;
-};
-
-/* A delivery that is being handled here. */
-struct handling {
-    struct service *service;
-    struct item *item;
-    struct delivery delivery;
-    struct call *call;
-    struct delivery_end end;
-    char *error, *traceback; /* what end points to */
-    int64_t started_ms;      /* monotonic */
-    struct handling *next;
-};
-
-/* What goes to the store's thread and comes back. */
-struct turn {
-    struct job job;
-    struct handling *ends;    /* in, to be recorded */
-    struct handling *claimed; /* out */
-    int64_t permits;          /* in; what is left, out */
-    bool read_schedules;      /* in */
-    bool recover, renew;      /* in */
-    bool stopping;            /* in */
-    bool done;                /* out: committed */
-    int64_t wake_ms;          /* out: the next delivery is due, or the next tick of a job */
-    int64_t recovered;        /* out */
-    bool ticked;              /* a job's schedule was moved on */
-    struct err err;
-};
-
-struct service {
-    struct runtime *runtime;
-    struct service_events events;
-    struct gate *gate;
-    struct gate_user user;
-    struct item *items;
-    size_t item_count;
-    struct turn turn;
-    bool turning, again;
-    bool stale; /* the schedules must be read again */
-    bool recover, renew;
-    bool stopping, told_idle;
-    struct timer *timer, *renew_timer, *journal_timer;
-    struct handling *running; /* deliveries under way */
-    struct handling *ended;   /* waiting for the next turn */
-    struct journal *journal;
-    struct job poll_job;
-    bool polling, poll_changed, poll_recover;
-    int64_t others; /* what store_others said last */
-    struct job intake_job;
-    struct service_intake *intake, *intake_last, *storing;
-    bool intake_busy;
-    enum err_code intake_code;
-    struct err intake_err;
-    struct service_counts counts;
-    int holds;
-    double tokens; /* of webhooks that may be taken in */
-    int64_t tokens_ms;
-    size_t first_item; /* that the next turn begins with, so that all get their share */
-};
-
-static void turn_begin(struct service *service);
-static void tell_if_idle(struct service *service);
-
-/* ---- schedules ---- */
-
-static char *schedule_text(const struct schedule *schedule)
-{
-    struct buf text;
-    buf_init(&text, 1024);
-    schedule_write(schedule, &text);
-    char *copy = buf_take(&text, NULL);
-    return copy != NULL ? copy : mem_need_str("");
-}
-
-/* The first tick of a schedule that is new here. */
-static int64_t first_tick(const struct item *item, int64_t now)
-{
-    switch (item->timetable.type) {
-    case SCHEDULE_CONTINUOUS:
-        return now;
-    case SCHEDULE_INTERVAL: /* nobody wants to wait for it the first time */
-        return item->known ? timetable_next(&item->timetable, now) : now;
-    default:
-        return timetable_next(&item->timetable, now);
-    }
-}
-
-/* Whether the next tick was computed by a clock that was ahead. Ticks that were run already are not run again
- * after the clock was set back a little; but nothing waits for days because it was wrong. */
-static bool clock_was_ahead(const struct item *item, int64_t now)
-{
-    const struct schedule_entry *entry = &item->entry;
-    if (entry->next_ms == INT64_MAX || now >= entry->set_ms)
-        return false;
-    if (item->timetable.type == SCHEDULE_INTERVAL)
-        return entry->next_ms > now + item->timetable.interval_ms;
-    return entry->set_ms - now > CLOCK_BACK_MS;
-}
-
-static struct item *find_item(struct service *service, const char *key)
-{
-    for (size_t i = 0; i < service->item_count; i++)
-        if (strcmp(service->items[i].capability->key, key) == 0)
-            return &service->items[i];
-    return NULL;
-}
-
-static enum err_code keep_entry(void *ctx, const struct schedule_entry *entry)
-{
-    struct item *item = find_item(ctx, entry->key);
-    if (item == NULL)
-        return ERR_NONE; /* of a capability that is no longer declared */
-    item->entry = *entry;
-    item->known = entry->schedule[0] != '\0';
-    /* Its text is compared now: it belongs to whoever calls. */
-    bool same = item->text != NULL && strcmp(entry->schedule, item->text) == 0;
-    item->entry.schedule = same ? item->text : NULL;
-    return ERR_NONE;
-}
-
-/* Reads when everything is due, and writes what is new. Inside a transaction. */
-static enum err_code read_schedules(struct service *service, struct store *store, int64_t now,
-                                    struct err *err)
-{
-    for (size_t i = 0; i < service->item_count; i++)
-        service->items[i].entry = (struct schedule_entry){.next_ms = INT64_MAX};
-    enum err_code code = store_schedules_each(store, keep_entry, service, err);
-    for (size_t i = 0; i < service->item_count && code == ERR_NONE; i++) {
-        struct item *item = &service->items[i];
-        if (!item->scheduled || (item->entry.schedule != NULL && !clock_was_ahead(item, now)))
-            continue;
-        item->entry.next_ms = first_tick(item, now);
-        item->entry.set_ms = now;
-        item->entry.schedule = item->text;
-        item->known = true;
-        code = store_schedule_set(store, item->capability->key, item->text, item->entry.next_ms, err);
-    }
-    return code;
-}
-
-/* When a sync that does not run here may start. */
-static int64_t sync_due(const struct item *item)
-{
-    const struct schedule_entry *entry = &item->entry;
-    if (entry->paused || entry->running)
-        return INT64_MAX;
-    if (entry->triggered_ms != 0 || entry->abandoned)
-        return 0;
-    return entry->retry_ms != 0 ? entry->retry_ms : entry->next_ms;
-}
-
-/* ---- a turn, on the store's thread ---- */
-
-static void claimed(void *ctx, struct delivery *delivery)
-{
-    struct item *item = ctx;
-    struct turn *turn = &item->service->turn;
-    struct handling *handling = mem_need(sizeof *handling);
-    handling->service = item->service;
-    handling->item = item;
-    handling->delivery = *delivery;
-    handling->next = turn->claimed;
-    turn->claimed = handling;
-    turn->permits--;
-}
-
-static enum err_code record_ends(struct service *service, struct store *store, struct err *err)
-{
-    enum err_code code = ERR_NONE;
-    for (struct handling *at = service->turn.ends; at != NULL && code == ERR_NONE; at = at->next) {
-        bool lost = false;
-        code = store_delivery_end(store, &at->end, &lost, err);
-    }
-    return code;
-}
-
-/* Ticks of a job become deliveries. */
-static enum err_code tick(struct item *item, struct store *store, int64_t now, struct err *err)
-{
-    struct schedule_entry *entry = &item->entry;
-    const struct schedule *schedule = &item->capability->schedule;
-    if (entry->paused || entry->next_ms > now)
-        return ERR_NONE;
-    int64_t next = timetable_next(&item->timetable, now);
-    bool moved = false;
-    item->service->turn.ticked = true;
-    enum err_code code =
-        store_schedule_advance(store, item->capability->key, entry->next_ms, next, &moved, err);
-    if (code != ERR_NONE || !moved)
-        return code;
-    int64_t at = entry->next_ms, last = at;
-    entry->next_ms = next;
-    int64_t more = timetable_missed(&item->timetable, at, now, MISSED_MAX, &last);
-    if (more > 0 && schedule->missed != MISSED_ALL)
-        at = last; /* one run stands for all */
-    if (schedule->missed == MISSED_SKIP && now - at > LATE_MS)
-        return ERR_NONE;
-    for (int64_t i = 0; i <= (schedule->missed == MISSED_ALL ? more : 0) && code == ERR_NONE; i++) {
-        char lane[120];
-        snprintf(lane, sizeof lane, "job:%s", item->capability->key);
-        struct delivery_new delivery = {.kind = "job",
-                                        .key = item->capability->key,
-                                        .started_by = "schedule",
-                                        .lane = lane,
-                                        .due_ms = at,
-                                        .tick_ms = at,
-                                        .event = "null",
-                                        .event_len = 4};
-        code = schedule->missed == MISSED_ALL
-                   ? store_delivery_add(store, &delivery, err)
-                   : store_delivery_add_alone(store, &delivery, err); /* never beside one that still runs */
-        at = timetable_next(&item->timetable, at);
-    }
-    return code;
-}
-
-/* A tick of a sync that nobody was there for is passed over when that is wanted. */
-static enum err_code skip(struct item *item, struct store *store, int64_t now, struct err *err)
-{
-    struct schedule_entry *entry = &item->entry;
-    bool moved = false;
-    if (item->capability->schedule.missed != MISSED_SKIP || entry->triggered_ms != 0 || entry->abandoned ||
-        entry->retry_ms != 0 || entry->next_ms == INT64_MAX || now - entry->next_ms <= LATE_MS)
-        return ERR_NONE;
-    int64_t next = timetable_next(&item->timetable, now);
-    item->service->turn.ticked = true;
-    enum err_code code =
-        store_schedule_advance(store, item->capability->key, entry->next_ms, next, &moved, err);
-    entry->next_ms = next;
-    return code;
-}
-
-static enum err_code claim_all(struct service *service, struct store *store, struct err *err)
-{
-    struct turn *turn = &service->turn;
-    enum err_code code = ERR_NONE;
-    for (size_t i = 0; i < service->item_count && code == ERR_NONE; i++) {
-        struct item *item = &service->items[(service->first_item + i) % service->item_count];
-        if (item->capability->kind == CAPABILITY_SYNC)
-            continue;
-        item->next_due_ms = INT64_MAX;
-        if (item->entry.paused) /* what is on its way waits */
-            continue;
-        /* Those that come later get something as well. */
-        int64_t share = (turn->permits + 1) / 2;
-        bool last = i + 1 == service->item_count;
-        code = store_deliveries_claim(store, item->capability, last ? turn->permits : share, claimed, item,
-                                      &item->next_due_ms, err);
-        if (item->next_due_ms < turn->wake_ms)
-            turn->wake_ms = item->next_due_ms;
-    }
-    service->first_item = service->item_count > 0 ? (service->first_item + 1) % service->item_count : 0;
-    return code;
-}
-
-/* What verifications have said of the endpoints, and how these stand. */
-static enum err_code update_endpoint(struct item *item, bool read, struct store *store, struct err *err)
-{
-    enum err_code code = ERR_NONE;
-    const char *key = item->capability->key;
-    if (item->turn_reset)
-        code = store_endpoint_reset(store, key, err);
-    for (int64_t i = 0; i < item->turn_refusals && code == ERR_NONE; i++)
-        code = store_endpoint_refused(store, key, err);
-    if (code == ERR_NONE && (read || item->turn_reset || item->turn_refusals > 0))
-        code = store_endpoint_get(store, key, &item->endpoint, err);
-    return code;
-}
-
-static enum err_code turn_in_transaction(struct service *service, struct store *store, struct err *err)
-{
-    struct turn *turn = &service->turn;
-    int64_t now = clock_now_ms();
-    enum err_code code = record_ends(service, store, err);
-    if (code == ERR_NONE && turn->renew)
-        code = store_deliveries_renew(store, err);
-    if (code == ERR_NONE && turn->read_schedules)
-        code = read_schedules(service, store, now, err);
-    for (size_t i = 0; i < service->item_count && code == ERR_NONE && !turn->stopping; i++) {
-        struct item *item = &service->items[i];
-        if (item->capability->kind == CAPABILITY_SYNC && turn->read_schedules)
-            code = skip(item, store, now, err);
-        if (item->capability->kind == CAPABILITY_WEBHOOK)
-            code = update_endpoint(item, turn->read_schedules, store, err);
-        if (item->capability->kind != CAPABILITY_JOB)
-            continue;
-        code = tick(item, store, now, err);
-        if (!item->entry.paused && item->entry.next_ms < turn->wake_ms)
-            turn->wake_ms = item->entry.next_ms;
-    }
-    if (code == ERR_NONE && turn->permits > 0)
-        code = claim_all(service, store, err);
-    return code;
-}
-
-static void turn_work(struct job *job, struct store *store)
-{
-    struct service *service = job->owner;
-    struct turn *turn = &service->turn;
-    turn->wake_ms = INT64_MAX;
-    turn->done = false;
-    enum err_code code = ERR_NONE;
-    if (turn->recover)
-        code = store_deliveries_recover(store, &turn->recovered, &turn->err);
-    if (code == ERR_NONE)
-        code = store_begin(store, false, &turn->err);
-    if (code != ERR_NONE)
-        return;
-    code = turn_in_transaction(service, store, &turn->err);
-    if (code == ERR_NONE) {
-        turn->done = store_commit(store, &turn->err) == ERR_NONE;
-        return;
-    }
-    store_rollback(store);
-}
+#define UPKEEP_FIRST_MS 10000 /* after the start */
+#define UPKEEP_MS (10 * 60 * 1000)
+#define UPKEEP_PAUSE_MS 20 /* between two steps of it: others want the store */
 
 /* ---- handling deliveries ---- */
 
@@ -393,7 +57,7 @@ static void ended(struct handling *handling)
     handling->next = service->ended;
     service->ended = handling;
     gate_give(service->gate, &service->user, 1);
-    turn_begin(service);
+    service_turn(service);
 }
 
 static void decide_failure(struct handling *handling, const struct call_end *end)
@@ -430,7 +94,7 @@ static void call_ended(void *ctx, struct call *call, const struct call_end *end)
     out->requests = end->requests;
     out->peak_bytes = end->peak_bytes;
     if (end->ok) {
-        out->outcome = DELIVERY_DONE;
+        out->outcome = end->skipped ? DELIVERY_DECLINED : DELIVERY_DONE;
     } else {
         decide_failure(handling, end);
         handling->error = mem_need_str(end->message);
@@ -452,7 +116,8 @@ static void call_ended(void *ctx, struct call *call, const struct call_end *end)
         .attempt = handling->delivery.attempt,
         .requests = end->requests,
     };
-    report(service, &done);
+    if (out->outcome != DELIVERY_DECLINED)
+        report(service, &done);
     ended(handling);
 }
 
@@ -510,14 +175,22 @@ static void cycle_ended(void *ctx, struct cycle *cycle, const struct cycle_end *
     cycle_free(cycle);
     gate_give(service->gate, &service->user, 1);
     service->stale = true;
-    turn_begin(service);
+    service_turn(service);
+}
+
+/* A page may have fired automations. */
+static void committed(void *ctx)
+{
+    struct service *service = ctx;
+    if (service->has_triggers)
+        service_turn(service);
 }
 
 static bool start_sync(struct item *item, int64_t now)
 {
     struct service *service = item->service;
     const struct sync_start start = {.next_ms = timetable_next(&item->timetable, now)};
-    const struct cycle_options options = {.start = &start};
+    const struct cycle_options options = {.start = &start, .committed = committed, .committed_ctx = service};
     struct err err;
     item->due_ms = INT64_MAX;
     if (cycle_start(service->runtime, item->capability, &options, cycle_ended, item, &item->cycle, &err) !=
@@ -543,7 +216,7 @@ static void start_syncs(struct service *service, int64_t *permits)
 
 static void wake(void *ctx)
 {
-    turn_begin(ctx);
+    service_turn(ctx);
 }
 
 static int64_t next_sync_due(const struct service *service)
@@ -585,6 +258,24 @@ static void turn_failed(struct service *service, struct turn *turn)
     timer_start(service->timer, turn->err.code == ERR_BUSY ? 20 : LOOK_AGAIN_MS, 0);
 }
 
+/* What the turn has read becomes what the loop's side knows. */
+static void take_over(struct service *service, struct turn *turn)
+{
+    for (size_t i = 0; i < service->item_count; i++) {
+        struct item *item = &service->items[i];
+        item->shown = item->endpoint;
+        item->shown_paused = item->entry.paused;
+        if (turn->read_schedules && item->capability->kind == CAPABILITY_SYNC)
+            item->due_ms = turn_sync_due(item);
+    }
+    if (!turn->read_schedules)
+        return;
+    mem_free(service->tokens);
+    service->tokens = turn->tokens;
+    service->token_count = turn->token_count;
+    turn->tokens = NULL;
+}
+
 static void turn_after(struct job *job)
 {
     struct service *service = job->owner;
@@ -597,10 +288,7 @@ static void turn_after(struct job *job)
     } else {
         free_all(turn->ends);
         turn->ends = NULL;
-        if (turn->read_schedules)
-            for (size_t i = 0; i < service->item_count; i++)
-                if (service->items[i].capability->kind == CAPABILITY_SYNC)
-                    service->items[i].due_ms = sync_due(&service->items[i]);
+        take_over(service, turn);
         while (turn->claimed != NULL) {
             struct handling *next = turn->claimed->next;
             handle(service, turn->claimed);
@@ -615,14 +303,16 @@ static void turn_after(struct job *job)
         if (!service->user.waiting || due > clock_now_ms())
             sleep_until(service, due);
     }
+    mem_free(turn->tokens);
+    turn->tokens = NULL;
     if (permits > 0)
         gate_give(service->gate, &service->user, permits);
     if (service->again || service->ended != NULL)
-        turn_begin(service);
-    tell_if_idle(service);
+        service_turn(service);
+    service_tell_if_idle(service);
 }
 
-static void turn_begin(struct service *service)
+void service_turn(struct service *service)
 {
     struct turn *turn = &service->turn;
     if (service->turning) {
@@ -630,7 +320,7 @@ static void turn_begin(struct service *service)
         return;
     }
     if (service->stopping && service->ended == NULL && !service->renew) {
-        tell_if_idle(service);
+        service_tell_if_idle(service);
         return;
     }
     timer_stop(service->timer);
@@ -656,124 +346,6 @@ static void turn_begin(struct service *service)
     executor_submit(service->runtime->executor, &turn->job);
 }
 
-/* ---- taking in ---- */
-
-static void intake_work(struct job *job, struct store *store)
-{
-    struct service *service = job->owner;
-    service->intake_code = store_begin(store, true, &service->intake_err);
-    for (struct service_intake *at = service->storing; at != NULL && service->intake_code == ERR_NONE;
-         at = at->next)
-        service->intake_code = store_delivery_add(store, &at->delivery, &service->intake_err);
-    if (service->intake_code == ERR_NONE)
-        service->intake_code = store_commit(store, &service->intake_err);
-    else
-        store_rollback(store);
-}
-
-static void intake_after(struct job *job);
-
-static void intake_begin(struct service *service)
-{
-    if (service->intake_busy || service->intake == NULL)
-        return;
-    service->intake_busy = true;
-    service->storing = service->intake;
-    service->intake = service->intake_last = NULL;
-    service->intake_job = (struct job){.work = intake_work, .after = intake_after, .owner = service};
-    executor_submit(service->runtime->executor, &service->intake_job);
-}
-
-static void intake_after(struct job *job)
-{
-    struct service *service = job->owner;
-    struct service_intake *at = service->storing;
-    service->intake_busy = false;
-    service->storing = NULL;
-    while (at != NULL) {
-        struct service_intake *next = at->next; /* stored may free it */
-        if (service->intake_code == ERR_NONE && !at->delivery.repeated)
-            service->counts.deliveries++;
-        at->stored(at->ctx, &at->delivery, service->intake_code, &service->intake_err);
-        at = next;
-    }
-    intake_begin(service);
-    turn_begin(service);
-    tell_if_idle(service);
-}
-
-void service_take_in(struct service *service, struct service_intake *intake)
-{
-    intake->next = NULL;
-    if (service->intake_last != NULL)
-        service->intake_last->next = intake;
-    else
-        service->intake = intake;
-    service->intake_last = intake;
-    intake_begin(service);
-}
-
-/* ---- webhooks ---- */
-
-enum webhook_state service_webhook(struct service *service, const char *key, size_t key_len,
-                                   const char *secret, size_t secret_len,
-                                   const struct capability **capability)
-{
-    *capability = NULL;
-    for (size_t i = 0; i < service->item_count; i++) {
-        const struct item *item = &service->items[i];
-        if (item->capability->kind != CAPABILITY_WEBHOOK || strlen(item->capability->key) != key_len ||
-            memcmp(item->capability->key, key, key_len) != 0)
-            continue;
-        if (item->endpoint.secret[0] == '\0' || service->stopping)
-            return WEBHOOK_LATER;
-        if (secret_len != ENDPOINT_SECRET_SIZE - 1 ||
-            !crypto_equal(secret, item->endpoint.secret, ENDPOINT_SECRET_SIZE - 1))
-            return WEBHOOK_UNKNOWN;
-        *capability = item->capability;
-        if (item->entry.paused)
-            return WEBHOOK_PAUSED;
-        return item->endpoint.closed_ms != 0 ? WEBHOOK_CLOSED : WEBHOOK_OPEN;
-    }
-    return WEBHOOK_UNKNOWN;
-}
-
-int64_t service_too_early(struct service *service)
-{
-    double rate = (double)service->runtime->options.config->limits.webhooks;
-    int64_t now = clock_mono_ms();
-    service->tokens += (double)(now - service->tokens_ms) * rate / 1000;
-    service->tokens_ms = now;
-    if (service->tokens > rate) /* as many as come in a second may come at once */
-        service->tokens = rate;
-    if (service->tokens >= 1) {
-        service->tokens -= 1;
-        return 0;
-    }
-    return (int64_t)((1 - service->tokens) * 1000 / rate) + 1;
-}
-
-void service_verified(struct service *service, const struct capability *webhook, bool good)
-{
-    struct item *item = find_item(service, webhook->key);
-    if (item == NULL || (good && item->endpoint.failures == 0 && item->refusals == 0))
-        return;
-    item->reset = item->reset || good;
-    item->refusals = good ? 0 : item->refusals + 1;
-    turn_begin(service);
-}
-
-void service_hold(struct service *service)
-{
-    service->holds++;
-}
-
-void service_release(struct service *service)
-{
-    service->holds--;
-    tell_if_idle(service);
-}
-
 /* ---- others on the store ---- */
 
 static void poll_work(struct job *job, struct store *store)
@@ -789,13 +361,17 @@ static void poll_after(struct job *job)
     struct service *service = job->owner;
     service->polling = false;
     warm_close_idle(service->runtime, WARM_IDLE_MS);
-    if (service->poll_changed || service->poll_recover) {
+    /* What goes stale does so without anybody's doing. */
+    bool again = service->runtime->worker->has_alert && clock_mono_ms() - service->looked_ms >= LOOK_MS;
+    if (again)
+        service->looked_ms = clock_mono_ms();
+    if (service->poll_changed || service->poll_recover || again) {
         service->recover = true;
         service->stale = true;
         service->poll_recover = false;
-        turn_begin(service);
+        service_turn(service);
     }
-    tell_if_idle(service);
+    service_tell_if_idle(service);
 }
 
 void service_poll(struct service *service, bool recover)
@@ -811,14 +387,41 @@ void service_poll(struct service *service, bool recover)
 void service_look(struct service *service)
 {
     service->stale = service->recover = true;
-    turn_begin(service);
+    service_turn(service);
+}
+
+/* ---- housekeeping ---- */
+
+static void upkeep_work(struct job *job, struct store *store)
+{
+    struct service *service = job->owner;
+    service->upkeep_more = upkeep_step(&service->upkeep, store, service->runtime->options.config);
+}
+
+static void upkeep_after(struct job *job)
+{
+    struct service *service = job->owner;
+    service->upkeep_busy = false;
+    if (!service->stopping)
+        timer_start(service->upkeep_timer, service->upkeep_more ? UPKEEP_PAUSE_MS : UPKEEP_MS, 0);
+    service_tell_if_idle(service);
+}
+
+static void upkeep(void *ctx)
+{
+    struct service *service = ctx;
+    if (service->stopping)
+        return;
+    service->upkeep_busy = true;
+    service->upkeep_job = (struct job){.work = upkeep_work, .after = upkeep_after, .owner = service};
+    executor_submit(service->runtime->executor, &service->upkeep_job);
 }
 
 /* ---- making and ending ---- */
 
 static void offer(void *ctx)
 {
-    turn_begin(ctx);
+    service_turn(ctx);
 }
 
 static void renew(void *ctx)
@@ -827,7 +430,7 @@ static void renew(void *ctx)
     if (service->running == NULL)
         return;
     service->renew = true;
-    turn_begin(service);
+    service_turn(service);
 }
 
 static void write_journal(void *ctx)
@@ -836,10 +439,19 @@ static void write_journal(void *ctx)
     journal_write(service->journal, service->runtime->executor);
 }
 
+static char *schedule_text(const struct schedule *schedule)
+{
+    struct buf text;
+    buf_init(&text, 1024);
+    schedule_write(schedule, &text);
+    char *copy = buf_take(&text, NULL);
+    return copy != NULL ? copy : mem_need_str("");
+}
+
 static enum err_code make_items(struct service *service, struct err *err)
 {
     const struct worker *worker = service->runtime->worker;
-    service->items = mem_zalloc((worker->capability_count + 1) * sizeof *service->items);
+    service->items = mem_zalloc((worker->capability_count + 2) * sizeof *service->items);
     if (service->items == NULL)
         return err_nomem(err);
     for (size_t i = 0; i < worker->capability_count; i++) {
@@ -850,6 +462,7 @@ static enum err_code make_items(struct service *service, struct err *err)
         item->service = service;
         item->capability = capability;
         item->due_ms = item->next_due_ms = INT64_MAX;
+        service->has_triggers = service->has_triggers || capability->has_trigger;
         item->scheduled = capability->kind == CAPABILITY_SYNC || capability->kind == CAPABILITY_JOB;
         item->text = item->scheduled ? schedule_text(&capability->schedule) : NULL;
         if (!item->scheduled)
@@ -858,6 +471,12 @@ static enum err_code make_items(struct service *service, struct err *err)
                                             service->runtime->options.config->name, capability->key, err);
         if (code != ERR_NONE)
             return code;
+    }
+    if (worker->has_alert) {
+        service->alert = (struct capability){.kind = CAPABILITY_AUTOMATION, .key = WORKER_ALERT};
+        struct item *item = &service->items[service->item_count++];
+        *item = (struct item){
+            .service = service, .capability = &service->alert, .due_ms = INT64_MAX, .next_due_ms = INT64_MAX};
     }
     return ERR_NONE;
 }
@@ -884,6 +503,8 @@ enum err_code service_new(struct runtime *runtime, struct gate *gate, const stru
     service->timer = timer_new(runtime->loop, wake, service);
     service->renew_timer = timer_new(runtime->loop, renew, service);
     timer_start(service->renew_timer, RENEW_MS, RENEW_MS);
+    service->upkeep_timer = timer_new(runtime->loop, upkeep, service);
+    timer_start(service->upkeep_timer, UPKEEP_FIRST_MS, 0);
     service->journal_timer = timer_new(runtime->loop, write_journal, service);
     timer_start(service->journal_timer, JOURNAL_MS, JOURNAL_MS);
     service->others = -1;
@@ -896,10 +517,10 @@ bool service_is_idle(const struct service *service)
 {
     return service->counts.running == 0 && service->running == NULL && service->ended == NULL &&
            !service->turning && !service->intake_busy && service->intake == NULL && !service->polling &&
-           !journal_busy(service->journal) && service->holds == 0;
+           !journal_busy(service->journal) && service->holds == 0 && !service->upkeep_busy;
 }
 
-static void tell_if_idle(struct service *service)
+void service_tell_if_idle(struct service *service)
 {
     if (!service->stopping || service->told_idle || !service_is_idle(service))
         return;
@@ -919,7 +540,7 @@ void service_stop(struct service *service)
         if (service->items[i].cycle != NULL)
             cycle_stop(service->items[i].cycle);
     journal_write(service->journal, service->runtime->executor);
-    turn_begin(service);
+    service_turn(service);
 }
 
 void service_stop_now(struct service *service)
@@ -940,9 +561,11 @@ void service_free(struct service *service)
     for (size_t i = 0; i < service->item_count; i++)
         mem_free(service->items[i].text);
     mem_free(service->items);
+    mem_free(service->tokens);
     timer_close(&service->timer);
     timer_close(&service->renew_timer);
     timer_close(&service->journal_timer);
+    timer_close(&service->upkeep_timer);
     runtime_free(service->runtime);
     journal_free(service->journal);
     mem_free(service);

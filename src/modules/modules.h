@@ -21,7 +21,8 @@ struct registration {
 /* Loads the main script and checks that it returned its worker. Leaves nothing on the stack. */
 enum err_code modules_load_worker(struct isolate *isolate, struct script_error *error) MUST_CHECK;
 
-/* Pushes the capability's function ("execute", "verify", "idempotencyKey"); false when there is none. */
+/* Pushes the capability's function ("execute", "verify", "idempotencyKey", "when"); false when there is none.
+ */
 bool modules_push_function(struct isolate *isolate, const char *key, const char *name);
 
 /* workers.c: for C functions that wait for a pacer's slot. The key of the pacer handle at index, which holds

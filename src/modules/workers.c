@@ -132,13 +132,43 @@ static void keep_functions(lua_State *L, const char *key)
 {
     lua_getfield(L, LUA_REGISTRYINDEX, FUNCTIONS);
     static const char *const names[] = {"execute", "verify", "idempotencyKey"};
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         lua_getfield(L, 3, names[i]);
         lua_setfield(L, -2, names[i]);
     }
+    if (lua_getfield(L, 3, "trigger") == LUA_TTABLE) {
+        lua_getfield(L, -1, "when");
+        lua_setfield(L, -3, "when");
+    }
+    lua_pop(L, 1);
     lua_setfield(L, -2, key);
     lua_pop(L, 1);
+}
+
+/* worker:onAlert(fn): kept as the execute of a capability whose key nobody else can have. */
+static int worker_on_alert(lua_State *L)
+{
+    struct registration *registration = registration_of(L);
+    if (luaL_testudata(L, 1, WORKER) == NULL && !lua_istable(L, 1))
+        return luaL_error(L, "call it with a colon: worker:onAlert(function(alert) … end)");
+    if (lua_type(L, 2) != LUA_TFUNCTION)
+        return luaL_error(L, "worker:onAlert: expected a function, got %s", luaL_typename(L, 2));
+    if (task_current(L) != NULL)
+        return luaL_error(L, "worker:onAlert: declarations belong at the top level of the script, not into a "
+                             "running function");
+    if (registration->discover && registration->worker->has_alert)
+        return luaL_error(L, "worker:onAlert: it was called before; a worker has one function for alerts");
+    registration->worker->has_alert = registration->worker->has_alert || registration->discover;
+    if (!registration->discover && registration->wanted != NULL &&
+        strcmp(registration->wanted, WORKER_ALERT) != 0)
+        return 0;
+    lua_getfield(L, LUA_REGISTRYINDEX, FUNCTIONS);
+    lua_createtable(L, 0, 1);
+    lua_pushvalue(L, 2);
+    lua_setfield(L, -2, "execute");
+    lua_setfield(L, -2, WORKER_ALERT);
+    return 0;
 }
 
 static int worker_declare(lua_State *L)
@@ -328,8 +358,8 @@ static void make_metatable(lua_State *L, const char *name, const luaL_Reg *metho
 /* What worker:synk finds. */
 static int no_method(lua_State *L)
 {
-    static const char *const methods[] = {"database", "pacer",   "credential", "sync",
-                                          "tool",     "webhook", "automation", "job"};
+    static const char *const methods[] = {"database", "pacer",      "credential", "sync",   "tool",
+                                          "webhook",  "automation", "job",        "onAlert"};
     size_t len = 0;
     const char *name = luaL_tolstring(L, 2, &len);
     int nearest = text_nearest(name, len, methods, sizeof methods / sizeof methods[0]);
@@ -338,7 +368,7 @@ static int no_method(lua_State *L)
     return luaL_error(
         L,
         "a worker has no method \"%s\"; it has database, pacer, credential, sync, tool, webhook, "
-        "automation and job",
+        "automation, job and onAlert",
         name);
 }
 
@@ -347,6 +377,7 @@ static void make_worker_metatable(lua_State *L)
     static const luaL_Reg methods[] = {{"database", worker_declare_database},
                                        {"pacer", worker_declare_pacer},
                                        {"credential", worker_declare_credential},
+                                       {"onAlert", worker_on_alert},
                                        {NULL, NULL}};
     make_metatable(L, WORKER, methods);
     lua_getfield(L, -1, "__index");
@@ -406,6 +437,14 @@ const struct script_docs workers_docs = {
     "---@field webhook fun(self: workers.Worker, key: string, options: workers.WebhookOptions)\n"
     "---@field automation fun(self: workers.Worker, key: string, options: workers.AutomationOptions)\n"
     "---@field job fun(self: workers.Worker, key: string, options: workers.JobOptions)\n"
+    "---@field onAlert fun(self: workers.Worker, f: fun(alert: workers.Alert, ctx: workers.Context))\n"
+    "---@class workers.Alert\n"
+    "---@field type \"ERROR\"|\"RECOVERED\"|\"HELD\"|\"STALE\"\n"
+    "---@field worker string\n"
+    "---@field sync string\n"
+    "---@field at string\n"
+    "---@field message? string what is wrong\n"
+    "---@field lastSuccessAt? string\n"
     "---@class workers.Database what worker:database returned\n"
     "---@class workers.Pacer what worker:pacer returned\n"
     "---@field wait fun(self: workers.Pacer) returns when its turn has come\n"
@@ -425,7 +464,8 @@ const struct script_docs workers_docs = {
     "---@field primaryKeyProperty string\n"
     "---@field schema { properties: table<string, workers.schema.Property>, databaseIcon?: workers.Value, "
     "subItems?: { parentPropertyName: string, childPropertyName: string } }\n"
-    "---@alias workers.Schedule string|{ cron: string, timezone?: string }\n"
+    "---@alias workers.Schedule string|{ cron?: string, timezone?: string, every?: string, missed?: "
+    "\"once\"|\"skip\"|\"all\" }\n"
     "---@class workers.Change\n"
     "---@field type \"upsert\"|\"delete\"\n"
     "---@field key string|integer\n"
@@ -441,7 +481,11 @@ const struct script_docs workers_docs = {
     "---@field nextState? any where the next page begins\n"
     "---@class workers.Context\n"
     "---@field key string of the capability\n"
-    "---@field runId? string of a sync\n"
+    "---@field runId? string of what is recorded\n"
+    "---@field deliveryId? string the same at every attempt\n"
+    "---@field attempt? integer from 1\n"
+    "---@field startedBy? string \"schedule\", \"webhook\", \"row\", \"api\", \"replay\"\n"
+    "---@field scheduledAt? string of a job: the time of its tick\n"
     "---@field preview? boolean of a sync\n"
     "---@class workers.SyncOptions\n"
     "---@field database workers.Database\n"
@@ -462,9 +506,19 @@ const struct script_docs workers_docs = {
     "---@field verify? fun(request: table, ctx: workers.Context): table?\n"
     "---@field idempotencyKey? fun(request: table): string?\n"
     "---@field execute fun(events: table[], ctx: workers.Context)\n"
+    "---@class workers.RowEvent\n"
+    "---@field id string the same at every attempt\n"
+    "---@field type \"insert\"|\"update\"|\"delete\"\n"
+    "---@field at string\n"
+    "---@field database string\n"
+    "---@field key string\n"
+    "---@field row? table<string, any> unless it was deleted\n"
+    "---@field before? table<string, any> unless it is new\n"
     "---@class workers.AutomationOptions\n"
     "---@field title string\n"
     "---@field description string\n"
+    "---@field trigger? { database: workers.Database, on?: (\"insert\"|\"update\"|\"delete\")[], when?: "
+    "fun(event: workers.RowEvent): any }\n"
     "---@field execute fun(event: any, ctx: workers.Context)\n"
     "---@class workers.JobOptions\n"
     "---@field title string\n"

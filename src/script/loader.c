@@ -34,9 +34,9 @@ static void suggest_module(lua_State *L, const char *name)
 {
     const struct script_module *module = isolate_of(L)->config.modules;
     /* the modules in Lua that scripts are meant to require */
-    static const char *const in_lua[] = {"workers.aws",      "workers.graphql", "workers.j",
-                                         "workers.paginate", "workers.schema",  "workers.table",
-                                         "workers.webhooks"};
+    static const char *const in_lua[] = {"workers.alerts", "workers.aws",      "workers.graphql",
+                                         "workers.j",      "workers.paginate", "workers.schema",
+                                         "workers.table",  "workers.webhooks"};
     enum { IN_LUA = sizeof in_lua / sizeof in_lua[0] };
     const char *names[64];
     size_t count = 0;

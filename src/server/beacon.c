@@ -33,14 +33,6 @@ enum err_code beacon_write(const char *folder, const char *url, struct err *err)
     return code;
 }
 
-void beacon_remove(const char *folder)
-{
-    char path[PATH_MAX];
-    struct err ignored;
-    if (path_of(folder, "", path, &ignored) == ERR_NONE)
-        unlink(path);
-}
-
 enum err_code beacon_read(const char *folder, char url[BEACON_URL_MAX], struct err *err)
 {
     char path[PATH_MAX];

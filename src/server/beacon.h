@@ -12,7 +12,6 @@
 
 /* Writes the file into folder/.workers, which is there. url is how the server is reached. */
 enum err_code beacon_write(const char *folder, const char *url, struct err *err) MUST_CHECK;
-void beacon_remove(const char *folder);
 /* The url of the server; ERR_NOT_FOUND when none runs, or the one that wrote the file is gone. */
 enum err_code beacon_read(const char *folder, char url[BEACON_URL_MAX], struct err *err) MUST_CHECK;
 

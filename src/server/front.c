@@ -3,8 +3,10 @@
 
 #include "base/mem.h"
 #include "server/answer.h"
+#include "server/api.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define HEADER_MAX ((size_t)32 * 1024)
 #define BODY_MAX ((size_t)1024 * 1024) /* but for webhooks */
@@ -14,6 +16,7 @@
 struct front {
     struct http_server *http;
     struct ingress ingress;
+    struct api api;
     bool stopping;
 };
 
@@ -29,12 +32,54 @@ static void on_begin(void *ctx, struct http_call *call)
         http_call_set_body_max(call, INGRESS_BODY_MAX);
 }
 
+/* Of this process alone: when several share the address, whichever was asked answers. */
+static void answer_metrics(const struct front *front, struct http_call *call)
+{
+    static const struct http_answer_field type = {"content-type", "text/plain; version=0.0.4; charset=utf-8"};
+    struct http_server_counts http;
+    const struct ingress_counts *webhooks = &front->ingress.counts;
+    struct buf out;
+    buf_init(&out, 16 * 1024);
+    http_server_get_counts(front->http, &http);
+    const struct {
+        const char *name, *type, *help, *labels;
+        int64_t value;
+    } metrics[] = {
+        {"workers_http_connections", "gauge", "Connections that are open.", "", (int64_t)http.connections},
+        {"workers_http_requests_total", "counter", "Requests.", "", (int64_t)http.requests},
+        {"workers_http_dropped_total", "counter", "Connections closed by the server.", ",why=\"slow\"",
+         (int64_t)http.too_slow},
+        {"workers_http_dropped_total", NULL, NULL, ",why=\"room\"", (int64_t)http.evicted},
+        {"workers_webhook_requests_total", "counter", "Requests for webhooks, by what became of them.",
+         ",result=\"accepted\"", webhooks->accepted},
+        {"workers_webhook_requests_total", NULL, NULL, ",result=\"repeated\"", webhooks->repeated},
+        {"workers_webhook_requests_total", NULL, NULL, ",result=\"refused\"", webhooks->refused},
+        {"workers_webhook_requests_total", NULL, NULL, ",result=\"limited\"", webhooks->limited},
+        {"workers_webhook_requests_total", NULL, NULL, ",result=\"failed\"", webhooks->failed},
+        {"workers_hosted", "gauge", "Workers that are served.", "",
+         (int64_t)hosting_count(front->ingress.hosting)},
+    };
+    for (size_t i = 0; i < sizeof metrics / sizeof metrics[0]; i++) {
+        if (metrics[i].type != NULL)
+            buf_addf(&out, "# HELP %s %s\n# TYPE %s %s\n", metrics[i].name, metrics[i].help, metrics[i].name,
+                     metrics[i].type);
+        buf_addf(&out, "%s{process=\"%ld\"%s} %lld\n", metrics[i].name, (long)getpid(), metrics[i].labels,
+                 (long long)metrics[i].value);
+    }
+    http_call_answer(call, 200, &type, 1, buf_text(&out), out.len);
+    buf_free(&out);
+}
+
 static void on_request(void *ctx, struct http_call *call)
 {
     struct front *front = ctx;
     const char *path = http_call_path(call);
     if (begins_with(path, INGRESS_PATH))
         ingress_request(&front->ingress, call);
+    else if (api_request(&front->api, call))
+        return;
+    else if (strcmp(path, "/metrics") == 0)
+        answer_metrics(front, call);
     else if (strcmp(path, "/healthz") == 0)
         answer_json(call, 200, "{\"status\":\"ok\"}", 15);
     else if (strcmp(path, "/readyz") == 0 && !front->stopping)
@@ -48,7 +93,10 @@ static void on_request(void *ctx, struct http_call *call)
 static void on_gone(void *ctx, struct http_call *call)
 {
     (void)ctx;
-    ingress_gone(call);
+    if (begins_with(http_call_path(call), INGRESS_PATH))
+        ingress_gone(call);
+    else
+        api_gone(call);
 }
 
 enum err_code front_new(const struct front_options *options, struct front **out, struct err *err)
@@ -56,6 +104,7 @@ enum err_code front_new(const struct front_options *options, struct front **out,
     *out = NULL;
     struct front *front = mem_need(sizeof *front);
     front->ingress = (struct ingress){.hosting = options->hosting, .say = options->say, .ctx = options->ctx};
+    front->api = (struct api){.hosting = options->hosting, .url = options->url};
     const struct http_server_options http = {.listen_fd = options->listen_fd,
                                              .header_max = HEADER_MAX,
                                              .body_max = BODY_MAX,

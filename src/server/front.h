@@ -12,6 +12,7 @@ struct front_options {
     uv_loop_t *loop;
     struct hosting *hosting;
     int listen_fd;
+    const char *url; /* how the server is reached */
     void (*say)(void *ctx, const char *worker, const char *key, const char *level, const char *text,
                 size_t len);
     void *ctx;

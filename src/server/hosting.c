@@ -4,9 +4,12 @@
 #include "base/mem.h"
 #include "server/watch.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* One version of a project: what was read, and what serves it. */
 struct version {
@@ -90,6 +93,26 @@ static enum err_code fill_name(struct project *project, struct err *err)
     return project->config.name != NULL ? ERR_NONE : err_nomem(err);
 }
 
+/* At the first start there is a token for the owner of the project: in a file that nobody else can read. */
+static enum err_code make_first_token(const struct version *version, struct store *store, struct err *err)
+{
+    char path[PATH_MAX + 32], token[TOKEN_SIZE];
+    snprintf(path, sizeof path, "%s/.workers/token", version->project.folder);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) /* it was made before, and perhaps revoked since */
+        return errno == EEXIST ? ERR_NONE
+                               : err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    enum err_code code = store_token_make(store, "local", TOKEN_ADMIN, token, err);
+    size_t len = strlen(token);
+    token[len] = '\n';
+    if (code == ERR_NONE && write(fd, token, len + 1) != (ssize_t)(len + 1))
+        code = err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    close(fd);
+    if (code != ERR_NONE)
+        unlink(path);
+    return code == ERR_CONFLICT ? ERR_NONE : code;
+}
+
 static enum err_code start_service(struct version *version, struct runtime *runtime, struct err *err)
 {
     struct hosting *hosting = version->hosted->hosting;
@@ -100,6 +123,8 @@ static enum err_code start_service(struct version *version, struct runtime *runt
     if (code == ERR_NONE && report.len > 0)
         on_log(version, NULL, NULL, "info", buf_text(&report), report.len - 1);
     buf_free(&report);
+    if (code == ERR_NONE)
+        code = make_first_token(version, runtime->store, err);
     if (code == ERR_NONE)
         code = service_new(runtime, &hosting->gate, &events, &version->service, err);
     if (code != ERR_NONE)

@@ -9,6 +9,7 @@
 #include "server/front.h"
 #include "server/hosting.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 struct server {
     const struct server_options *options;
     struct pulse *pulse;
+    int index; /* of the process */
     uv_loop_t loop;
     struct hosting *hosting;
     struct front *front; /* NULL without HTTP */
@@ -216,11 +218,15 @@ static enum err_code begin(struct server *server, struct err *err)
     const struct front_options front = {.loop = &server->loop,
                                         .hosting = server->hosting,
                                         .listen_fd = server->options->listen_fd,
+                                        .url = server->options->url,
                                         .say = say,
                                         .ctx = server};
     if (code == ERR_NONE && front.listen_fd >= 0)
         code = front_new(&front, &server->front, err);
-    for (size_t i = 0; code == ERR_NONE && front.listen_fd >= 0 && i < hosting_count(server->hosting); i++)
+    /* One of the processes is enough, and two would be in each other's way. */
+    for (size_t i = 0;
+         code == ERR_NONE && server->index == 0 && front.listen_fd >= 0 && i < hosting_count(server->hosting);
+         i++)
         code = beacon_write(hosting_folder(server->hosting, i), server->options->url, err);
     if (code == ERR_NONE)
         uv_timer_start(&server->ticker, on_tick, TICK_MS, TICK_MS);
@@ -229,10 +235,11 @@ static enum err_code begin(struct server *server, struct err *err)
 
 int server_run(const struct server_options *options, int index, struct pulse *pulse)
 {
-    struct server server = {.options = options, .pulse = pulse};
+    struct server server = {.options = options, .pulse = pulse, .index = index};
     struct err err;
     int result = 0;
-    (void)index;
+    /* Every store has a thread of its own, which needs no heap of its own. */
+    mallopt(M_ARENA_MAX, 1);
     if (uv_loop_init(&server.loop) != 0) {
         fprintf(stderr, "error: cannot start the event loop\n");
         return SUPERVISOR_CANNOT_START;

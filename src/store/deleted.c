@@ -222,16 +222,3 @@ enum err_code store_deleted_restore(struct store *store, const char *database, c
     DRIVER(store)->rollback(store->db);
     return code;
 }
-
-enum err_code store_deleted_expire(struct store *store, int64_t before_ms, struct err *err)
-{
-    struct db_stmt *stmt = NULL;
-    enum err_code code =
-        store_prepare(store, &stmt, "DELETE FROM _workers_deleted WHERE deleted_at < ?1", err);
-    if (code != ERR_NONE)
-        return code;
-    DRIVER(store)->bind_integer(stmt, 1, before_ms);
-    code = store_step(store, stmt, err);
-    DRIVER(store)->finalize(stmt);
-    return code;
-}

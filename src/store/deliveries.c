@@ -267,7 +267,7 @@ enum err_code store_deliveries_claim(struct store *store, const struct capabilit
 static enum err_code end_run(struct store *store, const struct delivery_end *end, const char *error,
                              struct err *err)
 {
-    if (end->outcome == DELIVERY_RELEASED) {
+    if (end->outcome == DELIVERY_RELEASED || end->outcome == DELIVERY_DECLINED) {
         struct db_stmt *stmt = NULL;
         enum err_code code =
             store_prepare(store, &stmt, "DELETE FROM _workers_runs WHERE id = ?1 AND exit_code IS NULL", err);
@@ -291,13 +291,12 @@ static enum err_code end_run(struct store *store, const struct delivery_end *end
 enum err_code store_delivery_end(struct store *store, const struct delivery_end *end, bool *lost,
                                  struct err *err)
 {
-    static const char *const states[] = {[DELIVERY_DONE] = "done",
-                                         [DELIVERY_RETRY] = "ready",
-                                         [DELIVERY_LATER] = "ready",
-                                         [DELIVERY_DEAD] = "dead",
-                                         [DELIVERY_RELEASED] = "ready"};
+    static const char *const states[] = {
+        [DELIVERY_DONE] = "done", [DELIVERY_RETRY] = "ready",   [DELIVERY_LATER] = "ready",
+        [DELIVERY_DEAD] = "dead", [DELIVERY_DECLINED] = "done", [DELIVERY_RELEASED] = "ready"};
     const struct db_driver *driver = DRIVER(store);
-    bool ended = end->outcome == DELIVERY_DONE || end->outcome == DELIVERY_DEAD;
+    bool ended =
+        end->outcome == DELIVERY_DONE || end->outcome == DELIVERY_DEAD || end->outcome == DELIVERY_DECLINED;
     *lost = false;
     enum err_code code = store_prepare_once(
         store, &store->delivery_end,
@@ -560,26 +559,16 @@ enum err_code store_delivery_replay(struct store *store, const char *id, struct 
     return code;
 }
 
-enum err_code store_deliveries_expire(struct store *store, int64_t before_ms, struct err *err)
+enum err_code store_delivery_counts(struct store *store, struct delivery_counts *out, struct err *err)
 {
-    static const char *const steps[] = {
-        "DELETE FROM _workers_payloads WHERE id IN (SELECT id FROM _workers_deliveries WHERE ended_at < ?1)",
-        "DELETE FROM _workers_deliveries WHERE ended_at < ?1",
-    };
-    enum err_code code = store_begin(store, false, err);
-    if (code != ERR_NONE)
-        return code;
-    for (int i = 0; i < 2 && code == ERR_NONE; i++) {
-        struct db_stmt *stmt = NULL;
-        code = store_prepare(store, &stmt, steps[i], err);
-        if (code != ERR_NONE)
-            break;
-        DRIVER(store)->bind_integer(stmt, 1, before_ms);
-        code = store_step(store, stmt, err);
-        DRIVER(store)->finalize(stmt);
-    }
+    /* Each condition is that of an index. */
+    enum err_code code = db_integer(
+        store->db, "SELECT count(*) FROM _workers_deliveries WHERE state = 'ready'", 0, &out->ready, err);
     if (code == ERR_NONE)
-        return store_commit(store, err);
-    store_rollback(store);
+        code = db_integer(store->db, "SELECT count(*) FROM _workers_deliveries WHERE state = 'running'", 0,
+                          &out->running, err);
+    if (code == ERR_NONE)
+        code = db_integer(store->db, "SELECT count(*) FROM _workers_deliveries WHERE state = 'dead'", 0,
+                          &out->dead, err);
     return code;
 }

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LINE_MAX_BYTES ((size_t)64 * 1024)
 #define TRIM_LINES 1000
@@ -84,29 +85,37 @@ enum err_code store_logs_each(struct store *store, const char *run_id, int64_t a
     return code;
 }
 
-enum err_code store_logs_trim(struct store *store, uint64_t max_bytes, struct err *err)
+static enum err_code bytes_used(struct store *store, uint64_t *out, struct err *err)
 {
-    if (store->logs == NULL) /* nothing was added since the store was opened */
+    int64_t pages = 0, free_pages = 0, size = 0;
+    enum err_code code = db_integer(store->logs, "PRAGMA page_count", 0, &pages, err);
+    if (code == ERR_NONE)
+        code = db_integer(store->logs, "PRAGMA freelist_count", 0, &free_pages, err);
+    if (code == ERR_NONE)
+        code = db_integer(store->logs, "PRAGMA page_size", 0, &size, err);
+    *out = (uint64_t)((pages - free_pages) * size);
+    return code;
+}
+
+enum err_code store_logs_trim(struct store *store, uint64_t max_bytes, bool *more, struct err *err)
+{
+    char path[PATH_MAX], sql[160];
+    uint64_t used = 0;
+    *more = false;
+    if (store->folder == NULL)
         return ERR_NONE;
-    enum err_code code = ERR_NONE;
-    while (code == ERR_NONE) {
-        int64_t pages = 0, free_pages = 0, size = 0;
-        code = db_integer(store->logs, "PRAGMA page_count", 0, &pages, err);
-        if (code == ERR_NONE)
-            code = db_integer(store->logs, "PRAGMA freelist_count", 0, &free_pages, err);
-        if (code == ERR_NONE)
-            code = db_integer(store->logs, "PRAGMA page_size", 0, &size, err);
-        if (code != ERR_NONE || (uint64_t)((pages - free_pages) * size) <= max_bytes)
-            break;
-        char sql[160];
+    snprintf(path, sizeof path, "%s/logs.db", store->folder);
+    if (store->logs == NULL && access(path, F_OK) != 0) /* nothing was ever logged */
+        return ERR_NONE;
+    enum err_code code = open_logs(store, err);
+    if (code == ERR_NONE)
+        code = bytes_used(store, &used, err);
+    if (code == ERR_NONE && used > max_bytes) {
         snprintf(sql, sizeof sql,
                  "DELETE FROM _workers_logs WHERE id IN (SELECT id FROM _workers_logs ORDER BY id LIMIT %d)",
                  TRIM_LINES);
         code = store->logs->driver->exec(store->logs, sql, err);
-        if (code == ERR_NONE && store->logs->driver->changes(store->logs) == 0)
-            break;
+        *more = code == ERR_NONE && store->logs->driver->changes(store->logs) > 0;
     }
-    if (code == ERR_NONE)
-        code = store->logs->driver->exec(store->logs, "PRAGMA incremental_vacuum(256)", err);
-    return code;
+    return code == ERR_NONE ? store->logs->driver->shrink(store->logs, err) : code;
 }

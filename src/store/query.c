@@ -162,8 +162,8 @@ static enum err_code write_fixed(struct db_stmt *stmt, int column, const char *s
     return ERR_NONE;
 }
 
-static enum err_code write_row(struct db_stmt *stmt, const struct database *database, struct buf *out,
-                               struct err *err)
+enum err_code query_write_row(struct db_stmt *stmt, const struct database *database, struct buf *out,
+                              struct err *err)
 {
     const struct db_driver *driver = stmt->db->driver;
     enum err_code code = ERR_NONE;
@@ -191,21 +191,63 @@ static enum err_code write_row(struct db_stmt *stmt, const struct database *data
     return code;
 }
 
+void query_select_row(const struct database *database, struct buf *sql)
+{
+    char quoted[2100];
+    buf_adds(sql, "SELECT _icon, _cover, _content, _upstream_updated_at");
+    for (size_t i = 0; i < database->property_count; i++) {
+        const struct property *property = &database->properties[i];
+        add_column(sql, property->column, "");
+        if (property->type == PROPERTY_DATE)
+            add_column(sql, property->column, "_end");
+    }
+    buf_addf(sql, ", _key FROM %s", db_quote(database->table, quoted, sizeof quoted));
+}
+
+enum err_code store_rows_page(struct store *store, const struct database *database, const char *after,
+                              int64_t limit, struct buf *out, struct err *err)
+{
+    const struct db_driver *driver = DRIVER(store);
+    struct db_stmt *stmt = NULL;
+    struct buf sql;
+    buf_init(&sql, BUF_UNLIMITED);
+    query_select_row(database, &sql);
+    buf_adds(&sql, " WHERE _key > ?1 ORDER BY _key LIMIT ?2");
+    enum err_code code = buf_status(&sql, "the query", err);
+    if (code == ERR_NONE)
+        code = store_prepare(store, &stmt, buf_text(&sql), err);
+    buf_free(&sql);
+    if (code != ERR_NONE)
+        return code;
+    bind_str(stmt, 1, after);
+    driver->bind_integer(stmt, 2, limit);
+    enum db_step step = DB_DONE;
+    const char *separator = "";
+    buf_addc(out, '[');
+    while (code == ERR_NONE && (step = driver->step(stmt, err)) == DB_ROW) {
+        buf_addf(out, "%s{\"key\":", separator);
+        code = write_text(stmt, driver->column_count(stmt) - 1, out, err);
+        buf_adds(out, ",\"row\":");
+        if (code == ERR_NONE)
+            code = query_write_row(stmt, database, out, err);
+        buf_addc(out, '}');
+        separator = ",";
+    }
+    if (code == ERR_NONE && step == DB_FAILED)
+        code = err->code;
+    buf_addc(out, ']');
+    driver->finalize(stmt);
+    return code;
+}
+
 enum err_code store_rows_json(struct store *store, const struct database *database, struct buf *out,
                               struct err *err)
 {
     struct db_stmt *stmt = NULL;
     struct buf sql;
-    char quoted[2100];
     buf_init(&sql, BUF_UNLIMITED);
-    buf_adds(&sql, "SELECT _icon, _cover, _content, _upstream_updated_at");
-    for (size_t i = 0; i < database->property_count; i++) {
-        const struct property *property = &database->properties[i];
-        add_column(&sql, property->column, "");
-        if (property->type == PROPERTY_DATE)
-            add_column(&sql, property->column, "_end");
-    }
-    buf_addf(&sql, " FROM %s ORDER BY _key", db_quote(database->table, quoted, sizeof quoted));
+    query_select_row(database, &sql);
+    buf_adds(&sql, " ORDER BY _key");
     enum err_code code = buf_status(&sql, "the query", err);
     if (code == ERR_NONE)
         code = store_prepare(store, &stmt, buf_text(&sql), err);
@@ -216,7 +258,7 @@ enum err_code store_rows_json(struct store *store, const struct database *databa
     const char *separator = "[";
     while (code == ERR_NONE && (step = DRIVER(store)->step(stmt, err)) == DB_ROW) {
         buf_adds(out, separator);
-        code = write_row(stmt, database, out, err);
+        code = query_write_row(stmt, database, out, err);
         separator = ",";
     }
     if (code == ERR_NONE && step == DB_FAILED)

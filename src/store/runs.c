@@ -138,16 +138,3 @@ enum err_code runs_end(struct store *store, const struct run_end *run, struct er
     DRIVER(store)->bind_integer(stmt, 7, run->peak_bytes);
     return store_step(store, stmt, err);
 }
-
-enum err_code store_runs_expire(struct store *store, int64_t before_ms, struct err *err)
-{
-    struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(
-        store, &stmt, "DELETE FROM _workers_runs WHERE started_at < ?1 AND exit_code IS NOT NULL", err);
-    if (code != ERR_NONE)
-        return code;
-    DRIVER(store)->bind_integer(stmt, 1, before_ms);
-    code = store_step(store, stmt, err);
-    DRIVER(store)->finalize(stmt);
-    return code;
-}

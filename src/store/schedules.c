@@ -22,10 +22,12 @@ enum err_code store_schedules_each(struct store *store, schedule_fn each, void *
     struct db_stmt *stmt = NULL;
     enum err_code code = store_prepare(
         store, &stmt,
-        "SELECT s.key, s.schedule, s.next_at, s.retry_at, s.triggered_at, s.allow_deletes, y.paused,"
-        " y.failures, y.cycle_open, y.lease_owner, y.lease_expires_at, s.set_at FROM _workers_schedules AS s "
-        "LEFT JOIN"
-        " _workers_syncs AS y ON y.key = s.key ORDER BY s.key",
+        "SELECT k.key, coalesce(s.schedule, ''), s.next_at, s.retry_at, s.triggered_at, s.allow_deletes,"
+        " y.paused, y.failures, y.cycle_open, y.lease_owner, y.lease_expires_at, s.set_at,"
+        " y.last_success_at, y.held, y.last_error, coalesce(s.alerted, '') FROM (SELECT key "
+        "FROM"
+        " _workers_schedules UNION SELECT key FROM _workers_syncs) AS k LEFT JOIN _workers_schedules AS s ON"
+        " s.key = k.key LEFT JOIN _workers_syncs AS y ON y.key = k.key",
         err);
     if (code != ERR_NONE)
         return code;
@@ -41,13 +43,19 @@ enum err_code store_schedules_each(struct store *store, schedule_fn each, void *
             .allow_deletes = driver->column_integer(stmt, 5) != 0,
             .paused = driver->column_integer(stmt, 6) != 0,
             .failures = driver->column_integer(stmt, 7),
+            .last_success_ms = driver->column_integer(stmt, 12),
+            .held = column_copy(stmt, 13),
+            .last_error = column_copy(stmt, 14),
             .set_ms = driver->column_integer(stmt, 11),
             .running = owner_holds(owner, driver->column_integer(stmt, 10)),
         };
         entry.abandoned = owner != NULL && !entry.running && driver->column_integer(stmt, 8) != 0;
+        snprintf(entry.alerted, sizeof entry.alerted, "%s", driver->column_text(stmt, 15, &len));
         snprintf(entry.key, sizeof entry.key, "%s", driver->column_text(stmt, 0, &len));
         code = entry.schedule != NULL ? each(ctx, &entry) : err_nomem(err);
         mem_free(entry.schedule);
+        mem_free(entry.held);
+        mem_free(entry.last_error);
     }
     if (code == ERR_NONE && step == DB_FAILED)
         code = err->code;
@@ -113,6 +121,21 @@ enum err_code store_schedule_trigger(struct store *store, const char *key, bool 
     code = store_step(store, stmt, err);
     DRIVER(store)->finalize(stmt);
     return code;
+}
+
+enum err_code store_schedule_alert(struct store *store, const char *key, const char *alerted,
+                                   const char *event, size_t event_len, struct err *err)
+{
+    struct delivery_new delivery = {.kind = "alert",
+                                    .key = WORKER_ALERT,
+                                    .started_by = "alert",
+                                    .lane = WORKER_ALERT, /* in their order */
+                                    .due_ms = clock_now_ms(),
+                                    .event = event,
+                                    .event_len = event_len};
+    enum err_code code = db_run(store->db, err, "UPDATE _workers_schedules SET alerted = ?2 WHERE key = ?1",
+                                key, alerted, NULL);
+    return code == ERR_NONE ? store_delivery_add(store, &delivery, err) : code;
 }
 
 enum err_code schedules_take(struct store *store, struct sync_lease *lease, bool abandoned, int64_t now,

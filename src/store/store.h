@@ -71,6 +71,7 @@ struct sync_info {
     int64_t cycle_pages;
     int64_t last_success_ms;
     int64_t last_run_ms;
+    int64_t next_ms; /* when a server runs it next; 0 when no server has served it, or it is paused */
     char *last_run_id;
     char *last_error;
     char *held_reason;
@@ -191,8 +192,6 @@ enum err_code store_deleted_list(struct store *store, const char *database, int6
  * again is left as it is. restored is how many came back. */
 enum err_code store_deleted_restore(struct store *store, const char *database, const char *key,
                                     const char *run_id, int64_t *restored, struct err *err) MUST_CHECK;
-/* Forgets what was deleted before the time. */
-enum err_code store_deleted_expire(struct store *store, int64_t before_ms, struct err *err) MUST_CHECK;
 
 /* ---- runs (runs.c) ---- */
 
@@ -215,7 +214,6 @@ enum err_code store_runs_list(struct store *store, const char *key, bool failed_
 /* By id or by a prefix of it that is unique. */
 enum err_code store_run_get(struct store *store, const char *id, run_fn each, void *ctx,
                             struct err *err) MUST_CHECK;
-enum err_code store_runs_expire(struct store *store, int64_t before_ms, struct err *err) MUST_CHECK;
 
 /* ---- deliveries (deliveries.c): docs/decisions, "One queue of deliveries" ---- */
 
@@ -270,6 +268,7 @@ enum delivery_outcome {
     DELIVERY_RETRY,    /* failed; it is due again at retry_ms */
     DELIVERY_LATER,    /* the same, but that does not count as a failure */
     DELIVERY_DEAD,     /* failed for good */
+    DELIVERY_DECLINED, /* nobody wanted it: it is done, and the run is as if it had not been */
     DELIVERY_RELEASED, /* was not tried: it is ready for others, and the run is as if it had not been */
 };
 struct delivery_end {
@@ -304,11 +303,59 @@ enum err_code store_deliveries_list(struct store *store, const char *key, const 
 /* By id or by a prefix of it that is unique. */
 enum err_code store_delivery_get(struct store *store, const char *id, delivery_record_fn each, void *ctx,
                                  struct err *err) MUST_CHECK;
+struct delivery_counts {
+    int64_t ready, running, dead;
+};
+enum err_code store_delivery_counts(struct store *store, struct delivery_counts *out,
+                                    struct err *err) MUST_CHECK;
 /* Makes a delivery that has ended ready again, with its attempts counted anew. ERR_BUSY while it is on its
  * way. */
 enum err_code store_delivery_replay(struct store *store, const char *id, struct err *err) MUST_CHECK;
-/* Forgets what ended before the time. */
-enum err_code store_deliveries_expire(struct store *store, int64_t before_ms, struct err *err) MUST_CHECK;
+
+/* ---- tokens of the API (tokens.c) ---- */
+
+#define TOKEN_SIZE 73        /* "workers_", 256 random bits in hexadecimal digits, the NUL */
+#define TOKEN_DIGEST_SIZE 65 /* SHA-256 in hexadecimal digits, the NUL */
+#define TOKEN_NAME_MAX 100
+
+/* Each may do what those before it may. */
+enum token_scope { TOKEN_READ, TOKEN_RUN, TOKEN_ADMIN };
+const char *token_scope_name(enum token_scope scope);
+bool token_scope_parse(const char *text, enum token_scope *out) MUST_CHECK;
+enum err_code token_digest(const char *token, size_t len, char out[TOKEN_DIGEST_SIZE],
+                           struct err *err) MUST_CHECK;
+
+struct token_record {
+    char name[TOKEN_NAME_MAX + 1];
+    char digest[TOKEN_DIGEST_SIZE];
+    enum token_scope scope;
+    int64_t created_ms;
+};
+/* Makes a token; nobody can read it again. ERR_CONFLICT when the name is taken. */
+enum err_code store_token_make(struct store *store, const char *name, enum token_scope scope,
+                               char out[TOKEN_SIZE], struct err *err) MUST_CHECK;
+typedef enum err_code (*token_fn)(void *ctx, const struct token_record *record);
+enum err_code store_tokens_each(struct store *store, token_fn each, void *ctx, struct err *err) MUST_CHECK;
+enum err_code store_token_revoke(struct store *store, const char *name, bool *existed,
+                                 struct err *err) MUST_CHECK;
+
+/* ---- forgetting (history.c) ---- */
+
+struct history_limits {
+    int64_t runs_before_ms; /* of runs and deliveries */
+    int64_t deleted_before_ms;
+    uint64_t history_bytes; /* half of it for runs, half for deliveries */
+};
+/* What goes: runs and deliveries below these ids, and what was deleted before the time. */
+struct history_plan {
+    char first_run[STORE_ID_SIZE], first_delivery[STORE_ID_SIZE];
+    int64_t deleted_before_ms;
+};
+enum err_code store_history_plan(struct store *store, const struct history_limits *limits,
+                                 struct history_plan *out, struct err *err) MUST_CHECK;
+/* Forgets some of it, and gives free space back; more: there is more to forget. What has not ended stays. */
+enum err_code store_history_forget(struct store *store, const struct history_plan *plan, bool *more,
+                                   struct err *err) MUST_CHECK;
 
 /* ---- endpoints of webhooks (endpoints.c) ---- */
 
@@ -345,6 +392,9 @@ struct schedule_entry {
     bool running;   /* somebody holds the lease of the sync */
     bool abandoned; /* whoever ran the sync is gone, and its cycle is open */
     int64_t failures;
+    int64_t last_success_ms; /* 0 for never */
+    char *held, *last_error; /* NULL for none; the store's, until the callback returns */
+    char alerted[16];        /* what was told last: "ERROR", "HELD", "STALE"; empty when all is well */
 };
 typedef enum err_code (*schedule_fn)(void *ctx, const struct schedule_entry *entry);
 enum err_code store_schedules_each(struct store *store, schedule_fn each, void *ctx,
@@ -356,6 +406,9 @@ enum err_code store_schedule_set(struct store *store, const char *key, const cha
  * transaction of store_begin, so that what the tick causes is one with it. */
 enum err_code store_schedule_advance(struct store *store, const char *key, int64_t from_ms, int64_t to_ms,
                                      bool *moved, struct err *err) MUST_CHECK;
+/* What was told of it last, and adds the alert as a delivery. Inside a transaction of store_begin. */
+enum err_code store_schedule_alert(struct store *store, const char *key, const char *alerted,
+                                   const char *event, size_t event_len, struct err *err) MUST_CHECK;
 /* Asks for a run as soon as may be. */
 enum err_code store_schedule_trigger(struct store *store, const char *key, bool allow_deletes,
                                      struct err *err) MUST_CHECK;
@@ -423,8 +476,9 @@ typedef enum err_code (*log_fn)(void *ctx, int64_t id, int64_t at_ms, const char
                                 size_t len);
 enum err_code store_logs_each(struct store *store, const char *run_id, int64_t after_id, log_fn each,
                               void *ctx, struct err *err) MUST_CHECK;
-/* Deletes the oldest lines until the file is below max_bytes. */
-enum err_code store_logs_trim(struct store *store, uint64_t max_bytes, struct err *err) MUST_CHECK;
+/* Deletes some of the oldest lines while the file is above max_bytes; more: it still is. */
+enum err_code store_logs_trim(struct store *store, uint64_t max_bytes, bool *more,
+                              struct err *err) MUST_CHECK;
 
 /* ---- reading (query.c) ---- */
 
@@ -440,6 +494,10 @@ enum err_code store_query(const char *folder, const char *sql, const struct db_s
  */
 enum err_code store_rows_json(struct store *store, const struct database *database, struct buf *out,
                               struct err *err) MUST_CHECK;
+/* Appends up to limit rows whose keys come after one ("" for the first), as a JSON array of {"key", "row"}.
+ */
+enum err_code store_rows_page(struct store *store, const struct database *database, const char *after,
+                              int64_t limit, struct buf *out, struct err *err) MUST_CHECK;
 /* A query that lists databases with their tables and row counts; empty when there are none. */
 enum err_code store_list_sql(struct store *store, struct buf *out, struct err *err) MUST_CHECK;
 /* The table of a database, by its key. */

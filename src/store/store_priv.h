@@ -26,6 +26,7 @@ struct table {
     bool has_links;                        /* a two-way relation keeps a link table */
     struct db_stmt *select, *select_by_id; /* by id it has the key as well */
     struct db_stmt *insert, *update, *remove;
+    struct db_stmt *row_json;                    /* for the outbox; NULL until it is needed */
     struct db_stmt **link_insert, **link_remove; /* of each property; NULL where there is none */
     int64_t next_id;
     bool next_id_dirty;
@@ -103,6 +104,24 @@ enum err_code write_links(struct store *store, struct table *table, size_t prope
 enum err_code write_delete_row(struct store *store, struct table *table, int64_t id, const char *key,
                                size_t key_len, const char *run_id, const char *reason,
                                struct err *err) MUST_CHECK;
+
+/* query.c */
+/* Appends a SELECT of one database's rows, without conditions, for query_write_row. */
+void query_select_row(const struct database *database, struct buf *sql);
+/* Appends the row as store_rows_json has it. */
+enum err_code query_write_row(struct db_stmt *stmt, const struct database *database, struct buf *out,
+                              struct err *err) MUST_CHECK;
+
+/* outbox.c */
+/* Whether an automation waits for this. */
+bool outbox_wants(const struct store *store, const struct table *table, enum row_event event);
+/* The row as JSON; out is initialised here, and the caller's to free. */
+enum err_code outbox_row(struct store *store, struct table *table, int64_t id, struct buf *out,
+                         struct err *err) MUST_CHECK;
+/* Tells the automations that wait for it. before is NULL for a new row; a deleted one is gone already. */
+enum err_code outbox_add(struct store *store, struct table *table, enum row_event event, int64_t id,
+                         const char *key, size_t key_len, const struct buf *before,
+                         struct err *err) MUST_CHECK;
 
 /* sweep.c */
 enum err_code sweep_run(struct store *store, const struct capability *sync, const struct sync_lease *lease,

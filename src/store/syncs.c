@@ -45,8 +45,10 @@ enum err_code store_sync_info(struct store *store, const char *key, struct sync_
     struct db_stmt *stmt = NULL;
     enum err_code code = store_prepare(
         store, &stmt,
-        "SELECT paused, failures, state, cycle_open, cycle_pages, last_success_at, last_run_at, last_run_id,"
-        " last_error, held, lease_owner, lease_expires_at FROM _workers_syncs WHERE key = ?1",
+        "SELECT y.paused, y.failures, y.state, y.cycle_open, y.cycle_pages, y.last_success_at, y.last_run_at,"
+        " y.last_run_id, y.last_error, y.held, y.lease_owner, y.lease_expires_at, coalesce(s.triggered_at,"
+        " s.retry_at, s.next_at) FROM _workers_syncs AS y LEFT JOIN _workers_schedules AS s ON s.key = y.key"
+        " WHERE y.key = ?1",
         err);
     if (code != ERR_NONE)
         return code;
@@ -67,6 +69,7 @@ enum err_code store_sync_info(struct store *store, const char *key, struct sync_
         out->last_error = column_copy(stmt, 8);
         out->held_reason = column_copy(stmt, 9);
         out->running = owner_holds(driver->column_text(stmt, 10, &len), driver->column_integer(stmt, 11));
+        out->next_ms = out->paused ? 0 : driver->column_integer(stmt, 12);
     }
     out->status = derive_status(out);
     driver->finalize(stmt);

@@ -631,6 +631,7 @@ void tables_release(struct store *store)
         finalize(table->insert);
         finalize(table->update);
         finalize(table->remove);
+        finalize(table->row_json);
         for (size_t k = 0; table->link_insert != NULL && k < table->database->property_count; k++) {
             finalize(table->link_insert[k]);
             finalize(table->link_remove[k]);

@@ -208,7 +208,10 @@ static enum err_code insert_row(struct store *store, struct table *table, const 
             tell_property(diff, table->database->properties[change->values[i].property].name, &nothing,
                           &change->values[i].value);
     }
-    return table->has_links ? write_change_links(store, table, change, err) : ERR_NONE;
+    code = table->has_links ? write_change_links(store, table, change, err) : ERR_NONE;
+    if (code == ERR_NONE && outbox_wants(store, table, ROW_INSERTED))
+        code = outbox_add(store, table, ROW_INSERTED, *id, change->key, change->key_len, NULL, err);
+    return code;
 }
 
 static bool differs(struct db_stmt *row, const struct table *table, const struct change *change)
@@ -325,6 +328,23 @@ static enum db_step find_row(struct store *store, struct table *table, const str
     return step;
 }
 
+/* Writes a row that differs, and tells who waits for that. */
+static enum err_code change_row(struct store *store, struct table *table, struct db_stmt *row, int64_t id,
+                                const struct change *change, struct err *err)
+{
+    struct buf before = {0};
+    bool wanted = outbox_wants(store, table, ROW_UPDATED);
+    enum err_code code = wanted ? outbox_row(store, table, id, &before, err) : ERR_NONE;
+    if (code == ERR_NONE)
+        code = update_row(store, table, row, change, err);
+    if (code == ERR_NONE && table->has_links)
+        code = write_change_links(store, table, change, err);
+    if (code == ERR_NONE && wanted)
+        code = outbox_add(store, table, ROW_UPDATED, id, change->key, change->key_len, &before, err);
+    buf_free(&before);
+    return code;
+}
+
 static enum err_code write_upsert(struct store *store, struct table *table, const struct change *change,
                                   const struct diff_sink *diff, struct err *err)
 {
@@ -340,9 +360,7 @@ static enum err_code write_upsert(struct store *store, struct table *table, cons
             store->counts.changed++;
             if (diff != NULL)
                 tell_differences(diff, row, table, change);
-            code = update_row(store, table, row, change, err);
-            if (code == ERR_NONE && table->has_links)
-                code = write_change_links(store, table, change, err);
+            code = change_row(store, table, row, id, change, err);
         } else {
             store->counts.unchanged++;
             /* A newer upstream time is kept even if nothing else is new. */
@@ -418,16 +436,23 @@ static enum err_code keep_deleted(struct store *store, struct table *table, int6
 enum err_code write_delete_row(struct store *store, struct table *table, int64_t id, const char *key,
                                size_t key_len, const char *run_id, const char *reason, struct err *err)
 {
+    struct buf before = {0};
+    bool wanted = outbox_wants(store, table, ROW_DELETED);
     enum err_code code = keep_deleted(store, table, id, key, key_len, run_id, reason, err);
+    if (code == ERR_NONE && wanted)
+        code = outbox_row(store, table, id, &before, err);
     for (size_t i = 0; code == ERR_NONE && table->has_links && i < table->database->property_count; i++)
         if (table->link_remove[i] != NULL)
             code = write_links(store, table, i, key, key_len, NULL, 0, err);
-    if (code != ERR_NONE)
-        return code;
-    DRIVER(store)->bind_integer(table->remove, 1, id);
-    code = store_step(store, table->remove, err);
+    if (code == ERR_NONE) {
+        DRIVER(store)->bind_integer(table->remove, 1, id);
+        code = store_step(store, table->remove, err);
+    }
+    if (code == ERR_NONE && wanted)
+        code = outbox_add(store, table, ROW_DELETED, id, key, key_len, &before, err);
     if (code == ERR_NONE)
         store->counts.deleted++;
+    buf_free(&before);
     return code;
 }
 

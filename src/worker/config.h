@@ -46,9 +46,10 @@ struct config {
     } permissions;
     bool closed; /* see config_close */
     struct {
-        uint64_t runs_ms;    /* 1 h to 3650 d */
-        uint64_t logs_bytes; /* 1 MiB to 1 TiB */
-        uint64_t deleted_ms; /* 1 h to 3650 d */
+        uint64_t runs_ms;       /* 1 h to 3650 d */
+        uint64_t logs_bytes;    /* 1 MiB to 1 TiB */
+        uint64_t deleted_ms;    /* 1 h to 3650 d */
+        uint64_t history_bytes; /* of runs and deliveries; 1 MiB to 1 TiB */
     } retention;
 };
 

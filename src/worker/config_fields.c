@@ -221,6 +221,7 @@ static const struct field permissions_fields[] = {
 };
 static const struct field retention_fields[] = {
     {"runs", FIELD_DURATION, AT(retention.runs_ms), HOUR, 3650 * DAY, "1h to 3650d", "90d", NULL, NULL},
+    {"history", FIELD_SIZE, AT(retention.history_bytes), MIB, TIB, "1MiB to 1TiB", "512MiB", NULL, NULL},
     {"logs", FIELD_SIZE, AT(retention.logs_bytes), MIB, TIB, "1MiB to 1TiB", "512MiB", NULL, NULL},
     {"deleted", FIELD_DURATION, AT(retention.deleted_ms), HOUR, 3650 * DAY, "1h to 3650d", "30d", NULL, NULL},
     {0},
@@ -247,6 +248,9 @@ void config_default(struct config *config)
                    .state_bytes = 16 * MIB,
                    .webhooks = 10000,
                    .concurrency = 100},
-        .retention = {.runs_ms = 90 * DAY, .logs_bytes = 512 * MIB, .deleted_ms = 30 * DAY},
+        .retention = {.runs_ms = 90 * DAY,
+                      .history_bytes = 512 * MIB,
+                      .logs_bytes = 512 * MIB,
+                      .deleted_ms = 30 * DAY},
     };
 }

@@ -244,17 +244,21 @@ static void check_columns(lua_State *L, const struct database *database, const c
 static void read_properties(lua_State *L, struct worker *worker, struct database *database, const char *where)
 {
     /* stack: …, properties */
-    struct declared_property *declared =
-        declare_need(L, arena_zalloc(&worker->arena, (PROPERTIES_MAX + 1) * sizeof *declared));
     size_t count = 0;
     size_t titles = 0;
+    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1))
+        count++;
+    if (count > PROPERTIES_MAX)
+        luaL_error(L, "%s: more than %d properties", where, PROPERTIES_MAX);
+    struct declared_property *declared = lua_newuserdatauv(L, (count + 1) * sizeof *declared, 0);
+    memset(declared, 0, (count + 1) * sizeof *declared);
+    lua_insert(L, -2); /* …, declared, properties */
+    count = 0;
     lua_pushnil(L);
     while (lua_next(L, -2) != 0) {
         if (lua_type(L, -2) != LUA_TSTRING || lua_rawlen(L, -2) == 0)
             luaL_error(L, "%s: schema.properties must map names to Schema values; a key is %s", where,
                        lua_type(L, -2) == LUA_TSTRING ? "empty" : luaL_typename(L, -2));
-        if (count >= PROPERTIES_MAX)
-            luaL_error(L, "%s: more than %d properties", where, PROPERTIES_MAX);
         struct property *property = &declared[count].property;
         const char *name = lua_tolstring(L, -2, &property->name_len);
         if (!text_is_utf8(name, property->name_len, NULL) || strlen(name) != property->name_len)
@@ -272,6 +276,7 @@ static void read_properties(lua_State *L, struct worker *worker, struct database
     for (size_t i = 0; i < count; i++)
         database->properties[i] = declared[i].property;
     database->property_count = count;
+    lua_remove(L, -2);
     if (titles != 1)
         luaL_error(L, "%s: a schema needs exactly one title property, this one has %d", where, (int)titles);
     check_columns(L, database, where);
@@ -439,7 +444,15 @@ static const struct option_spec webhook_options[] = {
 static const struct option_spec automation_options[] = {
     {"title", OPTION_STRING, true, "what people see"},
     {"description", OPTION_TEXT, true, "what it does"},
+    {"trigger", OPTION_TABLE, false, "{ database = tasks, on = { \"insert\" } }"},
     {"execute", OPTION_FUNCTION, true, "function(event, ctx) … end"},
+    {NULL, 0, false, NULL},
+};
+
+static const struct option_spec trigger_options[] = {
+    {"database", OPTION_TABLE, true, "what worker:database returned"},
+    {"on", OPTION_TABLE, false, "{ \"insert\", \"update\", \"delete\" }"},
+    {"when", OPTION_FUNCTION, false, "function(event) return event.row.Done end"},
     {NULL, 0, false, NULL},
 };
 
@@ -520,8 +533,8 @@ static bool read_schedule(lua_State *L, struct worker *worker, int index, const 
     return true;
 }
 
-static void read_sync(lua_State *L, struct worker *worker, int index, const char *where,
-                      struct capability *sync)
+/* Option "database" of the table at index. */
+static size_t read_database(lua_State *L, const struct worker *worker, int index, const char *where)
 {
     lua_getfield(L, index, "database");
     if (luaL_getmetafield(L, -1, "__name") != LUA_TSTRING ||
@@ -529,10 +542,54 @@ static void read_sync(lua_State *L, struct worker *worker, int index, const char
         luaL_error(L, "%s: option \"database\" must be what worker:database returned", where);
     lua_pop(L, 1);
     lua_getfield(L, -1, "key");
-    sync->database = lua_isstring(L, -1) ? worker_database(worker, lua_tostring(L, -1)) : SIZE_MAX;
-    if (sync->database == SIZE_MAX)
+    size_t database = lua_isstring(L, -1) ? worker_database(worker, lua_tostring(L, -1)) : SIZE_MAX;
+    if (database == SIZE_MAX)
         luaL_error(L, "%s: option \"database\" belongs to another worker", where);
     lua_pop(L, 2);
+    return database;
+}
+
+static void read_trigger(lua_State *L, const struct worker *worker, int index, const char *key_where,
+                         struct capability *automation)
+{
+    static const char *const names[] = {"insert", "update", "delete"};
+    if (lua_getfield(L, index, "trigger") != LUA_TTABLE) {
+        lua_pop(L, 1);
+        return;
+    }
+    const char *where = lua_pushfstring(L, "%s: trigger", key_where);
+    int trigger = lua_absindex(L, -2);
+    options_check(L, trigger, trigger_options, where);
+    automation->has_trigger = true;
+    automation->database = read_database(L, worker, trigger, where);
+    automation->has_when = lua_getfield(L, trigger, "when") == LUA_TFUNCTION;
+    lua_pop(L, 1);
+    if (lua_getfield(L, trigger, "on") == LUA_TNIL) {
+        automation->trigger_events = (1u << 3) - 1;
+    } else {
+        lua_Integer count = luaL_len(L, -1);
+        for (lua_Integer i = 1; i <= count; i++) {
+            const char *name = lua_geti(L, -1, i) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+            int found = -1;
+            for (int k = 0; k < 3; k++)
+                found = strcmp(name, names[k]) == 0 ? k : found;
+            if (found < 0)
+                luaL_error(
+                    L, "%s: option \"on\" must be a list of \"insert\", \"update\" and \"delete\", got %s",
+                    where, luaL_tolstring(L, -1, NULL));
+            automation->trigger_events |= 1u << found;
+            lua_pop(L, 1);
+        }
+        if (count == 0)
+            luaL_error(L, "%s: option \"on\" is empty: leave it out for all changes", where);
+    }
+    lua_pop(L, 3);
+}
+
+static void read_sync(lua_State *L, struct worker *worker, int index, const char *where,
+                      struct capability *sync)
+{
+    sync->database = read_database(L, worker, index, where);
 
     const char *mode = options_string(L, index, "mode", NULL);
     sync->mode_given = mode != NULL;
@@ -633,6 +690,7 @@ void declare_capability(lua_State *L, struct worker *worker, enum capability_kin
         lua_pop(L, 2);
         break;
     case CAPABILITY_AUTOMATION:
+        read_trigger(L, worker, index, where, &capability);
         break;
     case CAPABILITY_JOB:
         capability.schedule_given = read_schedule(L, worker, index, where, &capability.schedule);

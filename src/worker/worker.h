@@ -87,6 +87,9 @@ enum capability_kind {
     CAPABILITY_JOB
 };
 
+/* What happens to a row. Bit n of trigger_events stands for the nth. */
+enum row_event { ROW_INSERTED, ROW_UPDATED, ROW_DELETED };
+
 enum sync_mode { SYNC_REPLACE, SYNC_INCREMENTAL };
 
 struct capability {
@@ -94,8 +97,13 @@ struct capability {
     const char *key;
     const char *title;       /* all but syncs */
     const char *description; /* all but syncs */
-    /* syncs */
+    /* syncs, and automations with a trigger */
     size_t database; /* index into the worker's databases */
+    /* automations */
+    bool has_trigger;
+    bool has_when;
+    unsigned trigger_events;
+    /* syncs */
     enum sync_mode mode;
     bool mode_given;
     double sweep_max_delete_ratio; /* 0–1; a sweep above it is held */
@@ -123,8 +131,13 @@ struct worker {
     size_t capability_count;
     struct credential *credentials;
     size_t credential_count;
+    bool has_alert; /* there is a function for alerts */
     size_t database_room, pacer_room, capability_room, credential_room;
 };
+
+#define WORKER_ALERT                                                                                         \
+    "@alert" /* stands for a key where the function for alerts is meant; no key begins so                    \
+              */
 
 struct worker *worker_new(void); /* NULL when memory is out */
 void worker_free(struct worker *worker);

@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 
+import serve
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS = os.path.join(HERE, "scripts")
 ROWS = 100000
@@ -373,6 +375,7 @@ def measure_regex(report, workers, runner, rounds):
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument("--serve", action="store_true", help="only the rows of workers serve")
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
     parser.add_argument("--build", default=os.path.join(HERE, "..", "..", "build", "bench"), help="folder of a release build")
     parser.add_argument("--npm", default=os.path.join(HERE, "..", "..", "build", "npm"), help="where npm installs the peers")
@@ -395,6 +398,10 @@ def main():
         if peers:
             os.symlink(os.path.join(npm, "node_modules"), os.path.join(folder, "node_modules"))
         runner = Runner(build, folder)
+        if args.serve:
+            serve.measure(report, Sample, workers, rounds)
+            report.print()
+            return
         measure_exec(report, workers, runner, peers, npm, 8 if args.quick else 30)
         measure_sync(report, workers, build, runner, peers, rounds)
         measure_texts(report, workers, runner, peers, rounds)
@@ -402,6 +409,7 @@ def main():
         if shutil.which("node") is not None:
             measure_requests(report, workers, runner, rounds)
         measure_regex(report, workers, runner, rounds)
+        serve.measure(report, Sample, workers, rounds)
     if args.json:
         print(json.dumps({"cores": os.cpu_count(), "load": load, "rounds": rounds, "figures": report.rows}, indent=2))
     else:

@@ -381,7 +381,7 @@ class Aws(unittest.TestCase):
 
     def test_signatures(self):
         """The headers of generated requests are those of botocore."""
-        pypi.ensure()
+        pypi.ensure("botocore", "python_dateutil")
         rng = random.Random(SEED)
         requests = [random_request(rng) for _ in range(REQUESTS)]
         results = run([{"do": "aws", "options": {k: v for k, v in request.items() if v is not None}} for request in requests])

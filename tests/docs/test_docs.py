@@ -322,8 +322,8 @@ class Docs(unittest.TestCase):
         """docs/limits-and-security.md has every setting of workers.yaml with its default and its range."""
         fields = (REPOSITORY / "src/worker/config_fields.c").read_text(encoding="utf-8")
         page = self.reference("limits-and-security.md")
-        found = re.findall(r'\{"(\w+)", FIELD_(?:SIZE|DURATION), AT\((\w+)\.\w+\), [^"]*"([^"]+)", "([^"]+)"', fields)
-        self.assertEqual(len(found), 7)
+        found = re.findall(r'\{"(\w+)", FIELD_(?:SIZE|DURATION|COUNT), AT\((\w+)\.\w+\), [^"]*"([^"]+)", "([^"]+)"', fields)
+        self.assertEqual(len(found), 10)
         for name, section, allowed, default in found:
             row = re.search(rf"^\| `{section}\.{name}` \| (.*)$", page, re.M)
             self.assertIsNotNone(row, f"limits-and-security.md has no row for {section}.{name}")

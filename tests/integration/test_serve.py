@@ -1,12 +1,14 @@
 """workers serve: schedules on an accelerated clock, retries, reloads, stops, kills, processes that share a store."""
 import collections
 import datetime
+import http.server
 import json
 import os
 import pathlib
 import signal
 import sqlite3
 import sys
+import threading
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -34,7 +36,7 @@ class Server:
         self.project = project
         self.log = project.folder / "serve.log"
         with open(self.log, "ab") as log:
-            self.process = harness.subprocess.Popen([harness.BINARY, "serve", *args], cwd=project.folder,
+            self.process = harness.subprocess.Popen([harness.BINARY, "serve", "--listen", "127.0.0.1:0", *args], cwd=project.folder,
                                                     env=project.environment(env), stdin=harness.subprocess.DEVNULL,
                                                     stdout=log, stderr=log)
         project.processes.append(self.process)
@@ -72,6 +74,16 @@ class ServeTest(harness.TestCase):
             return project.value(sql, *parameters) if project.store.exists() else None
         except sqlite3.OperationalError:
             return None
+
+    def trigger(self, project, key):
+        """Asks the server for a run, as another process would."""
+        def ask():
+            with project.database() as database:
+                changed = database.execute("UPDATE _workers_schedules SET triggered_at = 1 WHERE key = ?", (key,)).rowcount
+                database.commit()
+                return changed == 1
+
+        harness.wait_until(ask, "the schedule")
 
     def ended(self, project, where="1"):
         return self.value(project, f"SELECT count(*) FROM _workers_runs WHERE ended_at IS NOT NULL AND {where}") or 0
@@ -215,6 +227,158 @@ end })
         self.assertEqual(found["env"], "nilmine")
 
 
+class Automations(ServeTest):
+    SCRIPT = """
+worker:sync("source", { database = items, mode = "incremental", schedule = "manual", execute = function(state)
+  local n = (state and state.n or 0) + 1
+  local steps = {
+    { { type = "upsert", key = "a", properties = { Name = "one" } }, { type = "upsert", key = "b", properties = { Name = "one" } } },
+    { { type = "upsert", key = "a", properties = { Name = "two" } }, { type = "upsert", key = "b", properties = { Name = "one" } } },
+    { { type = "upsert", key = "a", properties = { Name = "three" } }, { type = "delete", key = "b" } },
+  }
+  return { changes = steps[n] or {}, hasMore = n < 3, nextState = { n = n } }
+end })
+local kv = require "workers.kv"
+local function note(list, event)
+  local seen = kv.get(list) or workers.array {}
+  seen[#seen + 1] = event
+  kv.set(list, seen)
+end
+worker:automation("all", { title = "A", description = "d", trigger = { database = items },
+  execute = function(event, ctx)
+    if event.key == "a" and event.type == "update" and ctx.attempt == 1 then error("once more") end
+    note("all:" .. event.key, { event.type, event.row and event.row.Name or workers.null, event.before and event.before.Name or workers.null,
+                                event.id == ctx.deliveryId, ctx.attempt })
+  end })
+worker:automation("some", { title = "S", description = "d",
+  trigger = { database = items, on = { "update" }, when = function(event) return event.row.Name == "three" end },
+  execute = function(event) note("some", { event.type, event.key, event.row.Name, event.before.Name }) end })
+"""
+
+    def test_changes_of_rows_arrive_in_order(self):
+        project = self.project(self.SCRIPT)
+        # The clock runs fast, so that what failed is soon tried again.
+        server = Server(project, env=self.accelerated("2026-01-15 04:00:00", 20))
+        server.wait_for("created table")
+        self.trigger(project, "source")
+        harness.wait_until(lambda: self.value(project, "SELECT count(*) FROM _workers_deliveries WHERE state = 'done'") == 7, "seven events")
+        self.assertEqual(server.stop(), 0, server.text())
+        kv = {key: json.loads(value) for key, value in project.rows("SELECT key, value FROM _workers_kv")}
+        self.assertEqual(kv["all:a"], [["insert", "one", None, True, 1], ["update", "two", "one", True, 2], ["update", "three", "two", True, 2]])
+        self.assertEqual(kv["all:b"], [["insert", "one", None, True, 1], ["delete", None, "one", True, 1]])
+        self.assertEqual(kv["some"], [["update", "a", "three", "two"]])
+        # An event that when has declined leaves no run.
+        self.assertEqual(project.rows("SELECT key, count(*), sum(exit_code) FROM _workers_runs WHERE kind = 'automation' GROUP BY key ORDER BY key"),
+                         [("all", 7, 2), ("some", 1, 0)])
+
+    def test_a_page_that_is_not_committed_fires_nothing(self):
+        project = self.project(self.SCRIPT.replace('{ type = "delete", key = "b" }', '{ type = "upsert", key = "c", properties = { Nme = "x" } }'))
+        server = Server(project)
+        server.wait_for("created table")
+        self.trigger(project, "source")
+        server.wait_for("sync failed")
+        server.stop()
+        self.assertEqual(project.rows("SELECT kind, key, count(*) FROM _workers_deliveries GROUP BY key ORDER BY key"),
+                         [("automation", "all", 3), ("automation", "some", 1)])
+
+
+class Alerts(ServeTest):
+    SCRIPT = """
+local kv = require "workers.kv"
+worker:sync("shaky", { database = items, mode = "incremental", schedule = "1m", execute = function()
+  local n = kv.increment("n")
+  if n <= 5 then error("no luck") end
+  return { changes = {}, hasMore = false, nextState = { n = n } }
+end })
+worker:sync("stuck", { database = items, mode = "incremental", schedule = "5m", execute = function()
+  if kv.increment("m") > 1 then workers.sleep(800) end
+  return { changes = {}, hasMore = false, nextState = { n = 1 } }
+end })
+worker:onAlert(function(alert, ctx)
+  if alert.type == "ERROR" and ctx.attempt == 1 then error("try again") end
+  local seen = kv.get("alerts:" .. alert.sync) or workers.array {}
+  seen[#seen + 1] = { alert.type, alert.worker, alert.message or workers.null, alert.lastSuccessAt ~= nil }
+  kv.set("alerts:" .. alert.sync, seen)
+end)
+"""
+
+    def test_an_alert_for_each_transition(self):
+        project = self.project(self.SCRIPT)
+        server = Server(project, env=self.accelerated("2026-01-15 04:00:00", 120))
+        seen = lambda sync: json.loads(self.value(project, "SELECT value FROM _workers_kv WHERE key = ?", "alerts:" + sync) or "[]")  # noqa: E731
+        harness.wait_until(lambda: len(seen("shaky")) >= 2 and len(seen("stuck")) >= 1, "the alerts", 60)
+        self.assertEqual(server.stop(), 0, server.text())
+        # Five failures in a row are one alert, although it took two attempts to tell it.
+        self.assertEqual(seen("shaky")[:2], [["ERROR", "test", "main.lua:11: no luck", False], ["RECOVERED", "test", None, True]])
+        self.assertEqual(seen("stuck")[0], ["STALE", "test", None, True])
+
+    def test_alerts_are_posted(self):
+        received = []
+
+        class Receiver(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as receiver:
+            threading.Thread(target=receiver.serve_forever, daemon=True).start()
+            url = f"http://127.0.0.1:{receiver.server_port}/"
+            project = self.project(f"""
+worker:sync("fails", {{ database = items, schedule = "1m", execute = function() error("no luck") end }})
+worker:onAlert(require("workers.alerts").slack {{ url = "{url}" }})
+""", 'name: test\nmain: main.lua\npermissions: { net: ["127.0.0.1"] }\n')
+            server = Server(project, env=self.accelerated("2026-01-15 04:00:00", 120))
+            harness.wait_until(lambda: received, "the alert")
+            server.stop()
+            receiver.shutdown()
+        self.assertEqual(received, [{"text": "test: sync fails fails: main.lua:8: no luck"}])
+
+
+class Retention(ServeTest):
+    RUNS = 1000000 if os.environ.get("WORKERS_FULL") else 20000
+    LINES = 1000000 if os.environ.get("WORKERS_FULL") else 10000  # of 1,000 bytes
+
+    def test_records_and_logs_stay_within_their_bytes(self):
+        config = "name: test\nmain: main.lua\nretention: { history: 2MiB, logs: 2MiB }\n"
+        project = self.project('worker:job("job", { title = "J", description = "d", execute = function() end })', config)
+        server = Server(project)
+        harness.wait_until(lambda: self.value(project, "SELECT count(*) FROM _workers_schedules"), "the store")
+        server.stop()
+        with project.database() as database:
+            for n in range(self.RUNS):
+                id = f"019bbfcf-{n:08x}"[:13] + f"-7{n % 4096:03x}-8000-{n:012x}"
+                database.execute("INSERT INTO _workers_runs(id, kind, key, started_at, ended_at, exit_code) VALUES(?, 'job', 'job', 1, 2, 0)", (id,))
+                if n % 10 == 0:
+                    database.execute("INSERT INTO _workers_deliveries(id, kind, key, state, due_at, created_at, ended_at, started_by)"
+                                     " VALUES(?, 'job', 'job', ?, 1, 1, ?, 'api')", (id, "ready" if n == 0 else "done", None if n == 0 else 2))
+                    database.execute("INSERT INTO _workers_payloads(id, event) VALUES(?, ?)", (id, json.dumps("x" * 2000)))
+            database.commit()
+        with project.database("logs.db") as logs:
+            logs.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            logs.execute("CREATE TABLE IF NOT EXISTS _workers_logs(id INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT, at INTEGER NOT NULL, level TEXT NOT NULL, text TEXT NOT NULL)")
+            logs.executemany("INSERT INTO _workers_logs(run_id, at, level, text) VALUES('r', 1, 'info', ?)", (("y" * 1000,) for _ in range(self.LINES)))
+            logs.commit()
+        before = project.store.stat().st_size, (project.folder / ".workers/logs.db").stat().st_size
+        server = Server(project, env=self.accelerated("2026-01-15 04:00:00", 30))
+        harness.wait_until(lambda: project.value("SELECT count(*) FROM _workers_runs") <= 2 ** 20 // 400 + 1
+                           and project.rows("SELECT sum(length(text)) FROM _workers_logs", name="logs.db")[0][0] < 2 ** 21
+                           and project.value("SELECT count(*) FROM _workers_deliveries") < 600, "the end of the housekeeping", 120)
+        server.stop()
+        project.run("db", "list")  # the log of the database is written into it
+        after = project.store.stat().st_size, (project.folder / ".workers/logs.db").stat().st_size
+        self.assertGreater(project.value("SELECT count(*) FROM _workers_runs"), 2000)
+        # What has not ended stays, however old.
+        self.assertEqual(project.value("SELECT count(*) FROM _workers_deliveries WHERE id LIKE '019bbfcf-0000%' AND started_by = 'api' AND kind = 'job'"
+                                       " AND id = (SELECT min(id) FROM _workers_deliveries)"), 1)
+        self.assertEqual(project.value("SELECT count(*) FROM _workers_payloads"), project.value("SELECT count(*) FROM _workers_deliveries"))
+        self.assertLess(after[0], min(before[0], 6 * 2 ** 20))
+        self.assertLess(after[1], min(before[1], 4 * 2 ** 20))
+
+
 class Processes(ServeTest):
     LOOP = """
 worker:sync("loop", { database = items, mode = "incremental", schedule = "continuous", execute = function(state)
@@ -273,7 +437,8 @@ end })
 
     def test_jobs_of_several_processes_run_once(self):
         project = self.project("""
-worker:job("job", { title = "J", description = "d", schedule = { cron = "* * * * *" }, execute = function() end })
+-- "all": a tick that comes while the one before still runs, on a machine that is slow for a moment, is not dropped.
+worker:job("job", { title = "J", description = "d", schedule = { cron = "* * * * *", missed = "all" }, execute = function() end })
 """)
         server = Server(project, "--processes", "3", env=self.accelerated("2026-01-15 04:30:10", 120))
         harness.wait_until(lambda: self.ended(project) >= 20, "twenty runs")

@@ -162,6 +162,8 @@ class TypesTest(TestCase):
         methods = re.search(r"it has ([\w, ]+)", self.said("worker:zzzzzzzzzz()"))[1].replace(" and ", ", ").split(", ")
         self.assertEqual(self.fields(text, "workers.Worker"), methods)
         for method in methods:
+            if method == "onAlert":  # it takes a function, no options
+                continue
             known = re.search(r"the options are: ([\w, ]+)", self.said(f"worker:{method}('K', {{ zzzzzzzzzz = 1 }})"))
             self.assertEqual(sorted(self.fields(text, f"workers.{method.capitalize()}Options")), sorted(known[1].split(", ")), method)
         known = re.search(r"the options are: ([\w, ]+)", self.said("http.get('http://localhost', { zzzzzzzzzz = 1 })"))

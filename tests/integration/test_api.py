@@ -1,0 +1,242 @@
+"""The HTTP API of workers serve, driven by its own OpenAPI description."""
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import unittest
+import urllib.error
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import harness  # noqa: E402
+import npm  # noqa: E402
+
+SCRIPT = """
+local workers = require "workers"
+local Schema, j = workers.schema, workers.j
+local worker = workers.new()
+local items = worker:database("items", { type = "managed", initialTitle = "Items", primaryKeyProperty = "Id",
+  schema = { properties = { Name = Schema.title(), Id = Schema.richText() } } })
+worker:sync("fill", { database = items, mode = "incremental", schedule = "manual", execute = function(state)
+  require "workers.log".info("filling")
+  return { changes = { { type = "upsert", key = "a", properties = { Name = "one" } }, { type = "upsert", key = "b", properties = { Name = "two" } } },
+           hasMore = false, nextState = { n = (state and state.n or 0) + 1 } }
+end })
+worker:tool("double", { title = "D", description = "d", schema = j.object { n = j.integer() }, execute = function(input) return { n = input.n * 2 } end })
+worker:webhook("hook", { title = "H", description = "d", execute = function() end })
+worker:automation("note", { title = "N", description = "d", execute = function(event) require "workers.kv".set("noted", event) end })
+worker:job("tidy", { title = "T", description = "d", execute = function(input) require "workers.kv".set("tidied", input) end })
+return worker
+"""
+
+
+class ApiTest(harness.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        if not harness.BINARY:
+            raise unittest.SkipTest("WORKERS_BIN does not name the binary")
+        cls.project = harness.Project(SCRIPT, "name: shop\nmain: main.lua\n")
+        with open(cls.project.folder / "serve.log", "ab") as log:
+            cls.process = subprocess.Popen([harness.BINARY, "serve", "--listen", "127.0.0.1:0"], cwd=cls.project.folder,
+                                           env=cls.project.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        cls.project.processes.append(cls.process)
+        place = cls.project.folder / ".workers/server"
+        harness.wait_until(place.exists, "the server")
+        cls.url = place.read_text(encoding="utf-8").split("\n")[1]
+        cls.tokens = {scope: cls.project.run("tokens", "make", scope, "--scope", scope).stdout.strip() for scope in ("read", "run", "admin")}
+        harness.wait_until(lambda: cls.call("GET", "/workers/shop", "read")[0] == 200, "the tokens to be known")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.process.terminate()
+        cls.process.wait(30)
+        cls.project.close()
+
+    @classmethod
+    def call(cls, method, path, token="admin", body=None):
+        headers = {"Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = "Bearer " + cls.tokens.get(token, token)
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        request = urllib.request.Request(cls.url + "/api/v1" + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                text = answer.read()
+                return answer.status, json.loads(text) if answer.headers["Content-Type"] == "application/json" else text.decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read())
+
+    def done(self, method, path, token="admin", body=None, status=200):
+        got, answer = self.call(method, path, token, body)
+        self.assertEqual(got, status, answer)
+        return answer
+
+    def test_a_sync_is_triggered_and_looked_at(self):
+        self.done("POST", "/workers/shop/syncs/fill/trigger", "run", {}, 202)
+        harness.wait_until(lambda: self.done("GET", "/workers/shop/syncs/fill", "read")["status"] == "HEALTHY", "the run")
+        run = self.done("GET", "/workers/shop/runs?key=fill&limit=1", "read")[0]
+        self.assertEqual((run["kind"], run["added"], run["startedBy"], run["attempt"]), ("sync", 2, "manual", 1))
+        self.assertEqual(self.done("GET", f"/workers/shop/runs/{run['id']}", "read"), run)
+        lines = harness.wait_until(lambda: self.done("GET", f"/workers/shop/runs/{run['id']}/logs", "read"), "the log")
+        self.assertEqual([line["text"] for line in lines], ["filling"])
+        self.assertEqual(self.done("GET", f"/workers/shop/runs/{run['id']}/logs?after={lines[0]['id']}", "read"), [])
+        rows = self.done("GET", "/workers/shop/databases/items/rows?limit=1", "read")
+        self.assertEqual(rows, [{"key": "a", "row": {"Name": "one", "Id": "a"}}])
+        self.assertEqual(self.done("GET", "/workers/shop/databases/items/rows?after=a", "read")[0]["key"], "b")
+        self.done("PUT", "/workers/shop/syncs/fill/state", "admin", {"state": {"n": 40}})
+        self.done("POST", "/workers/shop/syncs/fill/trigger", "run", {"allowDeletes": False}, 202)
+        harness.wait_until(lambda: self.done("GET", "/workers/shop/syncs/fill/state", "read") == {"state": {"n": 41}}, "the run")
+        self.done("DELETE", "/workers/shop/syncs/fill/state")
+        self.assertEqual(self.done("GET", "/workers/shop/syncs/fill/state"), {"state": None})
+
+    def test_a_tool_is_called(self):
+        self.assertEqual(self.done("POST", "/workers/shop/tools/double", "run", {"n": 21}), {"n": 42})
+        status, answer = self.call("POST", "/workers/shop/tools/double", "run", {"n": "x"})
+        self.assertEqual(status, 422)
+        self.assertIn("InvalidToolInputError", answer["error"]["message"])
+
+    def test_an_automation_and_a_job_get_what_they_are_sent(self):
+        for path, key in (("automations/note", "noted"), ("jobs/tidy", "tidied")):
+            id = self.done("POST", f"/workers/shop/{path}", "run", {"x": key}, 202)["deliveryId"]
+            harness.wait_until(lambda id=id: self.done("GET", f"/workers/shop/deliveries/{id}", "read")["state"] == "done", "the delivery")
+            self.assertEqual(json.loads(self.project.value("SELECT value FROM _workers_kv WHERE key = ?", key)), {"x": key})
+            self.done("POST", f"/workers/shop/deliveries/{id}/replay", "run")
+            harness.wait_until(lambda id=id: self.done("GET", f"/workers/shop/deliveries/{id}", "read")["state"] == "done", "the replay")
+            self.assertEqual(self.project.rows("SELECT started_by FROM _workers_runs WHERE delivery_id = ? ORDER BY id", id), [("api",), ("replay",)])
+
+    def test_a_disabled_webhook_waits(self):
+        url = self.done("GET", "/workers/shop/webhooks")[0]["url"]
+        post = lambda: urllib.request.urlopen(urllib.request.Request(url, b"x", method="POST"), timeout=30)  # noqa: E731
+        self.done("POST", "/workers/shop/capabilities/hook/disable", "run")
+        self.assertEqual(self.done("GET", "/workers/shop/webhooks")[0]["state"], "disabled")
+        with self.assertRaises(urllib.error.HTTPError) as refused:
+            harness.wait_until(lambda: post().close(), "the refusal", 10)
+        self.assertEqual(refused.exception.code, 503)
+        refused.exception.close()
+        self.done("POST", "/workers/shop/capabilities/hook/enable", "run")
+
+        def accepted():
+            try:
+                with post() as answer:
+                    return answer.status == 202
+            except urllib.error.HTTPError as error:
+                error.close()
+                return False
+
+        harness.wait_until(accepted, "an answer 202")
+        self.done("POST", "/workers/shop/webhooks/hook/rotate")
+        self.assertNotEqual(self.done("GET", "/workers/shop/webhooks")[0]["url"], url)
+
+    def test_tokens_are_made_and_revoked(self):
+        token = self.done("POST", "/workers/shop/tokens", "admin", {"name": "new", "scope": "read"}, 201)["token"]
+        harness.wait_until(lambda: self.call("GET", "/workers/shop", token)[0] == 200, "the token to be known")
+        self.assertEqual(self.done("GET", "/workers", token), [{"name": "shop"}])
+        self.assertNotIn(token, self.project.dump())
+        self.assertNotIn(token, json.dumps(self.done("GET", "/workers/shop/tokens")))
+        self.assertEqual(self.call("POST", "/workers/shop/tokens", "admin", {"name": "new", "scope": "read"})[0], 409)
+        self.done("DELETE", "/workers/shop/tokens/new")
+        harness.wait_until(lambda: self.call("GET", "/workers/shop", token)[0] == 401, "the token to be forgotten")
+
+    # ---- the description ----
+
+    def routes(self):
+        description = self.done("GET", "/openapi.json", None)
+        for path, methods in description["paths"].items():
+            for method, operation in methods.items():
+                yield path.removeprefix("/api/v1"), method.upper(), operation
+
+    PARAMETERS = {"worker": "shop", "key": "fill", "id": "0", "database": "items", "name": "nobody"}
+    SCOPES = ("read", "run", "admin")
+
+    def test_every_route_is_as_it_is_described(self):
+        seen = 0
+        for path, method, operation in self.routes():
+            if not operation.get("security"):
+                continue
+            seen += 1
+            filled = path
+            for name, value in self.PARAMETERS.items():
+                filled = filled.replace("{" + name + "}", value)
+            with self.subTest(f"{method} {path}"):
+                allowed = {str(code) for code in operation["responses"]}
+                self.assertEqual(self.call(method, filled, None)[0], 401)
+                self.assertEqual(self.call(method, filled, "workers_" + "0" * 64)[0], 401)
+                if "description" not in operation:
+                    continue
+                needed = self.SCOPES.index(operation["description"].split()[-1].rstrip("."))
+                if needed > 0:
+                    status, answer = self.call(method, filled, self.SCOPES[needed - 1], {})
+                    self.assertEqual((status, answer["error"]["code"]), (403, "forbidden"))
+                wrong = "PATCH"
+                self.assertEqual(self.call(wrong, filled, "admin", {})[0], 405)
+                if operation.get("requestBody"):
+                    status, answer = self.call(method, filled, "admin", b"{ no json")
+                    self.assertIn(status, (404, 422), answer)
+                if method in ("GET", "POST") and not path.endswith(("/rotate", "/disable")):
+                    status, answer = self.call(method, filled, "admin", None if method == "GET" else {})
+                    self.assertIn(str(status), allowed, answer)
+                    if status >= 400:
+                        self.assertEqual(sorted(answer["error"]), ["code", "message"])
+        self.assertGreater(seen, 25)
+
+    def test_the_description_is_valid(self):
+        description = self.done("GET", "/openapi.json", None)
+        self.project.write("description.json", json.dumps(description))
+        self.project.write("validate.mjs", """
+import { readFileSync } from "node:fs"
+import { createRequire } from "node:module"
+import { pathToFileURL } from "node:url"
+const require = createRequire(process.argv[2] + "/")
+const { Validator } = await import(pathToFileURL(require.resolve("@seriousme/openapi-schema-validator")))
+console.log(JSON.stringify(await new Validator().validate(JSON.parse(readFileSync("description.json", "utf8")))))
+""")
+        judged = subprocess.run(["node", "validate.mjs", str(npm.ensure())], cwd=self.project.folder, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, timeout=60)
+        self.assertEqual(judged.returncode, 0, judged.stderr)
+        self.assertEqual(json.loads(judged.stdout)["valid"], True, judged.stdout)
+        self.assertEqual(description["openapi"], "3.1.0")
+        ids = [operation["operationId"] for _, _, operation in self.routes()]
+        self.assertEqual(len(ids), len(set(ids)))
+        for path, _, operation in self.routes():
+            self.assertEqual([p["name"] for p in operation.get("parameters", []) if p["in"] == "path"],
+                             [part[1:-1] for part in path.split("/") if part.startswith("{")], path)
+
+    def test_the_page_has_every_route(self):
+        page = (harness.REPOSITORY / "docs/http-api.md").read_text(encoding="utf-8")
+        listed = re.findall(r"^\| `([A-Z]+ \S+)` \| `(\w+)` \| (.*) \|$", page, re.M)
+        self.assertEqual(listed, [(f"{method} {path.removeprefix('/workers/{worker}') or '/'}", operation["description"].split()[-1].rstrip("."),
+                                   operation["summary"]) for path, method, operation in self.routes() if "{worker}" in path])
+
+    def metrics(self, path, token=None):
+        request = urllib.request.Request(self.url + path, headers={"Authorization": "Bearer " + self.tokens[token]} if token else {})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            self.assertEqual(answer.headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
+            return answer.read().decode()
+
+    def test_metrics_are_well_formed(self):
+        self.done("POST", "/workers/shop/syncs/fill/trigger", "run", {}, 202)
+        harness.wait_until(lambda: self.done("GET", "/workers/shop/syncs/fill", "read")["status"] == "HEALTHY", "the run")
+        own, worker = self.metrics("/metrics"), self.metrics("/api/v1/workers/shop/metrics", "read")
+        self.assertRegex(worker, r'workers_sync_last_success_timestamp_seconds\{worker="shop",sync="fill"\} 1\d{9}')
+        self.assertIn('workers_deliveries{worker="shop",state="dead"} 0', worker)
+        self.assertRegex(own, r'workers_http_requests_total\{process="\d+"\} [1-9]')
+        promtool = shutil.which("promtool")
+        if promtool is None:
+            self.skipTest("promtool is not installed (Debian package prometheus)")
+        for text in (own, worker):
+            judged = subprocess.run([promtool, "check", "metrics"], input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            self.assertEqual((judged.returncode, judged.stdout), (0, ""))
+
+    def test_other_paths(self):
+        self.assertEqual(self.call("GET", "/nothing")[0], 404)
+        self.assertEqual(self.call("GET", "/workers/shop/nothing")[0], 404)
+        self.assertEqual(self.call("GET", "/workers/other")[0], 401)
+        self.assertEqual(self.call("GET", "/workers/shop/runs?limit=0")[0], 422)
+
+
+if __name__ == "__main__":
+    unittest.main()

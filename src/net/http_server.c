@@ -56,7 +56,8 @@ struct http_call {
     struct arena text;
     struct buf body;
     size_t body_max;
-    int refusal; /* status */
+    int refusal;  /* status */
+    bool refused; /* the answer was the server's own */
     size_t dropped;
     void *user;
     struct MHD_Response *response; /* queued when the library asks again */
@@ -98,7 +99,7 @@ static void end_call(struct http_call *call)
         call->connection->call = NULL;
         call->connection->since_ms = clock_mono_ms();
     }
-    if (call->lent && call->state != CALL_ANSWERED && server->options.gone != NULL)
+    if (call->lent && (call->state != CALL_ANSWERED || call->refused) && server->options.gone != NULL)
         server->options.gone(server->options.ctx, call);
     free_call(call);
 }
@@ -237,6 +238,7 @@ static enum MHD_Result refuse(struct http_call *call, int status)
     int len = snprintf(body, sizeof body,
                        "{\"error\":{\"code\":\"%s\",\"message\":\"the request was refused\"}}", code);
     call->state = CALL_ANSWERED;
+    call->refused = true;
     call->status = status;
     call->response = make_response(call->server, fields, 2, body, (size_t)len);
     return call->response != NULL ? queue(call) : MHD_NO;
@@ -332,15 +334,8 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *handle, cons
     (void)url;
     if (call == NULL) /* no memory for it, see on_line */
         return MHD_NO;
-    if (call->method == NULL) { /* the first time */
-        const union MHD_ConnectionInfo *info =
-            server->api->get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-        if (info == NULL || info->socket_context == NULL)
-            return MHD_NO;
-        call->connection = info->socket_context;
-        call->connection->call = call;
+    if (call->method == NULL) /* the first time */
         return begin_call(call, method, version);
-    }
     if (*len > 0)
         return read_body(call, data, len);
     if (call->state == CALL_REFUSED)
@@ -362,11 +357,16 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *handle, cons
 static void *on_line(void *ctx, const char *uri, struct MHD_Connection *handle)
 {
     struct http_server *server = ctx;
-    (void)handle;
+    const union MHD_ConnectionInfo *info =
+        server->api->get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct http_call *call = mem_zalloc(sizeof *call);
-    if (call == NULL)
+    if (call == NULL || info == NULL || info->socket_context == NULL) {
+        mem_free(call);
         return NULL;
+    }
     call->server = server;
+    call->connection = info->socket_context;
+    call->connection->call = call;
     call->started_ms = clock_mono_ms();
     call->body_max = server->options.body_max;
     arena_init(&call->text);

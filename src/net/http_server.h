@@ -34,8 +34,9 @@ struct http_server_options {
     void (*begin)(void *ctx, struct http_call *call);
     /* The body is there. Answers now, or later from the loop. Not called when begin has answered. */
     void (*request)(void *ctx, struct http_call *call);
-    /* The connection is gone before its answer; the call is no more when this returns. It may come late:
-     * nobody listens to a client while its answer is being made. */
+    /* The call ends without an answer of the callbacks: the connection is gone, or the body was too large.
+     * The call is no more when this returns. It may come late: nobody listens to a client while its answer
+     * is being made. */
     void (*gone)(void *ctx, struct http_call *call);
     void *ctx;
 };
@@ -44,7 +45,7 @@ struct http_server_counts {
     size_t connections; /* open now */
     uint64_t accepted;  /* connections, ever */
     uint64_t requests;  /* that reached begin */
-    uint64_t too_slow;  /* dropped after their headers had come */
+    uint64_t too_slow;  /* requests that were begun and dropped */
     uint64_t evicted;   /* connections closed to make room for others */
 };
 

@@ -24,7 +24,8 @@
 #define DROPPED_MAX ((size_t)64 * 1024 * 1024) /* bytes of a body that was refused */
 /* Bytes that the library needs for a connection besides the headers: for each field, and for the rest. */
 #define LIBRARY_ROOM ((size_t)HEADERS_MAX * 64 + 8192)
-#define FILES_KEPT 64 /* descriptors that are not for connections */
+#define BODY_SMALL ((size_t)64 * 1024) /* always taken */
+#define FILES_KEPT 64                  /* descriptors that are not for connections */
 
 enum call_state {
     CALL_READING,  /* the body comes */
@@ -71,7 +72,7 @@ struct http_server {
     uv_poll_t *poll;
     uv_timer_t *timer, *watch;
     struct connection *connections;
-    size_t under_way;
+    size_t under_way, body_bytes; /* calls, and the memory of their bodies */
     bool polled;
     struct http_server_counts counts;
     bool stopped, freeing, running, again;
@@ -81,11 +82,17 @@ static void on_timer(uv_timer_t *timer);
 
 /* ---- calls ---- */
 
+static void free_body(struct http_call *call)
+{
+    call->server->body_bytes -= call->body.cap;
+    buf_free(&call->body);
+}
+
 static void free_call(struct http_call *call)
 {
     if (call->response != NULL)
         call->server->api->destroy_response(call->response);
-    buf_free(&call->body);
+    free_body(call);
     arena_free(&call->text);
     mem_free(call->headers);
     mem_free(call);
@@ -228,8 +235,8 @@ static enum MHD_Result queue(struct http_call *call)
 /* An error of the server's own; after it the connection closes, for nobody knows what follows. */
 static enum MHD_Result refuse(struct http_call *call, int status)
 {
-    static const struct http_answer_field fields[] = {{"content-type", "application/json"},
-                                                      {"connection", "close"}};
+    static const struct http_answer_field fields[] = {
+        {"content-type", "application/json"}, {"connection", "close"}, {"retry-after", "5"}};
     const char *code = status == 431   ? "headers_too_large"
                        : status == 413 ? "body_too_large"
                        : status == 503 ? "no_memory"
@@ -240,7 +247,7 @@ static enum MHD_Result refuse(struct http_call *call, int status)
     call->state = CALL_ANSWERED;
     call->refused = true;
     call->status = status;
-    call->response = make_response(call->server, fields, 2, body, (size_t)len);
+    call->response = make_response(call->server, fields, status == 503 ? 3 : 2, body, (size_t)len);
     return call->response != NULL ? queue(call) : MHD_NO;
 }
 
@@ -303,20 +310,30 @@ static enum MHD_Result begin_call(struct http_call *call, const char *method, co
     return MHD_YES;
 }
 
+/* A status when the body is refused, else 0. */
+static int add_to_body(struct http_call *call, const char *data, size_t len)
+{
+    struct http_server *server = call->server;
+    size_t before = call->body.cap, whole = call->body.len + len;
+    if (whole > call->body_max)
+        return 413;
+    if (whole > BODY_SMALL && server->body_bytes + len > server->options.bodies_max)
+        return 503;
+    buf_add(&call->body, data, len);
+    server->body_bytes += call->body.cap - before;
+    return call->body.failed ? 503 : 0;
+}
+
 static enum MHD_Result read_body(struct http_call *call, const char *data, size_t *len)
 {
     if (call->state == CALL_READING) {
-        if (call->body.len + *len > call->body_max) {
+        call->refusal = add_to_body(call, data, *len);
+        if (call->refusal != 0) {
             call->state = CALL_REFUSED;
-            call->refusal = 413;
-        } else {
-            buf_add(&call->body, data, *len);
-            call->refusal = call->body.failed ? 503 : 0;
-            call->state = call->body.failed ? CALL_REFUSED : CALL_READING;
+            free_body(call);
         }
     }
-    if (call->state ==
-        CALL_REFUSED) { /* the rest is read and dropped, so that the answer arrives; not for ever */
+    if (call->state == CALL_REFUSED) { /* the rest is read, so that the answer arrives; not for ever */
         call->dropped += *len;
         if (call->dropped > DROPPED_MAX)
             return MHD_NO;

@@ -24,6 +24,7 @@ struct http_server_options {
     int listen_fd;       /* a listening socket (net/http_listen.h); other processes may share it */
     size_t header_max;   /* bytes of the request line and headers: 431 above */
     size_t body_max;     /* bytes of a body: 413 above. begin may set another for its call */
+    size_t bodies_max;   /* bytes of all bodies at once; above, those of more than 64 KiB get 503 */
     unsigned request_ms; /* a connection without a whole request for so long is closed, idle or dripping */
 
     /* One more, and the one that has been without a whole request, or has not read its answer, longest is

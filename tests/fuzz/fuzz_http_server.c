@@ -117,6 +117,7 @@ static void make_server(void)
     struct err err;
     struct http_server_options options = {.header_max = HEADER_MAX,
                                           .body_max = BODY_MAX,
+                                          .bodies_max = BODY_MAX,
                                           .request_ms = 60000,
                                           .connections_max = 16,
                                           .begin = on_begin,

@@ -123,6 +123,7 @@ static int set_up(void **state)
     options = (struct http_server_options){.listen_fd = listen_fd,
                                            .header_max = HEADER_MAX,
                                            .body_max = BODY_MAX,
+                                           .bodies_max = 1 << 20,
                                            .request_ms = 60000,
                                            .connections_max = 100,
                                            .begin = on_begin,
@@ -759,6 +760,55 @@ static void test_bodies_that_are_too_large(void **state)
     buf_free(&text);
 }
 
+/* A body of so many bytes on its way, of which so many have come. */
+static void send_part(struct client *client, size_t whole, size_t part)
+{
+    char head[128], *bytes = malloc(part);
+    memset(bytes, 'b', part);
+    snprintf(head, sizeof head, "POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n", whole);
+    send_text(client, head);
+    assert_true(try_send(client, bytes, part));
+    free(bytes);
+}
+
+static void test_bodies_that_are_too_large_together(void **state)
+{
+    (void)state;
+    struct client first, second, small;
+    options.body_max = 300000;
+    options.bodies_max = 600000;
+    seen.keep = true;
+    start_server();
+    open_client(&first);
+    send_part(&first, 300000, 300000);
+    TURN_UNTIL(seen.kept_count == 1);
+    seen.keep = false;
+    open_client(&second);
+    send_part(&second, 300000, 300000);
+    struct answer answer = next_answer(&second);
+    assert_int_equal(answer.status, 503);
+    assert_non_null(strcasestr(answer.head, "\r\nretry-after: 5\r\n"));
+    assert_string_equal(answer.body,
+                        "{\"error\":{\"code\":\"no_memory\",\"message\":\"the request was refused\"}}");
+    close_client(&second);
+    open_client(&small);
+    send_part(&small, 3000, 3000);
+    assert_int_equal(next_answer(&small).status, 200);
+    close_client(&small);
+    answer_text(seen.kept[0], 200, "done");
+    expect_answer(&first, 200, "done");
+    close_client(&first);
+    TURN_UNTIL(http_server_idle(server));
+    /* There is room again. */
+    seen.keep = true;
+    open_client(&second);
+    send_part(&second, 300000, 300000);
+    TURN_UNTIL(seen.kept_count == 2);
+    answer_text(seen.kept[1], 200, "done");
+    expect_answer(&second, 200, "done");
+    close_client(&second);
+}
+
 static void test_begin_may_answer(void **state)
 {
     (void)state;
@@ -1261,6 +1311,7 @@ int main(void)
         SERVED(test_request_lines_that_are_none),
         SERVED(test_headers_that_are_too_large),
         SERVED(test_bodies_that_are_too_large),
+        SERVED(test_bodies_that_are_too_large_together),
         SERVED(test_begin_may_answer),
         SERVED(test_slow_requests_are_dropped),
         SERVED(test_an_answer_may_take_longer_than_a_request),

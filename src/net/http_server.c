@@ -22,7 +22,10 @@
 #define WATCH_MS 250
 #define HEADERS_MAX 200
 #define DROPPED_MAX ((size_t)64 * 1024 * 1024) /* bytes of a body that was refused */
-#define FILES_KEPT 64                          /* descriptors that are not for connections */
+/* Bytes that the library needs for a connection besides the headers: for each field, and for the rest. */
+#define LIBRARY_ROOM ((size_t)HEADERS_MAX * 64 + 8192)
+#define BODY_SMALL ((size_t)64 * 1024) /* always taken */
+#define FILES_KEPT 64                  /* descriptors that are not for connections */
 
 enum call_state {
     CALL_READING,  /* the body comes */
@@ -54,7 +57,8 @@ struct http_call {
     struct arena text;
     struct buf body;
     size_t body_max;
-    int refusal; /* status */
+    int refusal;  /* status */
+    bool refused; /* the answer was the server's own */
     size_t dropped;
     void *user;
     struct MHD_Response *response; /* queued when the library asks again */
@@ -68,7 +72,7 @@ struct http_server {
     uv_poll_t *poll;
     uv_timer_t *timer, *watch;
     struct connection *connections;
-    size_t under_way;
+    size_t under_way, body_bytes; /* calls, and the memory of their bodies */
     bool polled;
     struct http_server_counts counts;
     bool stopped, freeing, running, again;
@@ -78,11 +82,17 @@ static void on_timer(uv_timer_t *timer);
 
 /* ---- calls ---- */
 
+static void free_body(struct http_call *call)
+{
+    call->server->body_bytes -= call->body.cap;
+    buf_free(&call->body);
+}
+
 static void free_call(struct http_call *call)
 {
     if (call->response != NULL)
         call->server->api->destroy_response(call->response);
-    buf_free(&call->body);
+    free_body(call);
     arena_free(&call->text);
     mem_free(call->headers);
     mem_free(call);
@@ -96,7 +106,7 @@ static void end_call(struct http_call *call)
         call->connection->call = NULL;
         call->connection->since_ms = clock_mono_ms();
     }
-    if (call->lent && call->state != CALL_ANSWERED && server->options.gone != NULL)
+    if (call->lent && (call->state != CALL_ANSWERED || call->refused) && server->options.gone != NULL)
         server->options.gone(server->options.ctx, call);
     free_call(call);
 }
@@ -130,6 +140,8 @@ static enum MHD_Result take_header(void *ctx, enum MHD_ValueKind kind, const cha
     struct http_call *call = ctx;
     (void)kind;
     value = value != NULL ? value : "";
+    while (value_len > 0 && (value[value_len - 1] == ' ' || value[value_len - 1] == '\t'))
+        value_len--; /* libmicrohttpd 0.9 leaves them */
     char *own_name = arena_strndup(&call->text, name, name_len);
     char *own_value = arena_strndup(&call->text, value, value_len);
     if (own_name == NULL || own_value == NULL || !http_is_token(name, name_len) ||
@@ -180,13 +192,13 @@ static int read_headers(struct http_call *call)
     return 0;
 }
 
-static bool announces_too_much(const struct http_call *call)
+static bool announces_more_than(const struct http_call *call, size_t max)
 {
     const char *length = http_call_header(call, "content-length");
     size_t size = 0;
     for (; length != NULL && *length != '\0'; length++) {
         size = size * 10 + (size_t)(*length - '0');
-        if (size > call->body_max)
+        if (size > max)
             return true;
     }
     return false;
@@ -223,8 +235,8 @@ static enum MHD_Result queue(struct http_call *call)
 /* An error of the server's own; after it the connection closes, for nobody knows what follows. */
 static enum MHD_Result refuse(struct http_call *call, int status)
 {
-    static const struct http_answer_field fields[] = {{"content-type", "application/json"},
-                                                      {"connection", "close"}};
+    static const struct http_answer_field fields[] = {
+        {"content-type", "application/json"}, {"connection", "close"}, {"retry-after", "5"}};
     const char *code = status == 431   ? "headers_too_large"
                        : status == 413 ? "body_too_large"
                        : status == 503 ? "no_memory"
@@ -233,8 +245,9 @@ static enum MHD_Result refuse(struct http_call *call, int status)
     int len = snprintf(body, sizeof body,
                        "{\"error\":{\"code\":\"%s\",\"message\":\"the request was refused\"}}", code);
     call->state = CALL_ANSWERED;
+    call->refused = true;
     call->status = status;
-    call->response = make_response(call->server, fields, 2, body, (size_t)len);
+    call->response = make_response(call->server, fields, status == 503 ? 3 : 2, body, (size_t)len);
     return call->response != NULL ? queue(call) : MHD_NO;
 }
 
@@ -287,23 +300,40 @@ static enum MHD_Result begin_call(struct http_call *call, const char *method, co
         if (call->state == CALL_ANSWERED)
             return result;
     }
-    return announces_too_much(call) ? refuse(call, 413) : MHD_YES;
+    if (!announces_more_than(call, call->body_max))
+        return MHD_YES;
+    /* Who sends the body without waiting for leave reads the answer after it. */
+    if (http_call_header(call, "expect") != NULL || announces_more_than(call, DROPPED_MAX))
+        return refuse(call, 413);
+    call->state = CALL_REFUSED;
+    call->refusal = 413;
+    return MHD_YES;
+}
+
+/* A status when the body is refused, else 0. */
+static int add_to_body(struct http_call *call, const char *data, size_t len)
+{
+    struct http_server *server = call->server;
+    size_t before = call->body.cap, whole = call->body.len + len;
+    if (whole > call->body_max)
+        return 413;
+    if (whole > BODY_SMALL && server->body_bytes + len > server->options.bodies_max)
+        return 503;
+    buf_add(&call->body, data, len);
+    server->body_bytes += call->body.cap - before;
+    return call->body.failed ? 503 : 0;
 }
 
 static enum MHD_Result read_body(struct http_call *call, const char *data, size_t *len)
 {
     if (call->state == CALL_READING) {
-        if (call->body.len + *len > call->body_max) {
+        call->refusal = add_to_body(call, data, *len);
+        if (call->refusal != 0) {
             call->state = CALL_REFUSED;
-            call->refusal = 413;
-        } else {
-            buf_add(&call->body, data, *len);
-            call->refusal = call->body.failed ? 503 : 0;
-            call->state = call->body.failed ? CALL_REFUSED : CALL_READING;
+            free_body(call);
         }
     }
-    if (call->state ==
-        CALL_REFUSED) { /* the rest is read and dropped, so that the answer arrives; not for ever */
+    if (call->state == CALL_REFUSED) { /* the rest is read, so that the answer arrives; not for ever */
         call->dropped += *len;
         if (call->dropped > DROPPED_MAX)
             return MHD_NO;
@@ -321,15 +351,8 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *handle, cons
     (void)url;
     if (call == NULL) /* no memory for it, see on_line */
         return MHD_NO;
-    if (call->method == NULL) { /* the first time */
-        const union MHD_ConnectionInfo *info =
-            server->api->get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-        if (info == NULL || info->socket_context == NULL)
-            return MHD_NO;
-        call->connection = info->socket_context;
-        call->connection->call = call;
+    if (call->method == NULL) /* the first time */
         return begin_call(call, method, version);
-    }
     if (*len > 0)
         return read_body(call, data, len);
     if (call->state == CALL_REFUSED)
@@ -351,11 +374,16 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *handle, cons
 static void *on_line(void *ctx, const char *uri, struct MHD_Connection *handle)
 {
     struct http_server *server = ctx;
-    (void)handle;
+    const union MHD_ConnectionInfo *info =
+        server->api->get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct http_call *call = mem_zalloc(sizeof *call);
-    if (call == NULL)
+    if (call == NULL || info == NULL || info->socket_context == NULL) {
+        mem_free(call);
         return NULL;
+    }
     call->server = server;
+    call->connection = info->socket_context;
+    call->connection->call = call;
     call->started_ms = clock_mono_ms();
     call->body_max = server->options.body_max;
     arena_init(&call->text);
@@ -389,13 +417,22 @@ static void shut(struct connection *connection)
         shutdown(info->connect_fd, SHUT_RDWR);
 }
 
-/* Makes room: whoever has been without a whole request longest goes. */
+/* Since when a connection has been without a whole request. Of a first one the time counts from the
+ * connection: its first line may drip as well. */
+static int64_t without_since(const struct connection *connection)
+{
+    const struct http_call *call = connection->call;
+    return call != NULL && call->started_ms > connection->since_ms ? call->started_ms : connection->since_ms;
+}
+
+/* Makes room: whoever has been without a whole request longest goes, or has not read the answer so long. The
+ * list begins with the last: of the same moment, the one that came first goes. */
 static void evict(struct http_server *server)
 {
     struct connection *oldest = NULL;
     for (struct connection *at = server->connections; at != NULL; at = at->next) {
-        bool waits = at->call == NULL || at->call->state == CALL_READING;
-        if (waits && !at->shut && (oldest == NULL || at->since_ms < oldest->since_ms))
+        bool waits = at->call != NULL && at->call->state == CALL_WAITING; /* for us */
+        if (!waits && !at->shut && (oldest == NULL || without_since(at) <= without_since(oldest)))
             oldest = at;
     }
     if (oldest == NULL)
@@ -430,7 +467,7 @@ static void on_connection(void *ctx, struct MHD_Connection *handle, void **kept,
             server->connections->previous = connection;
         server->connections = connection;
         server->counts.accepted++;
-        if (++server->counts.connections >= server->options.connections_max)
+        if (++server->counts.connections > server->options.connections_max)
             evict(server);
     } else if (connection != NULL) {
         if (connection->call != NULL)
@@ -505,11 +542,8 @@ static void on_watch(uv_timer_t *timer)
     struct http_server *server = server_of((const uv_handle_t *)timer);
     int64_t before = clock_mono_ms() - server->options.request_ms;
     for (struct connection *at = server->connections; at != NULL; at = at->next) {
-        /* Of a first request the time counts from the connection: its first line may drip as well. */
         bool reading = at->call == NULL || at->call->state == CALL_READING || at->call->state == CALL_REFUSED;
-        int64_t since =
-            at->call != NULL && at->call->started_ms > at->since_ms ? at->call->started_ms : at->since_ms;
-        if (reading && !at->shut && since < before) {
+        if (reading && !at->shut && without_since(at) < before) {
             server->counts.too_slow += at->call != NULL;
             shut(at);
         }
@@ -538,7 +572,7 @@ static enum err_code start(struct http_server *server, uv_loop_t *loop, struct e
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, server,
         MHD_OPTION_EXTERNAL_LOGGER, ignore_log, NULL, MHD_OPTION_LISTEN_SOCKET,
         (MHD_socket)options->listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)options->connections_max + 16,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, options->header_max + 8192, MHD_OPTION_CONNECTION_TIMEOUT,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, options->header_max + LIBRARY_ROOM, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)(options->request_ms / 1000 + 1), MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_URI_LOG_CALLBACK, on_line, server,
         MHD_OPTION_UNESCAPE_CALLBACK, leave_as_sent, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,

@@ -24,16 +24,20 @@ struct http_server_options {
     int listen_fd;       /* a listening socket (net/http_listen.h); other processes may share it */
     size_t header_max;   /* bytes of the request line and headers: 431 above */
     size_t body_max;     /* bytes of a body: 413 above. begin may set another for its call */
+    size_t bodies_max;   /* bytes of all bodies at once; above, those of more than 64 KiB get 503 */
     unsigned request_ms; /* a connection without a whole request for so long is closed, idle or dripping */
-    size_t
-        connections_max; /* one more, and the one that has been without a whole request longest is closed */
+
+    /* One more, and the one that has been without a whole request, or has not read its answer, longest is
+     * closed. */
+    size_t connections_max;
 
     /* The headers are there. May answer at once, or set the largest body. NULL for none. */
     void (*begin)(void *ctx, struct http_call *call);
     /* The body is there. Answers now, or later from the loop. Not called when begin has answered. */
     void (*request)(void *ctx, struct http_call *call);
-    /* The connection is gone before its answer; the call is no more when this returns. It may come late:
-     * nobody listens to a client while its answer is being made. */
+    /* The call ends without an answer of the callbacks: the connection is gone, or the body was too large.
+     * The call is no more when this returns. It may come late: nobody listens to a client while its answer
+     * is being made. */
     void (*gone)(void *ctx, struct http_call *call);
     void *ctx;
 };
@@ -42,7 +46,7 @@ struct http_server_counts {
     size_t connections; /* open now */
     uint64_t accepted;  /* connections, ever */
     uint64_t requests;  /* that reached begin */
-    uint64_t too_slow;  /* dropped */
+    uint64_t too_slow;  /* requests that were begun and dropped */
     uint64_t evicted;   /* connections closed to make room for others */
 };
 

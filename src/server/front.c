@@ -10,6 +10,7 @@
 
 #define HEADER_MAX ((size_t)32 * 1024)
 #define BODY_MAX ((size_t)1024 * 1024) /* but for webhooks */
+#define BODIES_MAX ((size_t)256 * 1024 * 1024)
 #define REQUEST_MS 20000
 #define CONNECTIONS_MAX 10000
 
@@ -108,6 +109,7 @@ enum err_code front_new(const struct front_options *options, struct front **out,
     const struct http_server_options http = {.listen_fd = options->listen_fd,
                                              .header_max = HEADER_MAX,
                                              .body_max = BODY_MAX,
+                                             .bodies_max = BODIES_MAX,
                                              .request_ms = REQUEST_MS,
                                              .connections_max = CONNECTIONS_MAX,
                                              .begin = on_begin,

@@ -1,9 +1,11 @@
 """The HTTP server of workers serve against clients that are many, slow or greedy: deliveries go on."""
+import contextlib
 import http.client
 import json
 import pathlib
 import re
 import resource
+import select
 import shutil
 import socket
 import subprocess
@@ -91,6 +93,35 @@ class LimitsTest(harness.TestCase):
                 client.close()
         self.assertLess(sorted(taken)[2], 5 if harness.sanitized() else 1, f"{wanted} connections: {taken}")
 
+    def test_clients_that_drip_are_dropped(self):
+        self.serve()
+        begin = time.monotonic()
+        starts = (b"", b"GET /", b"POST /x HTTP/1.1\r\nHost: a\r\nX-A: ", b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+        clients, ends, taken = {}, [], []
+        for start in starts * 10:
+            client = socket.create_connection(self.address, timeout=30)
+            client.sendall(start)
+            clients[client] = bool(start)
+        while clients:
+            self.assertLess(time.monotonic() - begin, 40, f"{len(clients)} are still connected")
+            closed, _, _ = select.select(list(clients), [], [], 0.5)
+            for client in closed:
+                try:
+                    self.assertEqual(client.recv(1000), b"")
+                except ConnectionResetError:
+                    pass
+                ends.append(time.monotonic() - begin)
+                del clients[client]
+                client.close()
+            for client, drips in clients.items():
+                if drips:
+                    with contextlib.suppress(OSError):
+                        client.sendall(b"a")
+            taken.append(self.handled_within_a_second())
+        self.assertGreater(min(ends), 19)
+        self.assertLess(max(ends), 25 if not harness.sanitized() else 35)
+        self.assertLess(sorted(taken)[len(taken) // 2], 5 if harness.sanitized() else 1)
+
     def test_requests_that_could_be_read_in_two_ways_are_refused(self):
         self.serve()
         head = f"POST /{self.path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n".encode()
@@ -130,7 +161,9 @@ class LimitsTest(harness.TestCase):
         self.serve()
         large = 25 * 1024 * 1024 + 1
         head = f"POST /{self.path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n".encode()
-        self.assertEqual(self.status(head + f"Content-Length: {large}\r\n\r\n".encode()), 413)
+        # Who sends all of it before reading gets the answer, and who asks first gets it at once.
+        self.assertEqual(self.post("x" * large)[0], 413)
+        self.assertEqual(self.status(head + f"Content-Length: {large}\r\nExpect: 100-continue\r\n\r\n".encode()), 413)
         self.assertEqual(self.status(head + b"Transfer-Encoding: chunked\r\n\r\n" + f"{large:x}\r\n".encode() + b"x" * large + b"\r\n0\r\n\r\n"), 413)
         self.assertEqual(self.post("x" * (large - 1))[0], 202)
 

@@ -34,6 +34,7 @@ struct call {
     char *traceback;
     struct call_end end;
     struct deferred deferred;
+    struct call *next; /* that waits to begin */
 };
 
 static void finish(void *ctx)
@@ -341,9 +342,8 @@ static int push_call(lua_State *L, struct call *call)
     return 5;
 }
 
-static void begin(void *ctx)
+static void begin(struct call *call)
 {
-    struct call *call = ctx;
     struct script_error error;
     script_error_init(&error);
     enum err_code code = warm_take(call->runtime, call->capability->key, &call->warm, &error);
@@ -395,6 +395,30 @@ static void begin(void *ctx)
     finish(call);
 }
 
+/* Calls begin one by one, each after what the one before it made ready has run: many short ones in a row then
+ * need two isolates, not one each. */
+static void begin_next(void *ctx)
+{
+    struct runtime *runtime = ctx;
+    struct call *call = runtime->starting;
+    runtime->starting = call->next;
+    if (runtime->starting != NULL)
+        scheduler_defer(runtime->scheduler, &runtime->start, begin_next, runtime);
+    begin(call);
+}
+
+static void begin_later(struct call *call)
+{
+    struct runtime *runtime = call->runtime;
+    if (runtime->starting != NULL) {
+        runtime->starting_last->next = call;
+    } else {
+        runtime->starting = call;
+        scheduler_defer(runtime->scheduler, &runtime->start, begin_next, runtime);
+    }
+    runtime->starting_last = call;
+}
+
 enum err_code call_start(struct runtime *runtime, const struct capability *capability,
                          const struct call_input *input, call_done_fn done, void *ctx, struct call **out,
                          struct err *err)
@@ -417,7 +441,7 @@ enum err_code call_start(struct runtime *runtime, const struct capability *capab
         call_free(call);
         return err_nomem(err);
     }
-    scheduler_defer(runtime->scheduler, &call->deferred, begin, call);
+    begin_later(call);
     *out = call;
     return ERR_NONE;
 }

@@ -53,6 +53,8 @@ struct runtime {
     unsigned memory_stores; /* made so far */
     bool keeps_warm;        /* isolates of calls, for the next one */
     struct warm *warm;
+    struct call *starting, *starting_last; /* calls that wait for their turn to begin */
+    struct deferred start;
 };
 
 /* Reads the script; runs nothing yet. */

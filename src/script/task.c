@@ -338,11 +338,10 @@ static void run_deferred(struct scheduler *scheduler)
     }
 }
 
-static void run_ready(uv_idle_t *idle)
+/* Whether there is time left. */
+static bool run_tasks(struct scheduler *scheduler, uint64_t start)
 {
-    struct scheduler *scheduler = idle->data;
-    uint64_t start = clock_mono_ns();
-    struct task *end = scheduler->last; /* what becomes ready meanwhile waits for the next turn */
+    struct task *end = scheduler->last; /* what becomes ready meanwhile waits for the next time */
     while (scheduler->first != NULL) {
         struct task *task = scheduler->first;
         bool was_end = task == end;
@@ -351,10 +350,24 @@ static void run_ready(uv_idle_t *idle)
             scheduler->last = NULL;
         task->ready = false;
         run(task);
-        if (was_end || clock_mono_ns() - start > BATCH_NS)
+        if (clock_mono_ns() - start > BATCH_NS)
+            return false;
+        if (was_end)
             break;
     }
-    run_deferred(scheduler);
+    return true;
+}
+
+static void run_ready(uv_idle_t *idle)
+{
+    struct scheduler *scheduler = idle->data;
+    uint64_t start = clock_mono_ns();
+    bool more = true;
+    while (more) { /* what is deferred may defer more, such as the next call of many */
+        more = run_tasks(scheduler, start) && clock_mono_ns() - start <= BATCH_NS;
+        run_deferred(scheduler);
+        more = more && scheduler->deferred_first != NULL;
+    }
     if (scheduler->first == NULL && scheduler->deferred_first == NULL)
         uv_idle_stop(&scheduler->idle);
 }

@@ -11,18 +11,18 @@ import json
 import os
 import shutil
 import sqlite3
-import statistics
 import subprocess
 import sys
 import tempfile
 
-import serve
+from report import Report, Sample
+from serve import measure_serve
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS = os.path.join(HERE, "scripts")
 ROWS = 100000
-PACKAGES = {"@notionhq/workers": "0.9.2", "better-sqlite3": "12.4.1", "fast-xml-parser": "5.12.1", "papaparse": "5.7.1",
-            "tsx": "4.20.6"}
+PACKAGES = {"@notionhq/workers": "0.9.2", "better-sqlite3": "12.4.1", "fast-xml-parser": "5.12.1", "graphile-worker": "0.16.6",
+            "papaparse": "5.7.1", "pg-boss": "10.4.2", "tsx": "4.20.6"}
 OURS, NODE, C = "workers", "Node SDK + better-sqlite3", "plain C + SQLite"
 
 
@@ -55,62 +55,6 @@ class Runner:
                 sys.exit(f"bench: {' '.join(command)} ended with {done.returncode}:\n{output}{err.read().decode()}")
         with open(self.figures, encoding="utf-8") as file:
             return Usage(json.load(file), output)
-
-
-class Sample:
-    """Values of one measurement; its figure is the median, its spread half of the range relative to that."""
-
-    def __init__(self, values, best=min):
-        self.values = list(values)
-        self.best = best(self.values)
-        self.median = statistics.median(self.values)
-        self.spread = (max(self.values) - min(self.values)) / 2 / self.median if self.median else 0.0
-
-
-class Report:
-    def __init__(self):
-        self.rows = []
-
-    def add(self, what, ours, unit, peer=None, peer_name="", ratio=None, best=None, reach="", then=""):
-        self.rows.append({
-            "what": what, "unit": unit, "ours": ours.median, "oursSpread": round(ours.spread, 3),
-            "peer": peer.median if peer else None, "peerSpread": round(peer.spread, 3) if peer else None,
-            "peerName": peer_name, "ratio": ratio, "bestRatio": best, "reach": reach, "then": then,
-        })
-
-    def faster(self, what, ours, peer, peer_name, unit="ms", reach="", then=""):
-        """Both are times or sizes: the ratio says how many times ours is smaller."""
-        self.add(what, ours, unit, peer, peer_name, peer.median / ours.median, peer.best / ours.best, reach, then)
-
-    def rate(self, what, ours, peer, peer_name, reach="", then=""):
-        """Both are rows in a second."""
-        self.add(what, ours, "rows/s", peer, peer_name, ours.median / peer.median, ours.best / peer.best, reach, then)
-
-    def print(self):
-        head = ["MEASURE", "OURS", "", "PEER", "", "", "RATIO", "BEST", "REACH", "THEN"]
-        lines = []
-        for row in self.rows:
-            lines.append([
-                row["what"], shown(row["ours"], row["unit"]), f"±{row['oursSpread'] * 100:.0f}%",
-                shown(row["peer"], row["unit"]) if row["peer"] is not None else "",
-                f"±{row['peerSpread'] * 100:.0f}%" if row["peer"] is not None else "", row["peerName"],
-                *(f"{row[name]:.2f}" if row[name] is not None else "" for name in ("ratio", "bestRatio")),
-                row["reach"], row["then"],
-            ])
-        right = {1, 2, 3, 4, 6, 7, 8, 9}
-        widths = [max(len(line[i]) for line in lines + [head]) for i in range(len(head))]
-        for line in [head] + lines:
-            cells = [cell.rjust(widths[i]) if i in right else cell.ljust(widths[i]) for i, cell in enumerate(line)]
-            print("  ".join(cells).rstrip())
-
-
-def shown(value, unit):
-    if unit == "rows/s":
-        return f"{value / 1000:.1f}k rows/s"
-    if unit == "ms" and value >= 1000:
-        return f"{value / 1000:.2f} s"
-    digits = 2 if value < 10 else 1 if value < 100 else 0
-    return f"{value:.{digits}f} {unit}"
 
 
 # ---- peers ----
@@ -372,10 +316,21 @@ def measure_regex(report, workers, runner, rounds):
                 report.faster("  beside", times(ours, key), times(node, key), "Node")
 
 
+def measure_commands(report, workers, build, runner, peers, npm, quick):
+    rounds = 2 if quick else 5
+    measure_exec(report, workers, runner, peers, npm, 8 if quick else 30)
+    measure_sync(report, workers, build, runner, peers, rounds)
+    measure_texts(report, workers, runner, peers, rounds)
+    measure_isolates(report, build, runner, rounds)
+    if shutil.which("node") is not None:
+        measure_requests(report, workers, runner, rounds)
+    measure_regex(report, workers, runner, rounds)
+
+
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
-    parser.add_argument("--serve", action="store_true", help="only the rows of workers serve")
+    parser.add_argument("--serve", action="store_true", help="workers serve only")
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
     parser.add_argument("--build", default=os.path.join(HERE, "..", "..", "build", "bench"), help="folder of a release build")
     parser.add_argument("--npm", default=os.path.join(HERE, "..", "..", "build", "npm"), help="where npm installs the peers")
@@ -384,11 +339,14 @@ def main():
     workers = os.path.join(build, "workers")
     if not os.access(workers, os.X_OK):
         sys.exit(f"bench: there is no program at {workers}: scripts/bench builds it")
-    peers = install_peers(npm, lambda text: print(f"bench: {text}", file=sys.stderr))
+
+    def note(text):
+        print(f"bench: {text}", file=sys.stderr)
+
+    peers = install_peers(npm, note)
     load = os.getloadavg()[0]
     if load > os.cpu_count() / 2:
         print(f"bench: the machine is busy (load {load:.1f} on {os.cpu_count()} cores): look at BEST", file=sys.stderr)
-    rounds = 2 if args.quick else 5
     report = Report()
     with tempfile.TemporaryDirectory(prefix="workers-bench-") as folder:
         for name in os.listdir(SCRIPTS):
@@ -398,20 +356,11 @@ def main():
         if peers:
             os.symlink(os.path.join(npm, "node_modules"), os.path.join(folder, "node_modules"))
         runner = Runner(build, folder)
-        if args.serve:
-            serve.measure(report, Sample, workers, rounds)
-            report.print()
-            return
-        measure_exec(report, workers, runner, peers, npm, 8 if args.quick else 30)
-        measure_sync(report, workers, build, runner, peers, rounds)
-        measure_texts(report, workers, runner, peers, rounds)
-        measure_isolates(report, build, runner, rounds)
-        if shutil.which("node") is not None:
-            measure_requests(report, workers, runner, rounds)
-        measure_regex(report, workers, runner, rounds)
-        serve.measure(report, Sample, workers, rounds)
+        if not args.serve:
+            measure_commands(report, workers, build, runner, peers, npm, args.quick)
+        measure_serve(report, workers, folder, peers, args.quick, note)
     if args.json:
-        print(json.dumps({"cores": os.cpu_count(), "load": load, "rounds": rounds, "figures": report.rows}, indent=2))
+        print(json.dumps({"cores": os.cpu_count(), "load": load, "quick": args.quick, "figures": report.rows}, indent=2))
     else:
         report.print()
 

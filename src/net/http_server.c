@@ -20,10 +20,12 @@
 #include <sys/socket.h>
 
 #define WATCH_MS 250
-#define HEADERS_MAX 200
+#define HEADERS_MAX 100
 #define DROPPED_MAX ((size_t)64 * 1024 * 1024) /* bytes of a body that was refused */
-/* Bytes that the library needs for a connection besides the headers: for each field, and for the rest. */
-#define LIBRARY_ROOM ((size_t)HEADERS_MAX * 64 + 8192)
+/* Bytes that the library gets besides the headers: for each field, and for the rest. It touches them all once
+ * a connection has had a request, so that they decide what idle ones cost. More than 32 KiB altogether are
+ * mapped: they cost nothing before, and go back to the system. */
+#define LIBRARY_ROOM ((size_t)HEADERS_MAX * 64 + (size_t)12 * 1024)
 #define BODY_SMALL ((size_t)64 * 1024) /* always taken */
 #define FILES_KEPT 64                  /* descriptors that are not for connections */
 

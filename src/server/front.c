@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HEADER_MAX ((size_t)32 * 1024)
+#define HEADER_MAX ((size_t)16 * 1024)
 #define BODY_MAX ((size_t)1024 * 1024) /* but for webhooks */
 #define BODIES_MAX ((size_t)256 * 1024 * 1024)
 #define REQUEST_MS 20000

@@ -775,7 +775,9 @@ static int64_t sqlite_changes(struct db *db)
 
 static enum err_code sqlite_shrink(struct db *db, struct err *err)
 {
-    return db->driver->exec(db, "PRAGMA incremental_vacuum(2000)", err);
+    enum err_code code = db->driver->exec(db, "PRAGMA incremental_vacuum(2000)", err);
+    sqlite3_db_release_memory(handle_of(db)); /* pages that are read again when they are wanted */
+    return code;
 }
 
 static int64_t sqlite_others(struct db *db)

@@ -29,6 +29,10 @@
 #define BODY_SMALL ((size_t)64 * 1024) /* always taken */
 #define FILES_KEPT 64                  /* descriptors that are not for connections */
 
+#define BUSY_RUNS                                                                                            \
+    64 /* of the library, one after the other, in which nothing happened, before it has to wait */
+#define BUSY_MS 20
+
 enum call_state {
     CALL_READING,  /* the body comes */
     CALL_REFUSED,  /* an error of the server's own is due once the body has been read */
@@ -78,6 +82,7 @@ struct http_server {
     bool polled;
     struct http_server_counts counts;
     bool stopped, freeing, running, again;
+    unsigned busy_runs;
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -351,6 +356,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *handle, cons
     struct http_server *server = ctx;
     struct http_call *call = *kept;
     (void)url;
+    server->busy_runs = 0;
     if (call == NULL) /* no memory for it, see on_line */
         return MHD_NO;
     if (call->method == NULL) /* the first time */
@@ -401,10 +407,11 @@ static void *on_line(void *ctx, const char *uri, struct MHD_Connection *handle)
 static void on_completed(void *ctx, struct MHD_Connection *handle, void **kept,
                          enum MHD_RequestTerminationCode why)
 {
-    (void)ctx;
+    struct http_server *server = ctx;
     (void)handle;
     (void)why;
     struct http_call *call = *kept;
+    server->busy_runs = 0;
     *kept = NULL;
     if (call != NULL)
         end_call(call);
@@ -520,10 +527,15 @@ static void run(struct http_server *server)
             break;
     }
     server->running = false;
-    if (server->again)
+    if (server->again) {
         uv_timer_start(server->timer, on_timer, 0, 0);
-    else if (server->api->get_timeout(server->daemon, &wait) == MHD_YES)
+    } else if (server->api->get_timeout(server->daemon, &wait) == MHD_YES) {
+        /* With a line of a chunked body that is longer than its buffer, the library would run for ever. */
+        server->busy_runs = wait == 0 ? server->busy_runs + 1 : 0;
+        if (server->busy_runs > BUSY_RUNS)
+            wait = BUSY_MS;
         uv_timer_start(server->timer, on_timer, wait < WATCH_MS * 4 ? (uint64_t)wait : WATCH_MS * 4, 0);
+    }
 }
 
 static void on_timer(uv_timer_t *timer)

@@ -157,6 +157,19 @@ class LimitsTest(harness.TestCase):
                           + b"GET " + paths[-1] + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         self.assertEqual(re.findall(rb"HTTP/1\.1 (\d+) ", answer), [b"200", b"200", b"404"] * 10)
 
+    def test_a_chunk_line_that_does_not_end_costs_no_time(self):
+        self.serve()
+        child = int(pathlib.Path(f"/proc/{self.project.processes[-1].pid}/task/{self.project.processes[-1].pid}/children").read_text())
+        spent = lambda: sum(map(int, pathlib.Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))  # noqa: E731
+        head = f"POST /{self.path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        with socket.create_connection(self.address, timeout=30) as client:
+            client.sendall(head + b"1;" + b"a" * 60000)
+            before = spent()
+            taken = [self.handled_within_a_second() for _ in range(30)]
+            end = time.monotonic() + 1
+            harness.wait_until(lambda: time.monotonic() > end, "a second")
+            self.assertLess(spent() - before, 60, f"hundredths of a second of CPU; deliveries took {taken}")
+
     def test_a_body_that_is_too_large(self):
         self.serve()
         large = 25 * 1024 * 1024 + 1

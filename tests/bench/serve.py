@@ -268,7 +268,7 @@ def measure_schedules(report, workers):
             # Some may have run a second time already: their next tick is then one later, which is as good.
             due = dict(project.rows("SELECT key, next_at FROM _workers_schedules"))
             last = max(due.values())
-            until(lambda: project.has(f"SELECT 1 FROM _workers_schedules HAVING min(next_at) > {last}"), "the next ticks", 180)
+            until(lambda: project.rows("SELECT min(next_at) FROM _workers_schedules")[0][0] > last, "the next ticks", 180)
             until(lambda: not project.has("SELECT 1 FROM _workers_runs WHERE ended_at IS NULL LIMIT 1"), "the last runs")
         late = []
         for key, tick in due.items():

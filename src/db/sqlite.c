@@ -14,7 +14,7 @@
 #include <strings.h>
 
 #define LOOKASIDE_BYTES 512
-#define LOOKASIDE_SLOTS 64
+#define LOOKASIDE_SLOTS 512
 
 /* Steps of a guarded statement between two questions whether to go on. One step may copy a whole value. */
 #define GUARD_STEPS 50

@@ -259,3 +259,15 @@ enum err_code cli_store_open(const struct project *project, bool create, struct 
     snprintf(folder, sizeof folder, "%s/.workers", project->folder);
     return store_open(folder, create, out, err);
 }
+
+int cli_open(bool create, struct project *project, struct store **store)
+{
+    struct err err;
+    if (project_open(NULL, ".", project, &err) != ERR_NONE)
+        return cli_fail(&err);
+    if (cli_store_open(project, create, store, &err) != ERR_NONE) {
+        project_free(project);
+        return cli_fail(&err);
+    }
+    return EXIT_DONE;
+}

@@ -111,6 +111,9 @@ enum err_code cli_runtime_open(const struct project *project, log_sink sink, voi
 /* The project's store; ERR_NOT_FOUND says how to make one. */
 enum err_code cli_store_open(const struct project *project, bool create, struct store **out,
                              struct err *err) MUST_CHECK;
+/* The project of this folder with its store. Says what is wrong; returns the exit code, and nothing is open
+ * unless it is EXIT_DONE. */
+int cli_open(bool create, struct project *project, struct store **store);
 
 /* Lines of the levels "trace" and "http" are kept, but not shown while something runs: the traceback comes
  * with the error, and requests are many. */

@@ -7,18 +7,6 @@
 
 #include <string.h>
 
-static int open_store(struct project *project, struct store **store)
-{
-    struct err err;
-    if (project_open(NULL, ".", project, &err) != ERR_NONE)
-        return cli_fail(&err);
-    if (cli_store_open(project, false, store, &err) != ERR_NONE) {
-        project_free(project);
-        return cli_fail(&err);
-    }
-    return EXIT_DONE;
-}
-
 struct listing {
     enum cli_format format;
     struct table_printer *table;
@@ -63,7 +51,7 @@ static int run_list(const struct cli_args *args)
         return cli_usage(args, "--state must be ready, running, done or dead");
     if (given != NULL && (!cli_number(given, &limit) || limit < 1))
         return cli_usage(args, "--limit must be a whole number of at least 1");
-    int result = open_store(&project, &store);
+    int result = cli_open(false, &project, &store);
     if (result != EXIT_DONE)
         return result;
     table_init(&table, columns, 6);
@@ -93,7 +81,7 @@ static int run_get(const struct cli_args *args)
     struct store *store = NULL;
     struct err err;
     struct buf json, pretty;
-    int result = open_store(&project, &store);
+    int result = cli_open(false, &project, &store);
     if (result != EXIT_DONE)
         return result;
     buf_init(&json, BUF_UNLIMITED);
@@ -117,7 +105,7 @@ static int run_replay(const struct cli_args *args)
     struct project project;
     struct store *store = NULL;
     struct err err;
-    int result = open_store(&project, &store);
+    int result = cli_open(false, &project, &store);
     if (result != EXIT_DONE)
         return result;
     if (store_delivery_replay(store, args->positional[0], &err) != ERR_NONE)

@@ -19,18 +19,6 @@ static bool valid_name(const char *name, size_t len)
     return true;
 }
 
-static int open_store(bool create, struct project *project, struct store **store)
-{
-    struct err err;
-    if (project_open(NULL, ".", project, &err) != ERR_NONE)
-        return cli_fail(&err);
-    if (cli_store_open(project, create, store, &err) != ERR_NONE) {
-        project_free(project);
-        return cli_fail(&err);
-    }
-    return EXIT_DONE;
-}
-
 /* NAME=VALUE, NAME=@FILE or NAME alone, which reads the value from standard input, so that it is in no
  * history. */
 static enum err_code set_one(struct store *store, const char *argument, struct err *err)
@@ -65,7 +53,7 @@ static int run_set(const struct cli_args *args)
     struct project project;
     struct store *store = NULL;
     struct err err;
-    int result = open_store(true, &project, &store);
+    int result = cli_open(true, &project, &store);
     for (int i = 0; i < args->count && result == EXIT_DONE; i++) {
         if (set_one(store, args->positional[i], &err) != ERR_NONE)
             result = cli_fail(&err);
@@ -125,7 +113,7 @@ static int run_list(const struct cli_args *args)
     struct project project;
     struct store *store = NULL;
     struct err err;
-    int result = open_store(false, &project, &store);
+    int result = cli_open(false, &project, &store);
     if (result != EXIT_DONE)
         return result;
     struct listing listing = {
@@ -164,7 +152,7 @@ static int run_unset(const struct cli_args *args)
     struct project project;
     struct store *store = NULL;
     struct err err;
-    int result = open_store(false, &project, &store);
+    int result = cli_open(false, &project, &store);
     for (int i = 0; i < args->count && result == EXIT_DONE; i++) {
         bool existed = false;
         if (store_secret_unset(store, args->positional[i], &existed, &err) != ERR_NONE) {

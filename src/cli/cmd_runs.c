@@ -60,18 +60,6 @@ static enum err_code list_run(void *ctx, const struct run_record *run)
     return ERR_NONE;
 }
 
-static int open_store(struct project *project, struct store **store)
-{
-    struct err err;
-    if (project_open(NULL, ".", project, &err) != ERR_NONE)
-        return cli_fail(&err);
-    if (cli_store_open(project, false, store, &err) != ERR_NONE) {
-        project_free(project);
-        return cli_fail(&err);
-    }
-    return EXIT_DONE;
-}
-
 static int run_list(const struct cli_args *args)
 {
     static const struct table_column columns[] = {
@@ -86,7 +74,7 @@ static int run_list(const struct cli_args *args)
     const char *given = cli_value(args, "--limit");
     if (given != NULL && (!cli_number(given, &limit) || limit < 1))
         return cli_usage(args, "--limit must be a whole number of at least 1");
-    int result = open_store(&project, &store);
+    int result = cli_open(false, &project, &store);
     if (result != EXIT_DONE)
         return result;
     table_init(&table, columns, 6);
@@ -138,7 +126,7 @@ static int run_get(const struct cli_args *args)
     struct err err;
     struct buf pretty;
     struct listing listing = {0};
-    int result = open_store(&project, &store);
+    int result = cli_open(false, &project, &store);
     if (result != EXIT_DONE)
         return result;
     buf_init(&listing.json, BUF_UNLIMITED);
@@ -201,7 +189,7 @@ static int run_logs(const struct cli_args *args)
     struct err err;
     struct listing listing = {0};
     struct follow follow = {.json = cli_flag(args, "--json")};
-    int result = open_store(&project, &store);
+    int result = cli_open(false, &project, &store);
     if (result != EXIT_DONE)
         return result;
     buf_init(&listing.json, BUF_UNLIMITED);

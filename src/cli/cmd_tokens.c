@@ -6,18 +6,6 @@
 
 #include <string.h>
 
-static int open_store(struct project *project, struct store **store)
-{
-    struct err err;
-    if (project_open(NULL, ".", project, &err) != ERR_NONE)
-        return cli_fail(&err);
-    if (cli_store_open(project, true, store, &err) != ERR_NONE) {
-        project_free(project);
-        return cli_fail(&err);
-    }
-    return EXIT_DONE;
-}
-
 struct listing {
     const struct cli_args *args;
     struct table_printer *table;
@@ -47,7 +35,7 @@ static int run_list(const struct cli_args *args)
     struct store *store = NULL;
     struct err err;
     struct table_printer table;
-    int result = open_store(&project, &store);
+    int result = cli_open(true, &project, &store);
     if (result != EXIT_DONE)
         return result;
     table_init(&table, columns, 3);
@@ -77,7 +65,7 @@ static int run_make(const struct cli_args *args)
         return cli_usage(args, "--scope must be read, run or admin");
     if (strlen(name) > TOKEN_NAME_MAX)
         return cli_usage(args, "a name has at most %d bytes", TOKEN_NAME_MAX);
-    int result = open_store(&project, &store);
+    int result = cli_open(true, &project, &store);
     if (result != EXIT_DONE)
         return result;
     if (store_token_make(store, name, scope, token, &err) != ERR_NONE) {
@@ -97,7 +85,7 @@ static int run_revoke(const struct cli_args *args)
     struct store *store = NULL;
     struct err err;
     bool existed = false;
-    int result = open_store(&project, &store);
+    int result = cli_open(true, &project, &store);
     if (result != EXIT_DONE)
         return result;
     enum err_code code = store_token_revoke(store, args->positional[0], &existed, &err);

@@ -39,16 +39,8 @@ enum err_code outbox_row(struct store *store, struct table *table, int64_t id, s
 {
     buf_init(out, ROW_MAX);
     enum err_code code = ERR_NONE;
-    if (table->row_json == NULL) {
-        struct buf sql;
-        buf_init(&sql, BUF_UNLIMITED);
-        query_select_row(table->database, &sql);
-        buf_adds(&sql, " WHERE _id = ?1");
-        code = buf_status(&sql, "the query", err);
-        if (code == ERR_NONE)
-            code = store_prepare(store, &table->row_json, buf_text(&sql), err);
-        buf_free(&sql);
-    }
+    if (table->row_json == NULL)
+        code = query_prepare_rows(store, table->database, " WHERE _id = ?1", &table->row_json, err);
     if (code != ERR_NONE)
         return code;
     DRIVER(store)->bind_integer(table->row_json, 1, id);

@@ -191,17 +191,25 @@ enum err_code query_write_row(struct db_stmt *stmt, const struct database *datab
     return code;
 }
 
-void query_select_row(const struct database *database, struct buf *sql)
+enum err_code query_prepare_rows(struct store *store, const struct database *database, const char *condition,
+                                 struct db_stmt **stmt, struct err *err)
 {
+    struct buf sql;
     char quoted[2100];
-    buf_adds(sql, "SELECT _icon, _cover, _content, _upstream_updated_at");
+    buf_init(&sql, BUF_UNLIMITED);
+    buf_adds(&sql, "SELECT _icon, _cover, _content, _upstream_updated_at");
     for (size_t i = 0; i < database->property_count; i++) {
         const struct property *property = &database->properties[i];
-        add_column(sql, property->column, "");
+        add_column(&sql, property->column, "");
         if (property->type == PROPERTY_DATE)
-            add_column(sql, property->column, "_end");
+            add_column(&sql, property->column, "_end");
     }
-    buf_addf(sql, ", _key FROM %s", db_quote(database->table, quoted, sizeof quoted));
+    buf_addf(&sql, ", _key FROM %s%s", db_quote(database->table, quoted, sizeof quoted), condition);
+    enum err_code code = buf_status(&sql, "the query", err);
+    if (code == ERR_NONE)
+        code = store_prepare(store, stmt, buf_text(&sql), err);
+    buf_free(&sql);
+    return code;
 }
 
 enum err_code store_rows_page(struct store *store, const struct database *database, const char *after,
@@ -209,14 +217,8 @@ enum err_code store_rows_page(struct store *store, const struct database *databa
 {
     const struct db_driver *driver = DRIVER(store);
     struct db_stmt *stmt = NULL;
-    struct buf sql;
-    buf_init(&sql, BUF_UNLIMITED);
-    query_select_row(database, &sql);
-    buf_adds(&sql, " WHERE _key > ?1 ORDER BY _key LIMIT ?2");
-    enum err_code code = buf_status(&sql, "the query", err);
-    if (code == ERR_NONE)
-        code = store_prepare(store, &stmt, buf_text(&sql), err);
-    buf_free(&sql);
+    enum err_code code =
+        query_prepare_rows(store, database, " WHERE _key > ?1 ORDER BY _key LIMIT ?2", &stmt, err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, after);
@@ -244,14 +246,7 @@ enum err_code store_rows_json(struct store *store, const struct database *databa
                               struct err *err)
 {
     struct db_stmt *stmt = NULL;
-    struct buf sql;
-    buf_init(&sql, BUF_UNLIMITED);
-    query_select_row(database, &sql);
-    buf_adds(&sql, " ORDER BY _key");
-    enum err_code code = buf_status(&sql, "the query", err);
-    if (code == ERR_NONE)
-        code = store_prepare(store, &stmt, buf_text(&sql), err);
-    buf_free(&sql);
+    enum err_code code = query_prepare_rows(store, database, " ORDER BY _key", &stmt, err);
     if (code != ERR_NONE)
         return code;
     enum db_step step = DB_DONE;

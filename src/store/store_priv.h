@@ -106,8 +106,10 @@ enum err_code write_delete_row(struct store *store, struct table *table, int64_t
                                struct err *err) MUST_CHECK;
 
 /* query.c */
-/* Appends a SELECT of one database's rows, without conditions, for query_write_row. */
-void query_select_row(const struct database *database, struct buf *sql);
+/* Prepares a SELECT of a database's rows, for query_write_row; the key is its last column. condition is what
+ * stands behind the table's name. */
+enum err_code query_prepare_rows(struct store *store, const struct database *database, const char *condition,
+                                 struct db_stmt **stmt, struct err *err) MUST_CHECK;
 /* Appends the row as store_rows_json has it. */
 enum err_code query_write_row(struct db_stmt *stmt, const struct database *database, struct buf *out,
                               struct err *err) MUST_CHECK;

@@ -461,7 +461,7 @@ static enum err_code make_items(struct service *service, struct err *err)
         struct item *item = &service->items[service->item_count++];
         item->service = service;
         item->capability = capability;
-        item->due_ms = item->next_due_ms = INT64_MAX;
+        item->due_ms = INT64_MAX;
         service->has_triggers = service->has_triggers || capability->has_trigger;
         item->scheduled = capability->kind == CAPABILITY_SYNC || capability->kind == CAPABILITY_JOB;
         item->text = item->scheduled ? schedule_text(&capability->schedule) : NULL;
@@ -475,8 +475,7 @@ static enum err_code make_items(struct service *service, struct err *err)
     if (worker->has_alert) {
         service->alert = (struct capability){.kind = CAPABILITY_AUTOMATION, .key = WORKER_ALERT};
         struct item *item = &service->items[service->item_count++];
-        *item = (struct item){
-            .service = service, .capability = &service->alert, .due_ms = INT64_MAX, .next_due_ms = INT64_MAX};
+        *item = (struct item){.service = service, .capability = &service->alert, .due_ms = INT64_MAX};
     }
     return ERR_NONE;
 }

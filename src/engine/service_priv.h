@@ -22,7 +22,6 @@ struct item {
     bool known;          /* the store has its entry */
     int64_t due_ms;      /* of a sync; INT64_MAX for never */
     struct cycle *cycle; /* of a sync that runs here */
-    int64_t next_due_ms; /* of deliveries; written by turns */
     const char *trouble; /* of a sync: "ERROR", "HELD", "STALE", or "" */
     char trouble_message[512];
     /* of webhooks */

@@ -176,9 +176,9 @@ static enum err_code tick(struct item *item, struct store *store, int64_t now, s
         at = last; /* one run stands for all */
     if (schedule->missed == MISSED_SKIP && now - at > LATE_MS)
         return ERR_NONE;
+    char lane[JOB_LANE_SIZE];
+    job_lane(item->capability->key, lane);
     for (int64_t i = 0; i <= (schedule->missed == MISSED_ALL ? more : 0) && code == ERR_NONE; i++) {
-        char lane[120];
-        snprintf(lane, sizeof lane, "job:%s", item->capability->key);
         struct delivery_new delivery = {.kind = "job",
                                         .key = item->capability->key,
                                         .started_by = "schedule",
@@ -251,16 +251,15 @@ static enum err_code claim_all(struct service *service, struct store *store, str
         struct item *item = &service->items[(service->first_item + i) % service->item_count];
         if (item->capability->kind == CAPABILITY_SYNC)
             continue;
-        item->next_due_ms = INT64_MAX;
         if (item->entry.paused) /* what is on its way waits */
             continue;
         /* Those that come later get something as well. */
-        int64_t share = (turn->permits + 1) / 2;
+        int64_t share = (turn->permits + 1) / 2, next_due_ms = INT64_MAX;
         bool last = i + 1 == service->item_count;
         code = store_deliveries_claim(store, item->capability, last ? turn->permits : share, claimed, item,
-                                      &item->next_due_ms, err);
-        if (item->next_due_ms < turn->wake_ms)
-            turn->wake_ms = item->next_due_ms;
+                                      &next_due_ms, err);
+        if (next_due_ms < turn->wake_ms)
+            turn->wake_ms = next_due_ms;
     }
     service->first_item = service->item_count > 0 ? (service->first_item + 1) % service->item_count : 0;
     return code;

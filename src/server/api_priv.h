@@ -21,6 +21,7 @@ struct api_call {
     struct job job;
     struct call *tool;
     struct service_intake intake;
+    char lane[JOB_LANE_SIZE];
     int status;       /* of the answer */
     const char *type; /* its content type; NULL for JSON */
     struct buf out;   /* JSON */

@@ -368,10 +368,9 @@ static void deliver(struct api_call *call)
                                       .due_ms = clock_now_ms(),
                                       .event = call->body_len > 0 ? call->body : "null",
                                       .event_len = call->body_len > 0 ? call->body_len : 4};
-    char lane[120];
-    snprintf(lane, sizeof lane, "job:%s", call->capability->key);
+    job_lane(call->capability->key, call->lane);
     if (call->capability->kind == CAPABILITY_JOB) /* never beside a run of it */
-        delivery->lane = call->parameters[1] = mem_need_str(lane);
+        delivery->lane = call->lane;
     call->intake.stored = stored;
     call->intake.ctx = call;
     service_take_in(call->service, &call->intake);

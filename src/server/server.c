@@ -115,7 +115,7 @@ static void on_ended(void *ctx, struct service *service, const struct run_report
                  report->will_retry ? ", is tried again" : "", report->error);
     else if (capability->kind == CAPABILITY_SYNC)
         describe_sync(report, &line);
-    buf_addf(&line, " [%llu ms, run %.13s]", (unsigned long long)report->duration_ms, report->run_id);
+    buf_addf(&line, " [%llu ms, run %s]", (unsigned long long)report->duration_ms, report->run_id);
     write_line(server, service_name(service), capability->key, report->error != NULL ? "error" : "info",
                buf_text(&line), line.len);
     buf_free(&line);

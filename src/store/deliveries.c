@@ -86,6 +86,11 @@ enum err_code store_delivery_add(struct store *store, struct delivery_new *deliv
     return store_step(store, stmt, err);
 }
 
+void job_lane(const char *key, char out[JOB_LANE_SIZE])
+{
+    snprintf(out, JOB_LANE_SIZE, "job:%s", key);
+}
+
 enum err_code store_delivery_add_alone(struct store *store, struct delivery_new *delivery, struct err *err)
 {
     struct db_stmt *stmt = NULL;

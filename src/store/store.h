@@ -236,6 +236,9 @@ struct delivery_new {
 enum err_code store_delivery_add(struct store *store, struct delivery_new *delivery,
                                  struct err *err) MUST_CHECK;
 
+/* The lane of a job, which never runs beside itself. */
+#define JOB_LANE_SIZE 112
+void job_lane(const char *key, char out[JOB_LANE_SIZE]);
 /* The same, unless one of its lane has not ended: then nothing is added, and repeated is set. */
 enum err_code store_delivery_add_alone(struct store *store, struct delivery_new *delivery,
                                        struct err *err) MUST_CHECK;

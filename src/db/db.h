@@ -93,10 +93,12 @@ struct db_driver {
     enum err_code (*commit)(struct db *db, struct err *err); /* rolled back when it fails */
     void (*rollback)(struct db *db);
     int64_t (*changes)(struct db *db); /* rows changed by the last statement */
-    /* Gives memory, and some of the space that is not used any more, back to the system. */
+    /* Gives some of the space that is not used any more back to the system. */
     enum err_code (*shrink)(struct db *db, struct err *err);
     /* A number that is another one when somebody else has committed since; cheap. -1 when it is not known. */
     int64_t (*others)(struct db *db);
+    /* Gives back the memory that it can do without until it is used again. */
+    void (*rest)(struct db *db);
 };
 
 struct db {

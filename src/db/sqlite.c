@@ -775,9 +775,7 @@ static int64_t sqlite_changes(struct db *db)
 
 static enum err_code sqlite_shrink(struct db *db, struct err *err)
 {
-    enum err_code code = db->driver->exec(db, "PRAGMA incremental_vacuum(2000)", err);
-    sqlite3_db_release_memory(handle_of(db)); /* pages that are read again when they are wanted */
-    return code;
+    return db->driver->exec(db, "PRAGMA incremental_vacuum(2000)", err);
 }
 
 static int64_t sqlite_others(struct db *db)
@@ -792,6 +790,11 @@ static int64_t sqlite_others(struct db *db)
         version = db->driver->column_integer(sqlite->version, 0);
     db->driver->reset(sqlite->version);
     return version;
+}
+
+static void sqlite_rest(struct db *db)
+{
+    sqlite3_db_release_memory(handle_of(db)); /* pages that are read again when they are wanted */
 }
 
 const struct db_driver db_sqlite = {
@@ -824,4 +827,5 @@ const struct db_driver db_sqlite = {
     .changes = sqlite_changes,
     .shrink = sqlite_shrink,
     .others = sqlite_others,
+    .rest = sqlite_rest,
 };

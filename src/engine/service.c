@@ -18,6 +18,7 @@
 #define JOURNAL_MS 200
 #define LOOK_MS 10000 /* for what has become stale */
 #define WARM_IDLE_MS 10000
+#define REST_MS 10000         /* without work, before memory is given back */
 #define UPKEEP_FIRST_MS 10000 /* after the start */
 #define UPKEEP_MS (10 * 60 * 1000)
 #define UPKEEP_PAUSE_MS 20 /* between two steps of it: others want the store */
@@ -324,6 +325,8 @@ void service_turn(struct service *service)
         return;
     }
     timer_stop(service->timer);
+    service->used_ms = clock_mono_ms();
+    service->resting = false;
     service->turning = true;
     service->again = false;
     *turn = (struct turn){.job = {.work = turn_work, .after = turn_after, .owner = service},
@@ -354,12 +357,16 @@ static void poll_work(struct job *job, struct store *store)
     int64_t others = store_others(store);
     service->poll_changed = others != service->others;
     service->others = others;
+    if (service->poll_rest)
+        store_rest(store);
 }
 
 static void poll_after(struct job *job)
 {
     struct service *service = job->owner;
     service->polling = false;
+    service->resting = service->resting || service->poll_rest;
+    service->given_back = service->given_back || service->poll_rest;
     warm_close_idle(service->runtime, WARM_IDLE_MS);
     /* What goes stale does so without anybody's doing. */
     bool again = service->runtime->worker->has_alert && clock_mono_ms() - service->looked_ms >= LOOK_MS;
@@ -379,9 +386,21 @@ void service_poll(struct service *service, bool recover)
     service->poll_recover = service->poll_recover || recover;
     if (service->polling || service->stopping)
         return;
+    if (!service_is_idle(service)) {
+        service->used_ms = clock_mono_ms();
+        service->resting = false;
+    }
+    service->poll_rest = !service->resting && clock_mono_ms() - service->used_ms >= REST_MS;
     service->polling = true;
     service->poll_job = (struct job){.work = poll_work, .after = poll_after, .owner = service};
     executor_submit(service->runtime->executor, &service->poll_job);
+}
+
+bool service_gave_back(struct service *service)
+{
+    bool given_back = service->given_back;
+    service->given_back = false;
+    return given_back;
 }
 
 void service_look(struct service *service)

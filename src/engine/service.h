@@ -48,6 +48,8 @@ void service_free(struct service *service);
 void service_look(struct service *service);
 /* The same if somebody else has written; recover: and whether a process has died. */
 void service_poll(struct service *service, bool recover);
+/* Whether it has given memory back since this was asked last, because nothing was to be done for a while. */
+bool service_gave_back(struct service *service);
 /* Starts nothing more; cycles end after the page in hand. */
 void service_stop(struct service *service);
 /* Ends what is still running after service_stop, without using up an attempt. */

@@ -86,7 +86,10 @@ struct service {
     bool upkeep_busy, upkeep_more;
     struct job poll_job;
     bool polling, poll_changed, poll_recover;
-    int64_t others; /* what store_others said last */
+    int64_t used_ms;            /* when there was work last, monotonic */
+    bool resting;               /* nothing came since the store gave its memory back */
+    bool poll_rest, given_back; /* in the poll under way; since service_gave_back */
+    int64_t others;             /* what store_others said last */
     struct job intake_job;
     struct service_intake *intake, *intake_last, *storing;
     bool intake_busy;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -126,6 +127,8 @@ static enum err_code start_service(struct version *version, struct runtime *runt
     if (code == ERR_NONE)
         code = make_first_token(version, runtime->store, err);
     if (code == ERR_NONE)
+        store_rest(runtime->store); /* what reading it took is used by the next one that is loaded */
+    if (code == ERR_NONE)
         code = service_new(runtime, &hosting->gate, &events, &version->service, err);
     if (code != ERR_NONE)
         runtime_free(runtime);
@@ -208,9 +211,11 @@ void hosting_reload(struct hosting *hosting)
 
 void hosting_tick(struct hosting *hosting)
 {
+    bool given_back = false;
     for (size_t i = 0; i < hosting->count; i++) {
         struct hosted *hosted = &hosting->projects[i];
         forget_leaving(hosted);
+        given_back = service_gave_back(hosted->current->service) || given_back;
         if (hosting->stopping)
             continue;
         if (hosting->options.watch && look_at_files(hosted) != hosted->seen)
@@ -218,6 +223,8 @@ void hosting_tick(struct hosting *hosting)
         else
             service_poll(hosted->current->service, false);
     }
+    if (given_back)
+        malloc_trim(0); /* it lies between what is still used */
 }
 
 void hosting_look(struct hosting *hosting)

@@ -264,24 +264,41 @@ enum err_code store_open_memory(const char *address, struct store **out, struct 
     return code;
 }
 
+/* Statements that are prepared when they are first needed. */
+static void finalize_all(struct store *store)
+{
+    struct db_stmt **stmts[] = {
+        &store->pacer_get,       &store->pacer_set,        &store->mark_get,     &store->mark_set,
+        &store->fence,           &store->other_cycles,     &store->next_id_set,  &store->page_state,
+        &store->cycle_state,     &store->page_counts,      &store->kv_get,       &store->kv_set,
+        &store->kv_delete,       &store->kv_sweep,         &store->kv_list,      &store->delivery_next,
+        &store->delivery_claim,  &store->delivery_payload, &store->delivery_end, &store->delivery_due,
+        &store->delivery_insert, &store->payload_insert,   &store->run_insert,   &store->run_end};
+    for (size_t i = 0; i < sizeof stmts / sizeof stmts[0]; i++) {
+        if (*stmts[i] != NULL)
+            DRIVER(store)->finalize(*stmts[i]);
+        *stmts[i] = NULL;
+    }
+}
+
+static void close_logs(struct store *store)
+{
+    if (store->logs == NULL)
+        return;
+    if (store->log_insert != NULL)
+        store->logs->driver->finalize(store->log_insert);
+    store->logs->driver->close(store->logs);
+    store->log_insert = NULL;
+    store->logs = NULL;
+}
+
 void store_close(struct store *store)
 {
     if (store == NULL)
         return;
     tables_release(store);
-    struct db_stmt *stmts[] = {
-        store->pacer_get,     store->pacer_set,       store->mark_get,         store->mark_set,
-        store->log_insert,    store->fence,           store->other_cycles,     store->next_id_set,
-        store->page_state,    store->cycle_state,     store->page_counts,      store->kv_get,
-        store->kv_set,        store->kv_delete,       store->kv_sweep,         store->kv_list,
-        store->delivery_next, store->delivery_claim,  store->delivery_payload, store->delivery_end,
-        store->delivery_due,  store->delivery_insert, store->payload_insert,   store->run_insert,
-        store->run_end};
-    for (size_t i = 0; i < sizeof stmts / sizeof stmts[0]; i++)
-        if (stmts[i] != NULL)
-            stmts[i]->db->driver->finalize(stmts[i]);
-    if (store->logs != NULL)
-        store->logs->driver->close(store->logs);
+    finalize_all(store);
+    close_logs(store);
     if (store->db != NULL)
         store->db->driver->close(store->db);
     mem_free(store->folder);
@@ -327,4 +344,12 @@ void store_rollback(struct store *store)
 int64_t store_others(struct store *store)
 {
     return DRIVER(store)->others(store->db);
+}
+
+void store_rest(struct store *store)
+{
+    finalize_all(store);
+    if (store->folder != NULL) /* else it has nowhere to come back from */
+        close_logs(store);
+    DRIVER(store)->rest(store->db);
 }

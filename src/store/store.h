@@ -46,6 +46,8 @@ enum err_code store_commit(struct store *store, struct err *err) MUST_CHECK;
 void store_rollback(struct store *store);
 /* Another number when somebody else has written since; -1 when it is not known. */
 int64_t store_others(struct store *store);
+/* Gives back the memory that nobody needs until the store is used again. Outside a transaction. */
+void store_rest(struct store *store);
 
 /* ---- syncs: lease, cycle, state (syncs.c) ---- */
 

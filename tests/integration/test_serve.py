@@ -205,6 +205,43 @@ end })
         self.assertEqual(project.value("SELECT count(*) FROM items"), 3)
         self.assertEqual(project.status("pages")["status"], "HEALTHY")
 
+    def test_short_runs_in_a_row_share_isolates(self):
+        project = self.project("""
+local log, uses = require "workers.log", 0
+worker:job("short", { title = "S", description = "d", schedule = { cron = "0 0 29 2 *" }, execute = function()
+  uses = uses + 1
+  log.info("use " .. uses)
+end })
+""")
+        server = Server(project)
+        harness.wait_until(lambda: self.value(project, "SELECT 1 FROM _workers_schedules"), "the store")
+        self.assertEqual(server.stop(), 0, server.text())
+        with project.database() as database, database:
+            for number in range(300):  # without a lane, so that they run side by side
+                name = f"01900000-0000-7000-8000-{number:012}"
+                database.execute("INSERT INTO _workers_deliveries(id, kind, key, state, due_at, created_at, started_by)"
+                                 " VALUES(?, 'job', 'short', 'ready', 1, 1, 'api')", (name,))
+                database.execute("INSERT INTO _workers_payloads(id, event) VALUES(?, 'null')", (name,))
+        server = Server(project)
+        harness.wait_until(lambda: self.ended(project, "exit_code = 0") == 300, "the end of all")
+        self.assertEqual(server.stop(), 0, server.text())
+        uses = [text for text, in project.rows("SELECT text FROM _workers_logs WHERE run_id IS NOT NULL", name="logs.db")]
+        self.assertEqual(len(uses), 300)
+        # Each isolate has a first use. A turn takes up to 64 of them.
+        self.assertLess(uses.count("use 1"), 16, collections.Counter(uses).most_common(3))
+
+    def test_a_worker_that_rested_works_and_logs_again(self):
+        project = self.project("""
+worker:job("rare", { title = "R", description = "d", schedule = { cron = "*/5 * * * *" },
+  execute = function(input, ctx) require("workers.log").info("at " .. ctx.scheduledAt) end })
+""")
+        server = Server(project, env=self.accelerated("2026-01-15 04:59:50", 60))
+        harness.wait_until(lambda: self.ended(project) >= 3, "three runs, with minutes of rest between them")
+        self.assertEqual(server.stop(), 0, server.text())
+        self.assertEqual(project.rows("SELECT text FROM _workers_logs WHERE run_id IS NOT NULL ORDER BY id LIMIT 3", name="logs.db"),
+                         [("at 2026-01-15T05:00:00.000Z",), ("at 2026-01-15T05:05:00.000Z",), ("at 2026-01-15T05:10:00.000Z",)])
+        self.assertEqual(project.value("SELECT count(*) FROM _workers_runs WHERE exit_code <> 0"), 0)
+
     def test_permissions_are_closed(self):
         project = self.project("""
 worker:sync("probe", { database = items, schedule = "1h", execute = function()

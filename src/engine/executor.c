@@ -1,23 +1,37 @@
-/* One store, one thread of its own. The next job starts as soon as one has ended, without waiting for the
- * loop to hear of it. */
+/* Stores with work to do, and the threads that do it. A store is in the hands of one thread at a time. It has
+ * none of its own: most workers rest most of the time, and a thread at rest holds on to memory. */
 #include "engine/executor.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <pthread.h>
 
+#define THREADS_KEPT 4   /* also when there is nothing to do */
+#define THREADS_EAGER 16 /* made as soon as there is work for them; more only when nothing moves */
+#define STALLED_MS 20    /* that no thread has come for work: all wait for a disk or a lock */
+
 struct executor {
     struct store *store;
-    pthread_t thread;
-    pthread_mutex_t mutex; /* guards everything below */
-    pthread_cond_t wake;
     struct job *first, *last;           /* not started */
     struct job *done_first, *done_last; /* ended; their after functions are due */
     void *kept_by;                      /* only this owner's jobs run */
-    bool stopping;
-    uv_async_t *async; /* tells the loop of ended jobs; owned by the loop once it closes */
-    size_t pending;    /* submitted and not yet told of; the loop's thread only */
+    bool waiting, running;              /* for a thread; in the hands of one */
+    struct executor *next;              /* that waits */
+    uv_async_t *async;                  /* tells the loop of ended jobs; owned by the loop once it closes */
+    size_t pending;                     /* submitted and not yet told of; the loop's thread only */
 };
+
+static struct {
+    pthread_mutex_t mutex; /* guards all of this, and of the executors what is not the loop's */
+    pthread_cond_t wake;   /* there is work, or too many threads */
+    pthread_cond_t calm;   /* a thread has let go of a store */
+    struct executor *first, *last;
+    size_t waiting; /* from first to last */
+    size_t executors, threads, idle;
+    int64_t taken_ms; /* when a thread came for work last, or the first began to wait */
+} pool = {
+    .mutex = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .calm = PTHREAD_COND_INITIALIZER};
 
 static void append(struct job **first, struct job **last, struct job *job)
 {
@@ -47,36 +61,98 @@ static struct job *take_next(struct executor *executor)
     return NULL;
 }
 
-static void *run(void *argument)
+static struct executor *take_executor(void)
 {
-    struct executor *executor = argument;
-    pthread_mutex_lock(&executor->mutex);
-    for (;;) {
-        struct job *job = take_next(executor);
-        if (job == NULL) {
-            if (executor->stopping)
-                break;
-            pthread_cond_wait(&executor->wake, &executor->mutex);
-            continue;
-        }
-        pthread_mutex_unlock(&executor->mutex);
+    struct executor *executor = pool.first;
+    if (executor == NULL)
+        return NULL;
+    pool.first = executor->next;
+    if (pool.first == NULL)
+        pool.last = NULL;
+    executor->waiting = false;
+    pool.waiting--;
+    pool.taken_ms = clock_mono_ms();
+    return executor;
+}
+
+static void work_off(struct executor *executor)
+{
+    struct job *job;
+    executor->running = true;
+    while ((job = take_next(executor)) != NULL) {
+        pthread_mutex_unlock(&pool.mutex);
         job->work(job, executor->store);
-        pthread_mutex_lock(&executor->mutex);
+        pthread_mutex_lock(&pool.mutex);
         executor->kept_by = job->keep ? job->owner : NULL;
         append(&executor->done_first, &executor->done_last, job);
         uv_async_send(executor->async);
     }
-    pthread_mutex_unlock(&executor->mutex);
+    executor->running = false;
+    pthread_cond_broadcast(&pool.calm);
+}
+
+static void *run(void *ignored)
+{
+    (void)ignored;
+    pthread_mutex_lock(&pool.mutex);
+    for (;;) {
+        struct executor *executor = take_executor();
+        if (executor != NULL) {
+            work_off(executor);
+            continue;
+        }
+        if (pool.idle >= THREADS_KEPT || pool.executors == 0)
+            break;
+        pool.idle++;
+        pthread_cond_wait(&pool.wake, &pool.mutex);
+        pool.idle--;
+    }
+    pool.threads--;
+    pthread_cond_broadcast(&pool.calm);
+    pthread_mutex_unlock(&pool.mutex);
     return NULL;
+}
+
+static bool add_thread(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, run, NULL) != 0)
+        return false;
+    pthread_detach(thread);
+    pool.threads++;
+    return true;
+}
+
+/* With the mutex. */
+static void want_thread(struct executor *executor)
+{
+    if (executor->waiting || executor->running)
+        return;
+    int64_t now = clock_mono_ms();
+    executor->waiting = true;
+    executor->next = NULL;
+    if (pool.last != NULL) {
+        pool.last->next = executor;
+    } else {
+        pool.first = executor;
+        pool.taken_ms = now;
+    }
+    pool.last = executor;
+    pool.waiting++;
+    if (pool.waiting <= pool.idle)
+        pthread_cond_signal(&pool.wake);
+    else if (pool.threads < pool.executors &&
+             (pool.threads < THREADS_EAGER || now - pool.taken_ms >= STALLED_MS))
+        (void)add_thread(); /* without it those that are there take longer */
 }
 
 static void tell(uv_async_t *async)
 {
     struct executor *executor = async->data;
-    pthread_mutex_lock(&executor->mutex);
+    pthread_mutex_lock(&pool.mutex);
     struct job *job = executor->done_first;
     executor->done_first = executor->done_last = NULL;
-    pthread_mutex_unlock(&executor->mutex);
+    pthread_mutex_unlock(&pool.mutex);
     while (job != NULL) {
         struct job *next = job->next;
         executor->pending--;
@@ -95,12 +171,13 @@ enum err_code executor_new(uv_loop_t *loop, struct store *store, struct executor
     executor->store = store;
     executor->async = mem_need(sizeof *executor->async);
     executor->async->data = executor;
-    pthread_mutex_init(&executor->mutex, NULL);
-    pthread_cond_init(&executor->wake, NULL);
     uv_async_init(loop, executor->async, tell);
     uv_unref((uv_handle_t *)executor->async);
-    if (pthread_create(&executor->thread, NULL, run, executor) != 0) {
-        executor->stopping = true;
+    pthread_mutex_lock(&pool.mutex);
+    pool.executors++;
+    bool any = pool.threads > 0 || add_thread();
+    pthread_mutex_unlock(&pool.mutex);
+    if (!any) {
         executor_free(executor);
         return err_set(err, ERR_IO, "cannot start a thread for the store");
     }
@@ -117,15 +194,15 @@ void executor_free(struct executor *executor)
 {
     if (executor == NULL)
         return;
-    if (!executor->stopping) {
-        pthread_mutex_lock(&executor->mutex);
-        executor->stopping = true;
-        pthread_cond_signal(&executor->wake);
-        pthread_mutex_unlock(&executor->mutex);
-        pthread_join(executor->thread, NULL);
+    pthread_mutex_lock(&pool.mutex);
+    while (executor->waiting || executor->running)
+        pthread_cond_wait(&pool.calm, &pool.mutex);
+    if (--pool.executors == 0) {
+        pthread_cond_broadcast(&pool.wake);
+        while (pool.threads > 0)
+            pthread_cond_wait(&pool.calm, &pool.mutex);
     }
-    pthread_mutex_destroy(&executor->mutex);
-    pthread_cond_destroy(&executor->wake);
+    pthread_mutex_unlock(&pool.mutex);
     uv_close((uv_handle_t *)executor->async, free_handle);
     mem_free(executor);
 }
@@ -134,13 +211,13 @@ void executor_submit(struct executor *executor, struct job *job)
 {
     if (executor->pending++ == 0)
         uv_ref((uv_handle_t *)executor->async);
-    pthread_mutex_lock(&executor->mutex);
+    pthread_mutex_lock(&pool.mutex);
     if (job->urgent && executor->first != NULL) {
         job->next = executor->first;
         executor->first = job;
     } else {
         append(&executor->first, &executor->last, job);
     }
-    pthread_cond_signal(&executor->wake);
-    pthread_mutex_unlock(&executor->mutex);
+    want_thread(executor);
+    pthread_mutex_unlock(&pool.mutex);
 }

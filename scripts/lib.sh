@@ -9,10 +9,12 @@ BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config liblua5.4-dev libsq
     libpcre2-dev libexpat1-dev libutf8proc-dev libgumbo-dev zlib1g-dev
     libcurl4-openssl-dev libmicrohttpd-dev libssl-dev ca-certificates tzdata)
 # What the tests and the checks of the source need on top.
-TEST_PACKAGES=(python3 python3-httpbin python3-pip libcmocka-dev lua5.4 lua-cjson-dev strace openssl sqlite3 iso-codes git
-    cmark-gfm faketime slowhttptest shellcheck lua-check clang-format-14)
+TEST_PACKAGES=(python3 python3-httpbin python3-pip python3-prometheus-client libcmocka-dev lua5.4 lua-cjson-dev strace openssl
+    sqlite3 iso-codes git cmark-gfm faketime slowhttptest shellcheck lua-check clang-format-14)
 FUZZ_PACKAGES=(clang-14 libclang-rt-14-dev)
-export BUILD_PACKAGES TEST_PACKAGES FUZZ_PACKAGES
+# What the bench needs on top. PostgreSQL, for the peers that want one, is not among them: its package starts a server.
+BENCH_PACKAGES=(wrk)
+export BUILD_PACKAGES TEST_PACKAGES BENCH_PACKAGES FUZZ_PACKAGES
 
 step() {
     printf '== %s\n' "$*"

@@ -10,9 +10,8 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "support"))
-from harness import TestCase, main  # noqa: E402
+from harness import DEBIAN_PYTHON as PYTHON, TestCase, main  # noqa: E402
 
-PYTHON = "/usr/bin/python3"  # the one that Debian's packages are for
 SERVE = """
 import sys
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server

@@ -21,6 +21,7 @@ import unittest
 
 BINARY = os.environ.get("WORKERS_BIN", "")
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+DEBIAN_PYTHON = "/usr/bin/python3"  # the one that Debian's packages are for
 WAIT_SECONDS = 30  # longest wait for anything that should happen at once
 
 

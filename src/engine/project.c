@@ -35,8 +35,11 @@ static enum err_code find_script(const char *script, struct project *out, struct
 
 enum err_code project_open(const char *script, const char *folder, struct project *out, struct err *err)
 {
-    char file[PATH_MAX];
+    char file[PATH_MAX], store[PATH_MAX + 32], absolute[PATH_MAX];
     *out = (struct project){0};
+    if (realpath(folder, absolute) == NULL)
+        return err_set(err, ERR_NOT_FOUND, "the folder cannot be opened: %s", strerror(errno));
+    snprintf(store, sizeof store, "%s/.workers/worker.db", absolute);
     enum err_code code = script != NULL ? find_script(script, out, err) : ERR_NONE;
     if (code != ERR_NONE)
         return code;
@@ -50,12 +53,11 @@ enum err_code project_open(const char *script, const char *folder, struct projec
         config_default(&out->config);
         folder_of(out->script, out->folder, sizeof out->folder);
         return ERR_NONE;
-    } else if (code == ERR_NOT_FOUND && access(".workers/worker.db", F_OK) == 0) {
+    } else if (code == ERR_NOT_FOUND && access(store, F_OK) == 0) {
         /* What a script alone has left behind: its rows, runs and secrets can be looked at from its folder.
          */
         config_default(&out->config);
-        if (getcwd(out->folder, sizeof out->folder) == NULL)
-            return err_set(err, ERR_IO, "cannot find the current folder: %s", strerror(errno));
+        snprintf(out->folder, sizeof out->folder, "%s", absolute);
         return ERR_NONE; /* without a script, see project_load */
     } else if (code == ERR_NOT_FOUND) {
         return err_set(

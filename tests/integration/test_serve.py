@@ -242,6 +242,19 @@ worker:job("rare", { title = "R", description = "d", schedule = { cron = "*/5 * 
                          [("at 2026-01-15T05:00:00.000Z",), ("at 2026-01-15T05:05:00.000Z",), ("at 2026-01-15T05:10:00.000Z",)])
         self.assertEqual(project.value("SELECT count(*) FROM _workers_runs WHERE exit_code <> 0"), 0)
 
+    def test_folders_that_are_no_projects(self):
+        """Not even where the current folder has what a script alone has left behind."""
+        alone = self.project("")
+        (alone.folder / "workers.yaml").unlink()
+        (alone.folder / ".workers").mkdir()
+        (alone.folder / ".workers/worker.db").touch()
+        (alone.folder / "empty").mkdir()
+        for folder, message in (("gone", "the folder cannot be opened: No such file or directory"),
+                                ("empty", "there is no workers.yaml here or in a folder above")):
+            result = alone.run("serve", "--listen", "127.0.0.1:0", folder)
+            self.assertEqual(result.returncode, 1, result.stderr)
+            self.assertIn(f"error: {folder}: {message}", result.stderr)
+
     def test_permissions_are_closed(self):
         project = self.project("""
 worker:sync("probe", { database = items, schedule = "1h", execute = function()

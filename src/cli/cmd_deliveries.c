@@ -36,7 +36,6 @@ static int run_list(const struct cli_args *args)
         {.title = "DELIVERY"}, {.title = "TO"},
         {.title = "STATE"},    {.title = "TRIES", .align = TABLE_RIGHT},
         {.title = "CAME"},     {.title = "ERROR"}};
-    static const char *const states[] = {"ready", "running", "done", "dead"};
     struct project project;
     struct store *store = NULL;
     struct err err;
@@ -44,11 +43,8 @@ static int run_list(const struct cli_args *args)
     struct listing listing = {.format = cli_format(args), .table = &table};
     int64_t limit = 50;
     const char *given = cli_value(args, "--limit"), *state = cli_value(args, "--state");
-    bool known = state == NULL;
-    for (size_t i = 0; i < 4 && !known; i++)
-        known = strcmp(state, states[i]) == 0;
-    if (!known)
-        return cli_usage(args, "--state must be ready, running, done or dead");
+    if (state != NULL && !delivery_state_known(state))
+        return cli_usage(args, "--state must be " DELIVERY_STATES);
     if (given != NULL && (!cli_number(given, &limit) || limit < 1))
         return cli_usage(args, "--limit must be a whole number of at least 1");
     int result = cli_open(false, &project, &store);

@@ -101,13 +101,16 @@ static char *decoded(const char *text, size_t len)
     return out;
 }
 
-bool api_query(const struct api_call *call, const char *name, char *out, size_t size)
+bool api_query(struct api_call *call, const char *name, char *out, size_t size)
 {
     size_t name_len = strlen(name);
     for (const char *at = call->query; at != NULL && *at != '\0';) {
         size_t len = strcspn(at, "&");
-        if (len > name_len && at[name_len] == '=' && memcmp(at, name, name_len) == 0 &&
-            len - name_len - 1 < size) {
+        if (len > name_len && at[name_len] == '=' && memcmp(at, name, name_len) == 0) {
+            if (len - name_len > size) {
+                call->code = err_set(&call->err, ERR_INVALID, "%s has at most %zu bytes", name, size - 1);
+                return false;
+            }
             out[url_decode_loose(out, at + name_len + 1, len - name_len - 1, true)] = '\0';
             return true;
         }
@@ -231,7 +234,7 @@ static void begin(struct api *api, struct http_call *http, const struct route *r
     else
         call->code = find_capability(call);
     if (call->code == ERR_NONE && call->body_len > 0 && !is_json(call->body, call->body_len, &call->err))
-        call->code = err_set(&call->err, ERR_INVALID, "the body is not JSON: %s", call->err.message);
+        call->code = err_context(&call->err, "the body is not JSON");
     if (call->code != ERR_NONE) {
         api_finish(call);
     } else if (route->kind == ROUTE_START) {

@@ -7,6 +7,7 @@
 #include "engine/describe.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LIST_MAX 1000
@@ -20,18 +21,26 @@ static const struct worker *worker_of(const struct api_call *call)
 }
 
 /* The parameter "limit"; false after an error. */
+/* Leaves out as it is when the query does not name it. */
+static bool read_number(struct api_call *call, const char *name, int64_t min, int64_t max, int64_t *out)
+{
+    char text[19]; /* more digits may not fit the number */
+    if (api_query(call, name, text, sizeof text)) {
+        size_t digits = strspn(text, "0123456789");
+        int64_t number = strtoll(text, NULL, 10);
+        if (digits == 0 || text[digits] != '\0' || number < min || number > max)
+            call->code = err_set(&call->err, ERR_INVALID, "%s must be a whole number from %lld to %lld", name,
+                                 (long long)min, (long long)max);
+        else
+            *out = number;
+    }
+    return call->code == ERR_NONE;
+}
+
 static bool read_limit(struct api_call *call, int64_t *out)
 {
-    char text[16];
     *out = LIST_USUAL;
-    if (!api_query(call, "limit", text, sizeof text))
-        return true;
-    *out = 0;
-    for (const char *at = text; *at >= '0' && *at <= '9'; at++)
-        *out = *out * 10 + (*at - '0');
-    if (*out < 1 || *out > LIST_MAX || strspn(text, "0123456789") != strlen(text))
-        call->code = err_set(&call->err, ERR_INVALID, "limit must be from 1 to %d", LIST_MAX);
-    return call->code == ERR_NONE;
+    return read_number(call, "limit", 1, LIST_MAX, out);
 }
 
 static void comma(struct buf *out)
@@ -55,8 +64,9 @@ static bool body_text(struct api_call *call, const char *name, char *out, size_t
         json_scan_init(&scan, slice.text, slice.len);
         if (json_scan_value(&scan, &ignored) == ERR_NONE && scan.token == JSON_STRING &&
             scan.string.len < size) {
-            out[json_unescape(scan.string, out)] = '\0';
-            if (out[0] != '\0')
+            size_t len = json_unescape(scan.string, out);
+            out[len] = '\0';
+            if (len > 0 && strlen(out) == len)
                 return true;
         }
     }
@@ -197,12 +207,15 @@ static enum err_code add_run(void *ctx, const struct run_record *run)
 
 static void list_runs(struct api_call *call, struct store *store)
 {
-    char key[101], failed[8];
+    char key[101], failed[8] = "false";
     int64_t limit = 0;
-    if (!read_limit(call, &limit))
-        return;
     bool has_key = api_query(call, "key", key, sizeof key);
-    bool only_failed = api_query(call, "failed", failed, sizeof failed) && strcmp(failed, "true") == 0;
+    api_query(call, "failed", failed, sizeof failed);
+    bool only_failed = strcmp(failed, "true") == 0;
+    if (call->code == ERR_NONE && !only_failed && strcmp(failed, "false") != 0)
+        call->code = err_set(&call->err, ERR_INVALID, "failed must be true or false");
+    if (call->code != ERR_NONE || !read_limit(call, &limit))
+        return;
     buf_addc(&call->out, '[');
     call->code = store_runs_list(store, has_key ? key : NULL, only_failed, limit, add_run, call, &call->err);
     buf_addc(&call->out, ']');
@@ -241,11 +254,9 @@ static enum err_code add_line(void *ctx, int64_t id, int64_t at_ms, const char *
 static void get_logs(struct api_call *call, struct store *store)
 {
     struct found found;
-    char after[24];
     int64_t after_id = 0;
-    if (api_query(call, "after", after, sizeof after))
-        for (const char *at = after; *at >= '0' && *at <= '9' && after_id < INT64_MAX / 16; at++)
-            after_id = after_id * 10 + (*at - '0');
+    if (!read_number(call, "after", 0, INT64_MAX, &after_id))
+        return;
     call->code = store_run_get(store, call->parameters[0], keep_id, &found, &call->err);
     buf_addc(&call->out, '[');
     if (call->code == ERR_NONE)
@@ -302,10 +313,12 @@ static void list_deliveries(struct api_call *call, struct store *store)
 {
     char key[101], state[16];
     int64_t limit = 0;
-    if (!read_limit(call, &limit))
-        return;
     bool has_key = api_query(call, "key", key, sizeof key),
          has_state = api_query(call, "state", state, sizeof state);
+    if (call->code == ERR_NONE && has_state && !delivery_state_known(state))
+        call->code = err_set(&call->err, ERR_INVALID, "state must be " DELIVERY_STATES);
+    if (call->code != ERR_NONE || !read_limit(call, &limit))
+        return;
     buf_addc(&call->out, '[');
     call->code = store_deliveries_list(store, has_key ? key : NULL, has_state ? state : NULL, limit,
                                        add_delivery, call, &call->err);
@@ -405,11 +418,11 @@ static void list_rows(struct api_call *call, struct store *store)
 {
     const struct worker *worker = worker_of(call);
     size_t database = worker_database(worker, call->parameters[0]);
-    char after[1024] = "";
+    char after[ROW_KEY_MAX + 1] = "";
     int64_t limit = 0;
-    if (!read_limit(call, &limit))
-        return;
     api_query(call, "after", after, sizeof after);
+    if (call->code != ERR_NONE || !read_limit(call, &limit))
+        return;
     call->code =
         database != SIZE_MAX
             ? store_rows_page(store, &worker->databases[database], after, limit, &call->out, &call->err)

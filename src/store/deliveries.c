@@ -86,6 +86,15 @@ enum err_code store_delivery_add(struct store *store, struct delivery_new *deliv
     return store_step(store, stmt, err);
 }
 
+bool delivery_state_known(const char *state)
+{
+    static const char *const states[] = {"ready", "running", "done", "dead"};
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
+        if (strcmp(state, states[i]) == 0)
+            return true;
+    return false;
+}
+
 void job_lane(const char *key, char out[JOB_LANE_SIZE])
 {
     snprintf(out, JOB_LANE_SIZE, "job:%s", key);

@@ -302,6 +302,8 @@ struct delivery_record {
     size_t body_len;
 };
 typedef enum err_code (*delivery_record_fn)(void *ctx, const struct delivery_record *record);
+#define DELIVERY_STATES "ready, running, done or dead"
+bool delivery_state_known(const char *state);
 /* Newest first; key and state NULL for all. */
 enum err_code store_deliveries_list(struct store *store, const char *key, const char *state, int64_t limit,
                                     delivery_record_fn each, void *ctx, struct err *err) MUST_CHECK;
@@ -336,7 +338,8 @@ struct token_record {
     enum token_scope scope;
     int64_t created_ms;
 };
-/* Makes a token; nobody can read it again. ERR_CONFLICT when the name is taken. */
+/* Makes a token; nobody can read it again. ERR_CONFLICT when the name is taken, ERR_INVALID when it is no
+ * good. */
 enum err_code store_token_make(struct store *store, const char *name, enum token_scope scope,
                                char out[TOKEN_SIZE], struct err *err) MUST_CHECK;
 typedef enum err_code (*token_fn)(void *ctx, const struct token_record *record);

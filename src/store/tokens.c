@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/id.h"
+#include "base/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -37,12 +38,26 @@ enum err_code token_digest(const char *token, size_t len, char out[TOKEN_DIGEST_
     return code;
 }
 
+/* A name is shown in tables and typed in commands. */
+static bool good_name(const char *name)
+{
+    size_t len = strlen(name);
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)name[i] < ' ' || name[i] == 0x7f)
+            return false;
+    return len > 0 && len <= TOKEN_NAME_MAX && text_is_utf8(name, len, NULL);
+}
+
 enum err_code store_token_make(struct store *store, const char *name, enum token_scope scope,
                                char out[TOKEN_SIZE], struct err *err)
 {
     unsigned char bytes[TOKEN_BYTES];
     char digest[TOKEN_DIGEST_SIZE], id[STORE_ID_SIZE];
     struct db_stmt *stmt = NULL;
+    if (!good_name(name))
+        return err_set(err, ERR_INVALID,
+                       "a token needs a name of 1 to %d bytes of UTF-8 without control characters",
+                       TOKEN_NAME_MAX);
     enum err_code code = crypto_random(bytes, sizeof bytes, err);
     if (code != ERR_NONE)
         return code;

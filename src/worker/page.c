@@ -9,7 +9,6 @@
 
 #include <string.h>
 
-#define KEY_MAX_BYTES 4096
 #define ORDER_MAX 32 /* names whose order is remembered from row to row */
 #define SCRATCH_MAX ((size_t)256 * 1024 * 1024)
 
@@ -456,9 +455,9 @@ static enum err_code read_key(struct reader *reader, int index)
     }
     if (len == 0)
         return err_set(reader->err, ERR_INVALID, "key is an empty string; every row needs a key of its own");
-    if (len > KEY_MAX_BYTES || memchr(text, '\0', len) != NULL || !text_is_utf8(text, len, NULL))
+    if (len > ROW_KEY_MAX || memchr(text, '\0', len) != NULL || !text_is_utf8(text, len, NULL))
         return err_set(reader->err, ERR_INVALID, "key must be UTF-8 text of at most %d bytes without NUL",
-                       KEY_MAX_BYTES);
+                       ROW_KEY_MAX);
     reader->change->key = arena_strndup(&reader->page->arena, text, len);
     reader->change->key_len = len;
     return reader->change->key != NULL ? ERR_NONE : err_nomem(reader->err);

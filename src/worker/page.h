@@ -12,6 +12,8 @@
 
 #include <lua.h>
 
+#define ROW_KEY_MAX 4096 /* bytes, UTF-8 */
+
 /* Changes are kept small: one thread writes them and another reads them, row after row. */
 struct property_value {
     uint32_t property; /* index into the database's properties */

@@ -242,6 +242,39 @@ console.log(JSON.stringify(await new Validator().validate(JSON.parse(readFileSyn
                 judged = subprocess.run(judge, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
                 self.assertEqual((judged.returncode, judged.stdout), (0, ""))
 
+    def refused(self, method, path, body=None):
+        status, answer = self.call(method, path, "admin", body)
+        self.assertEqual(status, 422, answer)
+        return answer["error"]["message"]
+
+    def test_what_is_wrong_with_a_query(self):
+        limit = "limit must be a whole number from 1 to 1000"
+        for path, message in {
+            "runs?limit=": limit, "runs?limit=1x": limit, "runs?limit=-1": limit, "runs?limit=1001": limit,
+            "deliveries?limit=100000000000000000": limit,
+            "runs?limit=" + "1" * 19: "limit has at most 18 bytes",
+            "runs?failed=maybe": "failed must be true or false",
+            "runs?key=" + "k" * 101: "key has at most 100 bytes",
+            "deliveries?state=gone": "state must be ready, running, done or dead",
+            "runs/any/logs?after=x": "after must be a whole number from 0 to 9223372036854775807",
+            "databases/items/rows?after=" + "k" * 4097: "after has at most 4096 bytes",
+        }.items():
+            self.assertEqual(self.refused("GET", "/workers/shop/" + path), message, path)
+        self.assertEqual(self.done("GET", "/workers/shop/databases/items/rows?after=" + "z" * 4096), [])
+        self.assertEqual(self.done("GET", "/workers/shop/deliveries?state=dead&limit=1000"), [])
+
+    def test_what_is_wrong_with_a_body(self):
+        name = "a token needs a name of 1 to 100 bytes of UTF-8 without control characters"
+        self.assertEqual(self.refused("POST", "/workers/shop/tokens", {"name": "two\nlines", "scope": "read"}), name)
+        needs = 'the body needs "name", a text of 1 to 100 bytes'
+        for body in ({}, [], 7, None, {"name": ""}, {"name": 7}, {"name": "a\0b"}, {"name": "k" * 101}):
+            self.assertEqual(self.refused("POST", "/workers/shop/tokens", {**body, "scope": "read"} if isinstance(body, dict) else body), needs, body)
+        for body in (b"\xff", b"{", b"[1,]", b"{} {}"):
+            self.assertRegex(self.refused("POST", "/workers/shop/tools/double", body), "^the body is not JSON: (?!the body)", body)
+        for given in ("", "two\nlines", "k" * 101, "\udcff"):
+            made = self.project.run("tokens", "make", given)
+            self.assertEqual((made.returncode, made.stdout, made.stderr), (1, "", f"error: {name}\n"), given)
+
     def test_other_paths(self):
         self.assertEqual(self.call("GET", "/nothing")[0], 404)
         self.assertEqual(self.call("GET", "/workers/shop/nothing")[0], 404)

@@ -244,13 +244,20 @@ static enum MHD_Result refuse(struct http_call *call, int status)
 {
     static const struct http_answer_field fields[] = {
         {"content-type", "application/json"}, {"connection", "close"}, {"retry-after", "5"}};
-    const char *code = status == 431   ? "headers_too_large"
-                       : status == 413 ? "body_too_large"
-                       : status == 503 ? "no_memory"
-                                       : "bad_request";
-    char body[128];
-    int len = snprintf(body, sizeof body,
-                       "{\"error\":{\"code\":\"%s\",\"message\":\"the request was refused\"}}", code);
+    const char *code = "bad_request";
+    char message[96] = "the head of the request is malformed", body[192];
+    if (status == 431) {
+        code = "headers_too_large";
+        snprintf(message, sizeof message, "the headers are more than %d, or more than %zu bytes", HEADERS_MAX,
+                 call->server->options.header_max);
+    } else if (status == 413) {
+        code = "body_too_large";
+        snprintf(message, sizeof message, "the body has more than %zu bytes", call->body_max);
+    } else if (status == 503) {
+        code = "no_memory";
+        snprintf(message, sizeof message, "too much is under way: send it again later");
+    }
+    int len = snprintf(body, sizeof body, "{\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}", code, message);
     call->state = CALL_ANSWERED;
     call->refused = true;
     call->status = status;

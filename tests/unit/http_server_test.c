@@ -321,12 +321,15 @@ static void expect_answer(struct client *client, int status, const char *body)
  * said. */
 static void expect_refusal(struct client *client, int status, const char *code)
 {
-    char body[128];
+    char body[192];
+    const char *message = status == 400   ? "the head of the request is malformed"
+                          : status == 413 ? "the body has more than 1000 bytes"
+                          : status == 431 ? "the headers are more than 100, or more than 4096 bytes"
+                                          : "";
     struct answer answer = next_answer(client);
     assert_int_equal(answer.status, status);
     if (code != NULL) {
-        snprintf(body, sizeof body, "{\"error\":{\"code\":\"%s\",\"message\":\"the request was refused\"}}",
-                 code);
+        snprintf(body, sizeof body, "{\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}", code, message);
         assert_string_equal(answer.body, body);
     }
     TURN_UNTIL(is_closed(client));
@@ -788,8 +791,9 @@ static void test_bodies_that_are_too_large_together(void **state)
     struct answer answer = next_answer(&second);
     assert_int_equal(answer.status, 503);
     assert_non_null(strcasestr(answer.head, "\r\nretry-after: 5\r\n"));
-    assert_string_equal(answer.body,
-                        "{\"error\":{\"code\":\"no_memory\",\"message\":\"the request was refused\"}}");
+    assert_string_equal(
+        answer.body,
+        "{\"error\":{\"code\":\"no_memory\",\"message\":\"too much is under way: send it again later\"}}");
     close_client(&second);
     open_client(&small);
     send_part(&small, 3000, 3000);

@@ -20,7 +20,6 @@ static const struct worker *worker_of(const struct api_call *call)
     return service_runtime(call->service)->worker;
 }
 
-/* The parameter "limit"; false after an error. */
 /* Leaves out as it is when the query does not name it. */
 static bool read_number(struct api_call *call, const char *name, int64_t min, int64_t max, int64_t *out)
 {

@@ -5,8 +5,10 @@ GitHub's webhooks. The providers without such a package are compared with Python
 
 WORKERS_SEED replays a seed; it is printed."""
 import base64
+import concurrent.futures
 import hashlib
 import hmac
+import http.client
 import json
 import os
 import pathlib
@@ -20,6 +22,7 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "support"))
+import harness  # noqa: E402
 import npm  # noqa: E402
 import pypi  # noqa: E402
 
@@ -90,6 +93,9 @@ class Signers(unittest.TestCase):
         return [{"do": "sign", "provider": provider, "secret": secret, "body": body, "id": f"msg_{number}", "time": self.now}
                 for provider, secret in SECRETS.items() for number, body in enumerate(bodies)]
 
+    def signed(self, jobs):
+        return [{**job, "headers": headers} for job, headers in zip(jobs, self.theirs(jobs))]
+
     def verifications(self, jobs, headers):
         """For each signed body one job to verify it, one with another body, one with another secret."""
         good = [{**job, "do": "verify", "headers": found} for job, found in zip(jobs, headers)]
@@ -100,7 +106,9 @@ class Signers(unittest.TestCase):
     def refused(self, result, text, job):
         self.assertIn(text, (result or {}).get("WebhookVerificationError", "accepted"), job)
 
-    # ---- the packages of the providers ----
+
+class Packages(Signers):
+    """The packages of the providers, and descriptions where there is none."""
 
     def test_what_they_sign_is_accepted(self):
         bodies = self.payloads()
@@ -247,6 +255,84 @@ class Signers(unittest.TestCase):
         for job, result in zip(verify, self.ours(verify)):
             self.refused(result, "is not one of this body", job)
         print(f"{BODIES} deliveries (seed {SEED})")
+
+
+class Server(Signers):
+    """The same deliveries over HTTP to `workers serve`: each arrives byte for byte, and what is not as it was signed stays out."""
+    SCRIPT = """
+local workers, webhooks, crypto = require "workers", require "workers.webhooks", require "workers.crypto"
+local env, json, kv = require "workers.env", require "workers.json", require "workers.kv"
+local worker = workers.new()
+for _, provider in ipairs { "github", "stripe", "standard" } do
+  worker:webhook(provider, { title = provider, description = "Keeps digests of what it gets.",
+    verify = webhooks[provider] { secret = function() return env.require(provider:upper()) end },
+    execute = function(events)
+      for _, event in ipairs(events) do
+        kv.set(event.deliveryId, { provider, crypto.sha256(event.rawBody),
+          crypto.sha256(json.encode(event.body, { sortKeys = true })), event.headers["x-number"] })
+      end
+    end })
+end
+return worker
+"""
+
+    def setUp(self):
+        super().setUp()
+        self.project = harness.Project(self.SCRIPT)
+        self.addCleanup(self.project.close)
+        self.project.write(".env", "".join(f'{provider.upper()}="{secret}"\n' for provider, secret in SECRETS.items()))
+        self.server = harness.Server(self.project)
+        self.places = {provider: self.server.webhook(provider) for provider in SECRETS}
+
+    def send(self, jobs, connections=8):
+        """The status and the answer of each, over connections that are kept."""
+        def some(jobs):
+            connection = http.client.HTTPConnection(self.places["github"][0], timeout=30)
+            for number, job in jobs:
+                connection.request("POST", self.places[job["provider"]][1], (self.folder / job["body"]).read_bytes(),
+                                   {"Content-Type": "application/json", "X-Number": str(number), **job["headers"]})
+                answer = connection.getresponse()
+                yield answer.status, json.loads(answer.read())
+            connection.close()
+
+        numbered = list(enumerate(jobs))
+        with concurrent.futures.ThreadPoolExecutor(connections) as pool:
+            parts = list(pool.map(lambda n: list(some(numbered[n::connections])), range(connections)))
+        return [parts[n % connections][n // connections] for n in range(len(jobs))]
+
+    def test_every_payload_arrives_byte_for_byte(self):
+        jobs = self.jobs(self.payloads())
+        good, changed, _ = self.verifications(jobs, self.theirs(jobs))
+        answers = self.send(good)
+        self.assertEqual([status for status, _ in answers], [202] * len(good))
+        count = lambda: self.project.value("SELECT count(*) FROM _workers_deliveries WHERE state = 'done'")  # noqa: E731
+        harness.wait_until(lambda: count() == len(good), "the handlers")
+        got = {key: json.loads(value) for key, value in self.project.rows("SELECT key, value FROM _workers_kv")}
+        self.assertEqual(len(got), len(good))
+        for number, (job, (_, answer)) in enumerate(zip(good, answers)):
+            body = (self.folder / job["body"]).read_bytes()
+            canonical = json.dumps(json.loads(body), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+            self.assertEqual(got[answer["deliveryId"]], [job["provider"], hashlib.sha256(body).hexdigest(),
+                                                         hashlib.sha256(canonical).hexdigest(), str(number)])
+
+        # What was changed on its way, signed with another secret, or sent days ago is refused, and nothing of it is kept.
+        stranger = self.signed([{**job, "secret": OTHER[job["provider"]]} for job in jobs])
+        old = self.signed([{**job, "time": self.now - DAY} for job in jobs[::25] if job["provider"] in TIMED])
+        sent, expected = [], []
+        for number, job in enumerate(changed + stranger + old):
+            sent.append(job)
+            expected.append((401, "not_verified"))
+            if number % 4 == 3:  # five refusals in a row would close the webhook
+                sent += good[:1] + good[PAYLOADS:PAYLOADS + 1] + good[-1:]
+                expected += [(202, None)] * 3
+        answers = self.send(sent, connections=1)
+        for number, ((status, answer), what) in enumerate(zip(answers, expected)):
+            self.assertEqual((status, answer.get("error", {}).get("code")), what, sent[number])
+        accepted = len(good) + sum(status == 202 for status, _ in answers)
+        harness.wait_until(lambda: count() == accepted, "the handlers")
+        self.assertEqual(self.project.value("SELECT count(*) FROM _workers_deliveries"), accepted)
+        self.assertEqual(self.server.stop(), 0, self.server.text())
+        print(f"{len(good)} deliveries arrived, {len(changed) + len(stranger)} refused, {len(old)} too old")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import harness  # noqa: E402
+from harness import Server  # noqa: E402
 
 FAKETIME = next(iter(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 
@@ -27,32 +28,6 @@ local items = worker:database("items", { type = "managed", initialTitle = "Items
 
 def utc(ms):
     return datetime.datetime.fromtimestamp(ms / 1000, datetime.timezone.utc)
-
-
-class Server:
-    """A `workers serve` of a project; its log is read when it has ended."""
-
-    def __init__(self, project, *args, env=None):
-        self.project = project
-        self.log = project.folder / "serve.log"
-        with open(self.log, "ab") as log:
-            self.process = harness.subprocess.Popen([harness.BINARY, "serve", "--listen", "127.0.0.1:0", *args], cwd=project.folder,
-                                                    env=project.environment(env), stdin=harness.subprocess.DEVNULL,
-                                                    stdout=log, stderr=log)
-        project.processes.append(self.process)
-
-    def text(self):
-        return self.log.read_text(encoding="utf-8", errors="replace")
-
-    def children(self):
-        return [int(pid) for pid in pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
-
-    def stop(self, number=signal.SIGTERM, timeout=60):
-        self.process.send_signal(number)
-        return self.process.wait(timeout)
-
-    def wait_for(self, text, count=1):
-        return harness.wait_until(lambda: self.text().count(text) >= count, f"{text!r} in the log:\n{self.text()[-3000:]}")
 
 
 class ServeTest(harness.TestCase):

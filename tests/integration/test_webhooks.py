@@ -11,7 +11,6 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import harness  # noqa: E402
-from test_serve import Server  # noqa: E402
 
 # Each webhook keeps what it got: bytes in hex, since a store has texts only.
 SCRIPT = """
@@ -64,7 +63,7 @@ class WebhooksTest(harness.TestCase):
         self.hooks.write(".env", f"HOOK_SECRET={SECRET}\n")
 
     def serve(self):
-        self.server = Server(self.hooks, "--listen", f"127.0.0.1:{harness.free_port()}")
+        self.server = harness.Server(self.hooks)
         harness.wait_until((self.hooks.folder / ".workers" / "server").exists, "the server")
         return self.server
 

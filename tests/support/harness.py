@@ -133,6 +133,41 @@ class Project:
         return json.loads(result.stdout)[0]
 
 
+class Server:
+    """A `workers serve` of a project; what it says goes to a file, which text() reads."""
+
+    def __init__(self, project, *args, env=None, port=0):
+        self.project = project
+        self.log = project.folder / "serve.log"
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([BINARY, "serve", "--listen", f"127.0.0.1:{port}", *args], cwd=project.folder,
+                                            env=project.environment(env), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        project.processes.append(self.process)
+
+    def text(self):
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def children(self):
+        return [int(pid) for pid in pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+
+    def stop(self, number=signal.SIGTERM, timeout=60):
+        self.process.send_signal(number)
+        return self.process.wait(timeout)
+
+    def wait_for(self, text, count=1):
+        return wait_until(lambda: self.text().count(text) >= count, f"{text!r} in the log:\n{self.text()[-3000:]}")
+
+    def webhook(self, key):
+        """The host with its port, and the path, where a webhook takes deliveries."""
+        wait_until((self.project.folder / ".workers" / "server").exists, "the server")
+        listed = self.project.run("webhooks", "list", "--json")
+        if listed.returncode != 0:
+            raise AssertionError(listed.stderr)
+        url = next(webhook["url"] for webhook in json.loads(listed.stdout) if webhook["key"] == key)
+        _, _, host, path = url.split("/", 3)
+        return host, "/" + path
+
+
 def finish(process, timeout=60):
     """Waits for the end of a started process; returns (exit code, stdout, stderr)."""
     out, err = process.communicate(timeout=timeout)

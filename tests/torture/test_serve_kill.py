@@ -15,6 +15,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import harness  # noqa: E402
+from harness import Server  # noqa: E402
 
 FULL = os.environ.get("WORKERS_FULL") == "1"
 SCRIPT = """
@@ -36,25 +37,6 @@ return worker
 """
 
 
-class Server:
-    def __init__(self, project, *args, port=0):
-        self.project = project
-        with open(project.folder / "serve.log", "ab") as log:
-            self.process = subprocess.Popen([harness.BINARY, "serve", "--listen", f"127.0.0.1:{port}", *args], cwd=project.folder,
-                                            env=project.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        project.processes.append(self.process)
-
-    def text(self):
-        return (self.project.folder / "serve.log").read_text(encoding="utf-8", errors="replace")
-
-    def children(self):
-        return [int(pid) for pid in pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
-
-    def stop(self):
-        self.process.terminate()
-        return self.process.wait(60)
-
-
 class ServeKillTest(unittest.TestCase):
     def setUp(self):
         self.project = harness.Project(SCRIPT)
@@ -62,11 +44,7 @@ class ServeKillTest(unittest.TestCase):
 
     def start(self, *args, port=0):
         server = Server(self.project, *args, port=port)
-        harness.wait_until(lambda: (self.project.folder / ".workers/server").exists(), "the server")
-        result = self.project.run("webhooks", "list", "--json")
-        self.assertEqual(result.returncode, 0, result.stderr)
-        _, _, host, path = json.loads(result.stdout)[0]["url"].split("/", 3)
-        self.place = host, "/" + path
+        self.place = server.webhook("hook")
         harness.wait_until(lambda: self.post("{}", probe=True) == 200, "the server's answer")
         return server
 

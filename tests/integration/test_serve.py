@@ -1,10 +1,12 @@
 """workers serve: schedules on an accelerated clock, retries, reloads, stops, kills, processes that share a store."""
 import collections
 import datetime
+import http.client
 import http.server
 import json
 import os
 import pathlib
+import random
 import signal
 import sqlite3
 import sys
@@ -12,6 +14,7 @@ import threading
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import cron  # noqa: E402
 import harness  # noqa: E402
 from harness import Server  # noqa: E402
 
@@ -66,58 +69,104 @@ class ServeTest(harness.TestCase):
 
 class Schedules(ServeTest):
     def test_an_hour_gives_exactly_the_expected_runs(self):
+        """Two syncs, two jobs, a webhook and an automation for an hour: what is recorded is what was due, and nothing else."""
         project = self.project("""
-worker:sync("every10m", { database = items, mode = "incremental", schedule = "10m",
-  execute = function() return { changes = {}, hasMore = false, nextState = { n = 1 } } end })
+worker:sync("grows", { database = items, mode = "incremental", schedule = "10m", execute = function(state)
+  local n = (state and state.n or 0) + 1
+  return { changes = { { type = "upsert", key = ("k%03d"):format(n), properties = { Name = "x" } } }, hasMore = false, nextState = { n = n } }
+end })
+worker:sync("replaces", { database = worker:database("others", { type = "managed", initialTitle = "Others", primaryKeyProperty = "Id",
+    schema = { properties = { Name = Schema.title(), Id = Schema.richText() } } }), schedule = { cron = "5,35 * * * *" },
+  execute = function() return { changes = { { type = "upsert", key = "a", properties = { Name = "same" } } }, hasMore = false } end })
 worker:sync("byHand", { database = items, mode = "incremental", schedule = "manual",
   execute = function() return { changes = {}, hasMore = false, nextState = { n = 1 } } end })
 worker:job("quarters", { title = "Q", description = "Every quarter of an hour.", schedule = { cron = "*/15 * * * *" },
   execute = function(input, ctx) return ctx.scheduledAt end })
 worker:job("atSix", { title = "S", description = "Once a day.", schedule = { cron = "0 6 * * *", timezone = "Europe/Berlin" },
   execute = function() end })
+worker:webhook("hook", { title = "H", description = "d", execute = function() end })
+worker:automation("onGrowth", { title = "O", description = "d", trigger = { database = items, on = { "insert" } }, execute = function() end })
 """)
-        server = Server(project, env=self.accelerated("2026-01-15 04:30:30", 600))
-        # An hour of it takes six seconds.
-        harness.wait_until(lambda: (self.value(
-            project, "SELECT max(started_at) FROM _workers_runs") or 0) >= 1768455030000, "an hour to pass")
+        server = Server(project, env=self.accelerated("2026-01-15 04:30:30", 400))
+        end = 1768455030000
+        now = lambda: self.value(project, "SELECT max(started_at) FROM _workers_runs") or 0  # noqa: E731
+        host, path = server.webhook("hook")
+        for minute in range(0, 60, 5):  # an hour takes nine seconds
+            harness.wait_until(lambda: now() >= 1768451430000 + minute * 60000 - 300000, "five minutes to pass")
+            connection = http.client.HTTPConnection(host, timeout=30)
+            connection.request("POST", path, json.dumps({"minute": minute}))
+            self.assertEqual(connection.getresponse().status, 202)
+            connection.close()
+        harness.wait_until(lambda: now() >= end, "an hour to pass")
         self.assertEqual(server.stop(), 0, server.text())
+
+        # Each run is the first attempt at something, and went well.
+        self.assertEqual(project.rows("SELECT DISTINCT attempt, exit_code FROM _workers_runs"), [(1, 0)])
         ticks = collections.defaultdict(list)
         for key, started, tick in project.rows(
                 "SELECT r.key, r.started_at, d.tick_at FROM _workers_runs AS r LEFT JOIN _workers_deliveries AS d ON"
-                " d.id = r.delivery_id WHERE r.exit_code = 0 AND r.started_at < 1768455030000 ORDER BY r.id"):
+                " d.id = r.delivery_id WHERE r.started_at < ? ORDER BY r.id", end):
             ticks[key].append(utc(tick if tick else started))
+        self.assertEqual(set(ticks), {"grows", "replaces", "quarters", "atSix", "hook", "onGrowth"})
         self.assertEqual([f"{t:%H:%M}" for t in ticks["quarters"]], ["04:45", "05:00", "05:15", "05:30"])
         self.assertEqual([f"{t:%H:%M}" for t in ticks["atSix"]], ["05:00"])
-        self.assertNotIn("byHand", ticks)
-        # The first is at the start; then comes the grid of this key.
-        every = ticks["every10m"]
-        self.assertLess((every[0] - utc(1768451430000)).total_seconds(), 120)
-        self.assertIn(len(every), (6, 7), every)
-        for a, b in zip(every[1:], every[2:]):
-            self.assertAlmostEqual((b - a).total_seconds(), 600, delta=60)
+        self.assertEqual(len(ticks["hook"]), 12)
+        # A sync with an interval runs at the start, then on the grid of its key; one with cron at its minutes.
+        grid = project.value("SELECT next_at FROM _workers_schedules WHERE key = 'grows'") % 600000
+        due = {"grows": [1768451430000, *range(1768451430000 + (grid - 1768451430000) % 600000, end, 600000)],
+               "replaces": [1768451700000, 1768453500000]}
+        for key, moments in due.items():
+            for tick, moment in zip(ticks[key], map(utc, moments), strict=True):
+                self.assertTrue(0 <= (tick - moment).total_seconds() < 240, (key, tick, moment))
+        self.assertEqual(len(ticks["onGrowth"]), len(ticks["grows"]))
+        self.assertEqual({counts for counts in project.rows("SELECT pages, added, changed, unchanged FROM _workers_runs WHERE key = 'grows'")},
+                         {(1, 1, 0, 0)})
+        self.assertEqual(project.rows("SELECT added, unchanged, count(*) FROM _workers_runs WHERE key = 'replaces' GROUP BY 1, 2 ORDER BY 1"),
+                         [(0, 1, 1), (1, 0, 1)])
 
-    def run_over(self, schedule, start, seconds, speed=600):
-        """The ticks of a job on this schedule, as ISO times, while so many seconds pass."""
-        project = self.project(f"""
-worker:job("job", {{ title = "J", description = "d", schedule = {schedule}, execute = function() end }})
-worker:job("clock", {{ title = "C", description = "Shows how far it is.", schedule = {{ cron = "* * * * *" }}, execute = function() end }})
-""")
-        begin = datetime.datetime.fromisoformat(start).replace(tzinfo=datetime.timezone.utc)
-        end = int((begin.timestamp() + seconds) * 1000)
-        server = Server(project, env=self.accelerated(start.replace("T", " "), speed))
-        harness.wait_until(lambda: (self.value(
-            project, "SELECT max(tick_at) FROM _workers_deliveries WHERE state = 'done'") or 0) >= end, "the time to pass")
+    def test_zone_transitions(self):
+        """Around transitions of 2024 to 2027 in five zones: each tick that is due runs, and runs once."""
+        zones = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo", "America/Santiago")
+        windows = [(zone, moment) for zone in zones for moment in cron.clocks(zone).transitions]
+        self.assertEqual(len(windows), 40)
+        seed = int(os.environ.get("WORKERS_SEED") or random.SystemRandom().randrange(1 << 31))
+        if not cron.FULL:
+            windows = random.Random(seed).sample(windows, 3)
+        ticks = 0
+        for zone, moment in windows:
+            shown = cron.clocks(zone).shows(moment)
+            # The time of the day that is skipped or repeated, those around it, and what ticks by elapsed time.
+            times = {(shown + step) % 1440 for step in range(-75, 80, 25)}
+            expressions = [f"{time % 60} {time // 60} * * *" for time in times] + ["*/20 * * * *", "*/15 0-4 * * *", "30 * * * *"]
+            with self.subTest(zone=zone, moment=str(cron.naive_of(moment)), seed=seed):
+                ticks += self.transition(zone, moment, expressions)
+        print(f"{ticks} ticks around {len(windows)} transitions (seed {seed})", flush=True)
+
+    def transition(self, zone, moment, expressions):
+        project = self.project("".join(f"""
+worker:job("job{n}", {{ title = "J", description = "d", execute = function() end,
+  schedule = {{ cron = "{expression}", timezone = "{zone}", missed = "all" }} }})
+""" for n, expression in enumerate([*expressions, "* * * * *"])))
+        start, end = moment - 120, moment + 120
+        server = Server(project, env=self.accelerated(f"{cron.naive_of(start)}".replace("T", " "), 3000))
+        clock = f"job{len(expressions)}"
+        harness.wait_until(lambda: (self.value(project, "SELECT max(tick_at) FROM _workers_deliveries WHERE key = ?", clock) or 0)
+                           >= end * 60000, "the time to pass")
+        harness.wait_until(lambda: not self.value(project, "SELECT 1 FROM _workers_deliveries WHERE state <> 'done' AND tick_at <= ?",
+                                                  end * 60000), "the last runs")
         self.assertEqual(server.stop(), 0, server.text())
-        return [f"{utc(t):%H:%M}" for t, in project.rows(
-            "SELECT tick_at FROM _workers_deliveries WHERE key = 'job' AND state = 'done' AND tick_at <= ? ORDER BY tick_at", end)]
-
-    def test_a_time_that_is_skipped_runs_once_after_the_gap(self):
-        # In Berlin clocks go from 02:00 to 03:00 at 01:00 UTC.
-        self.assertEqual(self.run_over('{ cron = "30 2 * * *", timezone = "Europe/Berlin" }', "2026-03-29T00:20:10", 5400), ["01:00"])
-
-    def test_a_time_that_is_repeated_runs_once(self):
-        # In Berlin clocks go from 03:00 back to 02:00 at 01:00 UTC.
-        self.assertEqual(self.run_over('{ cron = "30 2 * * *", timezone = "Europe/Berlin" }', "2026-10-25T00:20:10", 6000), ["00:30"])
+        # From the first minute on that the server was there for.
+        first = project.value("SELECT min(tick_at) FROM _workers_deliveries WHERE key = ?", clock) // 60000 - 1
+        self.assertLess(first, moment - 60, "the server came too late")
+        count = 0
+        for n, expression in enumerate(expressions):
+            expected = cron.clocks(zone).ticks(cron.Expression(expression), first, end)
+            got = [tick for tick, in project.rows(
+                "SELECT d.tick_at FROM _workers_runs AS r JOIN _workers_deliveries AS d ON d.id = r.delivery_id"
+                " WHERE d.key = ? AND d.tick_at <= ? AND r.exit_code = 0 ORDER BY d.tick_at", f"job{n}", end * 60000)]
+            self.assertEqual([str(utc(tick)) for tick in got], [str(utc(tick)) for tick in expected], f"{expression} in {zone}")
+            count += len(got)
+        return count
 
     def missed(self, policy):
         """What runs after a server was away for four hours: the number of runs of an hourly job."""

@@ -22,6 +22,9 @@
 #define UPKEEP_FIRST_MS 10000 /* after the start */
 #define UPKEEP_MS (10 * 60 * 1000)
 #define UPKEEP_PAUSE_MS 20 /* between two steps of it: others want the store */
+#define UPKEEP_SHARE 8     /* of what may be kept: when so much was written, it does not wait for the time */
+#define RECORD_BYTES 1000  /* a run and its delivery, about */
+#define LINE_BYTES 150     /* a log line beside its text, about */
 
 /* ---- handling deliveries ---- */
 
@@ -51,9 +54,25 @@ static void remove_running(struct handling *handling)
     *at = handling->next;
 }
 
+/* Keeps account of what records and logs grow by: much of it is looked after soon. */
+static void wrote(struct service *service, size_t bytes)
+{
+    const struct config *config = service->runtime->options.config;
+    uint64_t smaller = config->retention.history_bytes / 2;
+    if (config->retention.logs_bytes < smaller)
+        smaller = config->retention.logs_bytes;
+    service->written += bytes;
+    if (service->written <= smaller / UPKEEP_SHARE || service->upkeep_soon || service->stopping)
+        return;
+    service->upkeep_soon = true;
+    if (!service->upkeep_busy)
+        timer_start(service->upkeep_timer, UPKEEP_PAUSE_MS, 0);
+}
+
 static void ended(struct handling *handling)
 {
     struct service *service = handling->service;
+    wrote(service, RECORD_BYTES + handling->delivery.event_len + handling->delivery.body_len);
     remove_running(handling);
     handling->next = service->ended;
     service->ended = handling;
@@ -171,6 +190,7 @@ static void cycle_ended(void *ctx, struct cycle *cycle, const struct cycle_end *
     struct service *service = item->service;
     if (!end->not_begun)
         report_cycle(item, cycle, end);
+    wrote(service, RECORD_BYTES);
     item->cycle = NULL;
     service->counts.running--;
     cycle_free(cycle);
@@ -204,7 +224,7 @@ static bool start_sync(struct item *item, int64_t now)
 static void start_syncs(struct service *service, int64_t *permits)
 {
     int64_t now = clock_now_ms();
-    for (size_t i = 0; i<service->item_count && * permits> 0; i++) {
+    for (size_t i = 0; *permits > 0 && i < service->item_count; i++) {
         struct item *item = &service->items[(service->first_item + i) % service->item_count];
         if (item->capability->kind != CAPABILITY_SYNC || item->cycle != NULL || item->due_ms > now)
             continue;
@@ -422,7 +442,8 @@ static void upkeep_after(struct job *job)
     struct service *service = job->owner;
     service->upkeep_busy = false;
     if (!service->stopping)
-        timer_start(service->upkeep_timer, service->upkeep_more ? UPKEEP_PAUSE_MS : UPKEEP_MS, 0);
+        timer_start(service->upkeep_timer,
+                    service->upkeep_more || service->upkeep_soon ? UPKEEP_PAUSE_MS : UPKEEP_MS, 0);
     service_tell_if_idle(service);
 }
 
@@ -431,6 +452,10 @@ static void upkeep(void *ctx)
     struct service *service = ctx;
     if (service->stopping)
         return;
+    if (!service->upkeep_more) { /* it looks anew */
+        service->written = 0;
+        service->upkeep_soon = false;
+    }
     service->upkeep_busy = true;
     service->upkeep_job = (struct job){.work = upkeep_work, .after = upkeep_after, .owner = service};
     executor_submit(service->runtime->executor, &service->upkeep_job);
@@ -608,6 +633,7 @@ void service_get_counts(const struct service *service, struct service_counts *ou
 
 void service_log(struct service *service, const char *run_id, const char *level, const char *text, size_t len)
 {
+    wrote(service, LINE_BYTES + len);
     if (journal_add(service->journal, run_id, level, text, len))
         journal_write(service->journal, service->runtime->executor);
 }

@@ -83,7 +83,8 @@ struct service {
     struct upkeep upkeep;
     struct job upkeep_job;
     struct timer *upkeep_timer;
-    bool upkeep_busy, upkeep_more;
+    bool upkeep_busy, upkeep_more, upkeep_soon;
+    uint64_t written; /* since upkeep looked last, about */
     struct job poll_job;
     bool polling, poll_changed, poll_recover;
     int64_t used_ms;            /* when there was work last, monotonic */

@@ -27,18 +27,20 @@ static enum err_code change(struct store *store, const char *sql, const char *te
     return code;
 }
 
-/* The first id that is kept, by age and by size: the newest that fit into max_bytes. Ids are in the order of
- * time (RFC 9562, version 7). */
-static enum err_code first_kept(struct store *store, const char *newest_first_sql, int64_t before_ms,
+/* The first id that is kept, by age and by size: newest_first gives ids with what they take, and the newest
+ * that fit into max_bytes are kept. Ids are in the order of time (RFC 9562, version 7). */
+static enum err_code first_kept(struct store *store, const char *newest_first, int64_t before_ms,
                                 int64_t max_bytes, char out[STORE_ID_SIZE], struct err *err)
 {
     struct db_stmt *stmt = NULL;
+    int64_t total = 0;
+    enum db_step step = DB_DONE;
     id_uuid7_first(before_ms, out);
-    enum err_code code = store_prepare(store, &stmt, newest_first_sql, err);
+    enum err_code code = store_prepare(store, &stmt, newest_first, err);
     if (code != ERR_NONE)
         return code;
-    DRIVER(store)->bind_integer(stmt, 1, max_bytes);
-    enum db_step step = DRIVER(store)->step(stmt, err);
+    while (total <= max_bytes && (step = DRIVER(store)->step(stmt, err)) == DB_ROW)
+        total += DRIVER(store)->column_integer(stmt, 1);
     if (step == DB_ROW) {
         size_t len = 0;
         const char *text = DRIVER(store)->column_text(stmt, 0, &len);
@@ -53,18 +55,15 @@ static enum err_code first_kept(struct store *store, const char *newest_first_sq
 enum err_code store_history_plan(struct store *store, const struct history_limits *limits,
                                  struct history_plan *out, struct err *err)
 {
-    char runs[512], deliveries[512];
+    char runs[256], deliveries[256];
     *out = (struct history_plan){.deleted_before_ms = limits->deleted_before_ms};
-    snprintf(
-        runs, sizeof runs,
-        "SELECT id FROM (SELECT id, sum(%d + coalesce(length(error), 0) + coalesce(length(traceback), 0))"
-        " OVER (ORDER BY id DESC) AS total FROM _workers_runs) AS t WHERE total > ?1 ORDER BY id DESC"
-        " LIMIT 1",
-        RUN_BYTES);
+    snprintf(runs, sizeof runs,
+             "SELECT id, %d + coalesce(length(error), 0) + coalesce(length(traceback), 0) FROM _workers_runs"
+             " ORDER BY id DESC",
+             RUN_BYTES);
     snprintf(
         deliveries, sizeof deliveries,
-        "SELECT id FROM (SELECT id, sum(%d + length(event) + coalesce(length(body), 0)) OVER (ORDER BY id"
-        " DESC) AS total FROM _workers_payloads) AS t WHERE total > ?1 ORDER BY id DESC LIMIT 1",
+        "SELECT id, %d + length(event) + coalesce(length(body), 0) FROM _workers_payloads ORDER BY id DESC",
         DELIVERY_BYTES);
     int64_t half = (int64_t)(limits->history_bytes / 2);
     enum err_code code = first_kept(store, runs, limits->runs_before_ms, half, out->first_run, err);

@@ -428,7 +428,7 @@ class Retention(ServeTest):
                 database.execute("INSERT INTO _workers_runs(id, kind, key, started_at, ended_at, exit_code) VALUES(?, 'job', 'job', 1, 2, 0)", (id,))
                 if n % 10 == 0:
                     database.execute("INSERT INTO _workers_deliveries(id, kind, key, state, due_at, created_at, ended_at, started_by)"
-                                     " VALUES(?, 'job', 'job', ?, 1, 1, ?, 'api')", (id, "ready" if n == 0 else "done", None if n == 0 else 2))
+                                     " VALUES(?, 'job', 'job', ?, ?, 1, ?, 'api')", (id, *(("ready", 2 ** 42, None) if n == 0 else ("done", 1, 2))))
                     database.execute("INSERT INTO _workers_payloads(id, event) VALUES(?, ?)", (id, json.dumps("x" * 2000)))
             database.commit()
         with project.database("logs.db") as logs:
@@ -451,6 +451,40 @@ class Retention(ServeTest):
         self.assertEqual(project.value("SELECT count(*) FROM _workers_payloads"), project.value("SELECT count(*) FROM _workers_deliveries"))
         self.assertLess(after[0], min(before[0], 6 * 2 ** 20))
         self.assertLess(after[1], min(before[1], 4 * 2 ** 20))
+
+    def test_files_stay_small_while_runs_go_by(self):
+        """Also when much more is written than may be kept, and the ten minutes until the next housekeeping have not passed."""
+        runs, limit = (1000000, 32) if os.environ.get("WORKERS_FULL") else (20000, 2)  # MiB of each
+        project = self.project("""
+worker:job("job", { title = "J", description = "d", schedule = "manual", execute = function()
+  require("workers.log").info(("y"):rep(1000))
+end })
+""", f"name: test\nmain: main.lua\nretention: {{ history: {limit}MiB, logs: {limit}MiB }}\n")
+        server = Server(project)
+        harness.wait_until(lambda: self.value(project, "SELECT count(*) FROM _workers_schedules"), "the store")
+        largest, given = collections.Counter(), 0
+        while given < runs:
+            with project.database() as database, database:
+                batch = [(f"{0x019bbfcf0000 + given + n:012x}"[:8] + "-" + f"{0x019bbfcf0000 + given + n:012x}"[8:] + f"-7000-8000-{n:012x}",)
+                         for n in range(5000)]
+                database.executemany("INSERT INTO _workers_deliveries(id, kind, key, state, due_at, created_at, started_by)"
+                                     " VALUES(?, 'job', 'job', 'ready', 1, 1, 'api')", batch)
+                database.executemany("INSERT INTO _workers_payloads(id, event) VALUES(?, 'null')", batch)
+            given += len(batch)
+            harness.wait_until(lambda: project.value("SELECT count(*) FROM _workers_deliveries WHERE state = 'ready'") < 2000, "runs", 120)
+            for file in (project.folder / ".workers").iterdir():
+                largest[file.name] = max(largest[file.name], file.stat().st_size)
+        harness.wait_until(lambda: not project.value("SELECT count(*) FROM _workers_deliveries WHERE state IN ('ready', 'running')"), "the last runs", 120)
+        self.assertEqual(server.stop(), 0, server.text())
+        kept = project.value("SELECT count(*) FROM _workers_runs")
+        sizes = ", ".join(f"{name} {size / 2**20:.1f} MiB" for name, size in sorted(largest.items()) if size > 2**20)
+        print(f"{runs} runs of which {kept} are kept; at most: {sizes}", flush=True)
+        for name in ("worker.db", "logs.db"):
+            self.assertLess(largest[name], limit * 2**20 * 5 // 4, name)
+            self.assertLess(largest[name + "-wal"], 24 * 2**20, name)  # which does not grow with what is kept
+        # And no more is forgotten than must be: half is for runs, of about 400 bytes.
+        self.assertGreaterEqual(kept, limit * 2**19 // 400)
+        self.assertEqual(project.value("PRAGMA integrity_check"), "ok")
 
 
 class Processes(ServeTest):

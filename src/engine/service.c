@@ -13,6 +13,7 @@
 
 #define TURN_CLAIMS 64          /* deliveries taken in one turn */
 #define ATTEMPTS 4              /* of a delivery: the first and three more */
+#define BUSY_MS 20              /* before it is tried again */
 #define LOOK_AGAIN_MS 1000      /* after the store could not be used */
 #define RENEW_MS (LEASE_MS / 3) /* of what this process runs */
 #define JOURNAL_MS 200
@@ -190,6 +191,9 @@ static void cycle_ended(void *ctx, struct cycle *cycle, const struct cycle_end *
     struct service *service = item->service;
     if (!end->not_begun)
         report_cycle(item, cycle, end);
+    /* The store says when it is tried again, unless it could not even take that. */
+    if (end->outcome == RUN_FAILED)
+        item->held_until_ms = clock_mono_ms() + LOOK_AGAIN_MS;
     wrote(service, RECORD_BYTES);
     item->cycle = NULL;
     service->counts.running--;
@@ -237,7 +241,9 @@ static void start_syncs(struct service *service, int64_t *permits)
 
 static void wake(void *ctx)
 {
-    service_turn(ctx);
+    struct service *service = ctx;
+    service->failing = false;
+    service_turn(service);
 }
 
 static int64_t next_sync_due(const struct service *service)
@@ -276,7 +282,15 @@ static void turn_failed(struct service *service, struct turn *turn)
     if (turn->err.code != ERR_BUSY && service->runtime->options.log != NULL)
         service->runtime->options.log(service->runtime->options.log_ctx, NULL, NULL, "error",
                                       turn->err.message, strlen(turn->err.message));
-    timer_start(service->timer, turn->err.code == ERR_BUSY ? 20 : LOOK_AGAIN_MS, 0);
+    service->failing = true; /* until then, whatever comes waits */
+    timer_start(service->timer, turn->err.code == ERR_BUSY ? BUSY_MS : LOOK_AGAIN_MS, 0);
+}
+
+static int64_t sync_due(const struct item *item)
+{
+    int64_t due = turn_sync_due(item), held = item->held_until_ms - clock_mono_ms();
+    int64_t earliest = held > 0 ? clock_now_ms() + held : 0;
+    return due > earliest ? due : earliest;
 }
 
 /* What the turn has read becomes what the loop's side knows. */
@@ -287,7 +301,7 @@ static void take_over(struct service *service, struct turn *turn)
         item->shown = item->endpoint;
         item->shown_paused = item->entry.paused;
         if (turn->read_schedules && item->capability->kind == CAPABILITY_SYNC)
-            item->due_ms = turn_sync_due(item);
+            item->due_ms = sync_due(item);
     }
     if (!turn->read_schedules)
         return;
@@ -336,8 +350,8 @@ static void turn_after(struct job *job)
 void service_turn(struct service *service)
 {
     struct turn *turn = &service->turn;
-    if (service->turning) {
-        service->again = true;
+    if (service->turning || service->failing) {
+        service->again = service->turning;
         return;
     }
     if (service->stopping && service->ended == NULL && !service->renew) {
@@ -579,6 +593,7 @@ void service_stop(struct service *service)
     service->stopping = true;
     gate_leave(service->gate, &service->user);
     timer_stop(service->timer);
+    service->failing = false;
     for (size_t i = 0; i < service->item_count; i++)
         if (service->items[i].cycle != NULL)
             cycle_stop(service->items[i].cycle);

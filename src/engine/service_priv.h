@@ -19,10 +19,11 @@ struct item {
     bool scheduled;             /* it has one */
     char *text;                 /* its schedule, as it is kept in the store */
     struct schedule_entry entry;
-    bool known;          /* the store has its entry */
-    int64_t due_ms;      /* of a sync; INT64_MAX for never */
-    struct cycle *cycle; /* of a sync that runs here */
-    const char *trouble; /* of a sync: "ERROR", "HELD", "STALE", or "" */
+    bool known;            /* the store has its entry */
+    int64_t due_ms;        /* of a sync; INT64_MAX for never */
+    int64_t held_until_ms; /* of a sync that has failed, monotonic: not before */
+    struct cycle *cycle;   /* of a sync that runs here */
+    const char *trouble;   /* of a sync: "ERROR", "HELD", "STALE", or "" */
     char trouble_message[512];
     /* of webhooks */
     struct endpoint endpoint; /* the store's side: written by turns */
@@ -73,7 +74,8 @@ struct service {
     size_t item_count;
     struct turn turn;
     bool turning, again;
-    bool stale; /* the schedules must be read again */
+    bool failing; /* the last turn could not use the store; the timer tries again */
+    bool stale;   /* the schedules must be read again */
     bool recover, renew;
     bool stopping, told_idle;
     struct timer *timer, *renew_timer, *journal_timer;

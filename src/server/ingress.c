@@ -15,6 +15,7 @@
 
 #define EVENT_MAX ((size_t)1024 * 1024)
 #define FULL_RETRY_S "30" /* after the disk did not take it */
+#define SAY_AGAIN_MS 1000
 
 struct arrival {
     struct ingress *ingress;
@@ -160,14 +161,24 @@ static bool write_event(struct arrival *arrival, struct err *err)
 
 /* ---- storing ---- */
 
+/* A disk that is full fails every request: once a second is enough. */
+static void say_failure(struct ingress *ingress, const struct arrival *arrival, const struct err *err)
+{
+    int64_t now = clock_mono_ms();
+    if (ingress->failure_said_ms != 0 && now - ingress->failure_said_ms < SAY_AGAIN_MS)
+        return;
+    ingress->failure_said_ms = now;
+    ingress->say(ingress->ctx, service_name(arrival->service), arrival->webhook->key, "error", err->message,
+                 strlen(err->message));
+}
+
 static void stored(void *ctx, const struct delivery_new *delivery, enum err_code code, const struct err *err)
 {
     struct arrival *arrival = ctx;
     struct ingress *ingress = arrival->ingress;
     if (code != ERR_NONE) {
         ingress->counts.failed++;
-        ingress->say(ingress->ctx, service_name(arrival->service), arrival->webhook->key, "error",
-                     err->message, strlen(err->message));
+        say_failure(ingress, arrival, err);
         if (arrival->call != NULL)
             answer_error_later(arrival->call, 503, FULL_RETRY_S, "not_stored",
                                "the delivery could not be stored; send it again later");

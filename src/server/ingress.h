@@ -21,6 +21,7 @@ struct ingress {
                 size_t len);
     void *ctx;
     struct ingress_counts counts;
+    int64_t failure_said_ms; /* monotonic */
 };
 
 void ingress_request(struct ingress *ingress, struct http_call *call);

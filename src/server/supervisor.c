@@ -136,7 +136,8 @@ static void died(struct supervisor *supervisor, int index, int status)
     int64_t now = clock_mono_ms();
     pid_t pid = process->pid;
     process->pid = 0;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == SUPERVISOR_CANNOT_START) {
+    /* Where all have run, a reason not to start is one that may pass: a full disk, a script half written. */
+    if (WIFEXITED(status) && WEXITSTATUS(status) == SUPERVISOR_CANNOT_START && !supervisor->ready) {
         supervisor->exit_code = 1;
         stop(supervisor);
     }

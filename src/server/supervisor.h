@@ -15,7 +15,7 @@ struct pulse {
     _Atomic int ready;       /* it has started */
 };
 
-/* Exit code of a process that could not start: starting it again is of no use. */
+/* Exit code of a process that could not start: as long as not all have, starting it again is of no use. */
 #define SUPERVISOR_CANNOT_START 3
 
 struct supervisor_options {

@@ -8,6 +8,7 @@ import os
 import pathlib
 import random
 import signal
+import socket
 import sqlite3
 import sys
 import threading
@@ -554,6 +555,59 @@ worker:job("job", { title = "J", description = "d", schedule = { cron = "* * * *
         ticks = [t for t, in project.rows("SELECT tick_at FROM _workers_deliveries ORDER BY tick_at")]
         self.assertEqual(ticks, list(range(ticks[0], ticks[0] + 60000 * len(ticks), 60000)))
         self.assertEqual(project.value("SELECT count(*) FROM _workers_runs"), len(ticks))
+
+    def systemd(self, project):
+        """What systemd hears of a server, by sd_notify(3): the list that grows, and the environment for the server."""
+        heard, path = [], project.folder / "notify"
+        place = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        place.bind(str(path))
+
+        def listen():
+            while message := place.recv(4096):
+                heard.append(message.decode())
+
+        def close():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+                end.sendto(b"", str(path))
+            thread.join()
+            place.close()
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        self.addCleanup(close)
+        return heard, {"NOTIFY_SOCKET": str(path)}
+
+    def test_systemd_is_told(self):
+        project = self.project(self.LOOP)
+        heard, env = self.systemd(project)
+        server = Server(project, "--processes", "2", env=env)
+        harness.wait_until(lambda: "READY=1" in heard, "READY=1")
+        connection = http.client.HTTPConnection((project.folder / ".workers/server").read_text().split("/")[2].strip())
+        connection.request("GET", "/readyz")
+        self.assertEqual(connection.getresponse().status, 200)
+        connection.close()
+        harness.wait_until(lambda: heard.count("WATCHDOG=1") > 2, "WATCHDOG=1")
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual([message for message in heard if message != "WATCHDOG=1"], ["READY=1", "STOPPING=1"])
+
+    def test_a_process_that_cannot_start_again_is_tried_until_it_can(self):
+        project = self.project(self.LOOP)
+        heard, env = self.systemd(project)
+        server = Server(project, "--processes", "2", env=env)
+        harness.wait_until(lambda: "READY=1" in heard and self.rows(project) > 5, "both processes")
+        script = (project.folder / "main.lua").read_text()
+        owner = int(project.value("SELECT lease_owner FROM _workers_syncs").split()[1])
+        other, = set(server.children()) - {owner}
+        project.write("main.lua", "error 'half written'")
+        os.kill(other, signal.SIGKILL)
+        server.wait_for("ended with code 3; starting another")
+        rows = self.rows(project)
+        harness.wait_until(lambda: self.rows(project) > rows, "more rows from the process that runs")
+        project.write("main.lua", script)
+        os.kill(owner, signal.SIGKILL)
+        rows = self.rows(project)
+        harness.wait_until(lambda: self.rows(project) > rows + 1, "rows from another")
+        self.assertEqual(server.stop(), 0, server.text())
 
     def test_what_cannot_be_loaded_is_said_at_once(self):
         project = self.project("error 'no'")

@@ -31,14 +31,14 @@ def sanitized():
 
 
 def wait_until(condition, what="the condition", timeout=WAIT_SECONDS):
-    """Returns the first true value of condition(); fails when there is none within the time."""
+    """Returns the first true value of condition(); fails when there is none within the time. what may be a function."""
     end = time.monotonic() + timeout
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"waited {timeout} s in vain for {what}")
+            raise AssertionError(f"waited {timeout} s in vain for {what() if callable(what) else what}")
         time.sleep(0.01)
 
 
@@ -155,11 +155,12 @@ class Server:
         return self.process.wait(timeout)
 
     def wait_for(self, text, count=1):
-        return wait_until(lambda: self.text().count(text) >= count, f"{text!r} in the log:\n{self.text()[-3000:]}")
+        return wait_until(lambda: self.text().count(text) >= count, lambda: f"{text!r} in the log:\n{self.text()[-3000:]}")
 
     def webhook(self, key):
         """The host with its port, and the path, where a webhook takes deliveries."""
-        wait_until((self.project.folder / ".workers" / "server").exists, "the server")
+        place = self.project.folder / ".workers" / "server"
+        wait_until(lambda: place.exists() or self.process.poll() is not None, lambda: f"the server:\n{self.text()[-3000:]}")
         listed = self.project.run("webhooks", "list", "--json")
         if listed.returncode != 0:
             raise AssertionError(listed.stderr)

@@ -2,7 +2,8 @@
  *
  * FAILING_WRITES_AT is N, counted over all calls that change or flush a file below a folder .workers;
  * FAILING_WRITES_ERRNO the errno they fail with. FAILING_WRITES_COUNT names a file that gets the number of
- * calls when the process ends. It must not allocate: it runs inside the calls of everybody. */
+ * calls when the process ends. FAILING_WRITES_WHILE names a file: as long as it exists, there is no space.
+ * It must not allocate: it runs inside the calls of everybody. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -40,6 +41,11 @@ static int fails(int fd)
 {
     int saved = errno;
     int store = is_store(fd);
+    const char *full = getenv("FAILING_WRITES_WHILE");
+    if (store && full != NULL && access(full, F_OK) == 0) {
+        errno = ENOSPC;
+        return 1;
+    }
     errno = saved;
     if (!store)
         return 0;

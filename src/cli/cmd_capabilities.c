@@ -1,16 +1,43 @@
 /* workers capabilities list, enable, disable. */
 #include "cli/cli.h"
 
-#include "base/json.h"
+#include "base/iso8601.h"
+#include "base/mem.h"
 #include "base/table.h"
+#include "engine/describe.h"
 
 #include <string.h>
 
+/* Two cells. */
+static void add_schedule(struct table_printer *table, const struct cli_args *args,
+                         const struct capability *capability, const struct capability_info *info)
+{
+    char time[32];
+    struct buf schedule;
+    buf_init(&schedule, 1024);
+    if (capability->kind == CAPABILITY_SYNC || capability->kind == CAPABILITY_JOB)
+        schedule_describe(&capability->schedule, &schedule);
+    table_cells(table, buf_text(&schedule));
+    buf_free(&schedule);
+    if (info->paused)
+        table_cells(table, "disabled");
+    else if (info->next_ms == 0)
+        table_cells(table, "");
+    else
+        table_cells(table, cli_format(args) == FORMAT_PLAIN ? iso_format_utc(info->next_ms, time)
+                                                            : cli_time(info->next_ms, time, sizeof time));
+}
+
 static int run_list(const struct cli_args *args)
 {
-    static const struct table_column columns[] = {
-        {.title = "KIND"}, {.title = "KEY"}, {.title = "TITLE", .max_width = 60}};
+    static const struct table_column columns[] = {{.title = "KIND"},
+                                                  {.title = "KEY"},
+                                                  {.title = "TITLE", .max_width = 60},
+                                                  {.title = "SCHEDULE"},
+                                                  {.title = "NEXT RUN"}};
     struct project project;
+    struct store *store = NULL;
+    struct capability_info *infos = NULL;
     struct runtime *runtime = NULL;
     struct script_error error;
     struct err err;
@@ -18,12 +45,16 @@ static int run_list(const struct cli_args *args)
         return cli_fail(&err);
     script_error_init(&error);
     int result;
+    enum err_code code = cli_store_open(&project, false, &store, &err);
     if (cli_runtime_open(&project, NULL, NULL, &runtime, &error) != ERR_NONE) {
         result = cli_fail_script(&error);
+    } else if ((code != ERR_NONE && code != ERR_NOT_FOUND) ||
+               (infos = capability_infos(store, runtime->worker, &err)) == NULL) {
+        result = cli_fail(&err);
     } else {
         struct table_printer table;
         struct buf json;
-        table_init(&table, columns, 3);
+        table_init(&table, columns, 5);
         buf_init(&json, BUF_UNLIMITED);
         buf_addc(&json, '[');
         for (size_t i = 0; i < runtime->worker->capability_count; i++) {
@@ -31,15 +62,16 @@ static int run_list(const struct cli_args *args)
             table_cells(&table, capability_kind_name(capability->kind));
             table_cells(&table, capability->key);
             table_cells(&table, capability->title);
-            buf_addf(&json, "%s{\"kind\":\"%s\",\"key\":", i > 0 ? "," : "",
-                     capability_kind_name(capability->kind));
-            json_write_text(&json, capability->key);
-            buf_addc(&json, '}');
+            add_schedule(&table, args, capability, &infos[i]);
+            buf_adds(&json, i > 0 ? "," : "");
+            describe_capability(capability, &infos[i], &json);
         }
         result = cli_print(cli_format(args), &table, &json, "the worker has no capabilities");
         table_free(&table);
         buf_free(&json);
     }
+    mem_free(infos);
+    store_close(store);
     runtime_free(runtime);
     script_error_free(&error);
     project_free(&project);

@@ -118,6 +118,9 @@ static int print_status(const struct opened *opened, const struct cli_args *args
                         info.last_error != NULL ? info.last_error : "");
         else if (info.held_reason != NULL)
             table_cells(&table, info.held_reason);
+        else if (info.running && info.run_pages > 0)
+            table_cellf(&table, "page %lld, %lld rows, %lld/s", (long long)info.run_pages,
+                        (long long)info.run_rows, (long long)describe_rate(&info));
         else if (info.cycle_open && !info.running && info.cycle_pages > 0)
             table_cellf(&table, "goes on from page %lld", (long long)info.cycle_pages + 1);
         else

@@ -1,8 +1,72 @@
 /* What is known of syncs, runs and deliveries, as JSON. */
 #include "engine/describe.h"
 
+#include "base/clock.h"
 #include "base/iso8601.h"
 #include "base/json.h"
+#include "base/mem.h"
+
+static void add_text(struct buf *json, const char *name, const char *text)
+{
+    if (text == NULL)
+        return;
+    buf_addf(json, ",\"%s\":", name);
+    json_write_text(json, text);
+}
+
+int64_t describe_rate(const struct sync_info *info)
+{
+    int64_t elapsed = clock_now_ms() - info->run_started_ms;
+    return elapsed > 0 ? info->run_rows * 1000 / elapsed : 0;
+}
+
+struct capability_search {
+    const struct worker *worker;
+    struct capability_info *infos;
+};
+
+static enum err_code keep_entry(void *ctx, const struct schedule_entry *entry)
+{
+    const struct capability_search *search = ctx;
+    const struct capability *capability = worker_capability(search->worker, entry->key);
+    if (capability == NULL) /* of an earlier version of the script */
+        return ERR_NONE;
+    int64_t next = entry->triggered_ms != 0 ? entry->triggered_ms
+                   : entry->retry_ms != 0   ? entry->retry_ms
+                                            : entry->next_ms;
+    search->infos[capability - search->worker->capabilities] = (struct capability_info){
+        .paused = entry->paused, .next_ms = entry->paused || next == INT64_MAX ? 0 : next};
+    return ERR_NONE;
+}
+
+struct capability_info *capability_infos(struct store *store, const struct worker *worker, struct err *err)
+{
+    struct capability_search search = {
+        .worker = worker, .infos = mem_need((worker->capability_count + 1) * sizeof *search.infos)};
+    if (store == NULL || store_schedules_each(store, keep_entry, &search, err) == ERR_NONE)
+        return search.infos;
+    mem_free(search.infos);
+    return NULL;
+}
+
+void describe_capability(const struct capability *capability, const struct capability_info *info,
+                         struct buf *json)
+{
+    char time[ISO_UTC_SIZE];
+    buf_addf(json, "{\"kind\":\"%s\",\"key\":", capability_kind_name(capability->kind));
+    json_write_text(json, capability->key);
+    add_text(json, "title",
+             capability->title != NULL && capability->title[0] != '\0' ? capability->title : NULL);
+    if (capability->kind == CAPABILITY_SYNC || capability->kind == CAPABILITY_JOB) {
+        buf_adds(json, ",\"schedule\":");
+        schedule_write(&capability->schedule, json);
+    }
+    if (capability->kind != CAPABILITY_TOOL)
+        buf_addf(json, ",\"enabled\":%s", info->paused ? "false" : "true");
+    if (info->next_ms != 0)
+        buf_addf(json, ",\"nextRunAt\":\"%s\"", iso_format_utc(info->next_ms, time));
+    buf_addc(json, '}');
+}
 
 void describe_sync(const struct capability *sync, const struct sync_info *info, struct buf *json)
 {
@@ -25,6 +89,9 @@ void describe_sync(const struct capability *sync, const struct sync_info *info, 
         buf_addf(json, ",\"nextRunAt\":\"%s\"", iso_format_utc(info->next_ms, time));
     if (info->last_run_id != NULL)
         buf_addf(json, ",\"lastRunId\":\"%s\"", info->last_run_id);
+    if (info->running)
+        buf_addf(json, ",\"run\":{\"pages\":%lld,\"rows\":%lld,\"rowsPerSecond\":%lld}",
+                 (long long)info->run_pages, (long long)info->run_rows, (long long)describe_rate(info));
     if (info->last_error != NULL) {
         buf_adds(json, ",\"lastError\":");
         json_write_text(json, info->last_error);
@@ -73,14 +140,6 @@ void describe_run(const struct run_record *run, struct buf *json)
         json_write_text(json, texts[i].text);
     }
     buf_addc(json, '}');
-}
-
-static void add_text(struct buf *json, const char *name, const char *text)
-{
-    if (text == NULL)
-        return;
-    buf_addf(json, ",\"%s\":", name);
-    json_write_text(json, text);
 }
 
 void describe_delivery(const struct delivery_record *record, struct buf *json)

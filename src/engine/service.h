@@ -81,6 +81,8 @@ enum webhook_state service_webhook(struct service *service, const char *key, siz
 int64_t service_too_early(struct service *service);
 /* A verification has succeeded or failed. */
 void service_verified(struct service *service, const struct capability *webhook, bool good);
+/* Opens webhooks that were closed: the script is another one. With the next turn. */
+void service_open_webhooks(struct service *service);
 /* Whether the token is good, and for what. */
 bool service_token(const struct service *service, const char *token, size_t len, enum token_scope *scope);
 /* While something outside is at work for the service it is not idle. */

@@ -113,6 +113,13 @@ void service_verified(struct service *service, const struct capability *webhook,
     service_turn(service);
 }
 
+void service_open_webhooks(struct service *service)
+{
+    for (size_t i = 0; i < service->item_count; i++)
+        if (service->items[i].capability->kind == CAPABILITY_WEBHOOK)
+            service->items[i].reset = true;
+}
+
 bool service_token(const struct service *service, const char *token, size_t len, enum token_scope *scope)
 {
     char digest[TOKEN_DIGEST_SIZE];

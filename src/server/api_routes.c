@@ -85,18 +85,20 @@ static bool body_flag(const struct api_call *call, const char *name)
 static void get_worker(struct api_call *call, struct store *store)
 {
     const struct worker *worker = worker_of(call);
-    (void)store;
+    struct capability_info *infos = capability_infos(store, worker, &call->err);
+    if (infos == NULL) {
+        call->code = call->err.code;
+        return;
+    }
     buf_adds(&call->out, "{\"name\":");
     json_write_text(&call->out, service_name(call->service));
     buf_adds(&call->out, ",\"capabilities\":[");
     for (size_t i = 0; i < worker->capability_count; i++) {
-        const struct capability *capability = &worker->capabilities[i];
-        buf_addf(&call->out, "%s{\"kind\":\"%s\",\"key\":", i > 0 ? "," : "",
-                 capability_kind_name(capability->kind));
-        json_write_text(&call->out, capability->key);
-        buf_addc(&call->out, '}');
+        buf_adds(&call->out, i > 0 ? "," : "");
+        describe_capability(&worker->capabilities[i], &infos[i], &call->out);
     }
     buf_adds(&call->out, "]}");
+    mem_free(infos);
 }
 
 static void get_manifest(struct api_call *call, struct store *store)

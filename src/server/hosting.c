@@ -199,6 +199,7 @@ static void reload(struct hosted *hosted)
     hosted->current = version;
     hosted->seen = look_at_files(hosted);
     service_stop(before->service);
+    service_open_webhooks(version->service);
     service_look(version->service);
     say(hosted, "info", "loaded anew");
 }

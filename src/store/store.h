@@ -78,6 +78,8 @@ struct sync_info {
     char *last_error;
     char *held_reason;
     bool running; /* somebody holds its lease */
+    /* of the last run, so far: rows that were added, changed, deleted, or found as they were */
+    int64_t run_started_ms, run_pages, run_rows;
 };
 void sync_info_free(struct sync_info *info);
 /* An unknown key gives a fresh sync that never ran. */

@@ -47,8 +47,9 @@ enum err_code store_sync_info(struct store *store, const char *key, struct sync_
         store, &stmt,
         "SELECT y.paused, y.failures, y.state, y.cycle_open, y.cycle_pages, y.last_success_at, y.last_run_at,"
         " y.last_run_id, y.last_error, y.held, y.lease_owner, y.lease_expires_at, coalesce(s.triggered_at,"
-        " s.retry_at, s.next_at) FROM _workers_syncs AS y LEFT JOIN _workers_schedules AS s ON s.key = y.key"
-        " WHERE y.key = ?1",
+        " s.retry_at, s.next_at), r.started_at, r.pages, r.added + r.changed + r.unchanged + r.deleted +"
+        " r.stale FROM _workers_syncs AS y LEFT JOIN _workers_schedules AS s ON s.key = y.key LEFT JOIN"
+        " _workers_runs AS r ON r.id = y.last_run_id WHERE y.key = ?1",
         err);
     if (code != ERR_NONE)
         return code;
@@ -70,6 +71,9 @@ enum err_code store_sync_info(struct store *store, const char *key, struct sync_
         out->held_reason = column_copy(stmt, 9);
         out->running = owner_holds(driver->column_text(stmt, 10, &len), driver->column_integer(stmt, 11));
         out->next_ms = out->paused ? 0 : driver->column_integer(stmt, 12);
+        out->run_started_ms = driver->column_integer(stmt, 13);
+        out->run_pages = driver->column_integer(stmt, 14);
+        out->run_rows = driver->column_integer(stmt, 15);
     }
     out->status = derive_status(out);
     driver->finalize(stmt);

@@ -7,6 +7,8 @@ A block's kind comes from its language and from HTML comments right before it:
                                           <!-- eval --> inside a tool, where `a --> b` says that a gives b
   ```sh  <!-- test -->                    runs in the page's folder, one after the other; must exit 0. A ```text block right
                                           after it is the output; times and ids do not count, a line "…" is any lines
+                   <!-- eventually -->    the same, again and again until it prints that
+                   <!-- serve -->         starts a server, which runs until the end of the page, on a free port for 8321
   ```yaml                                 a workers.yaml: `workers check`
   ```json                                 must parse
   <!-- file: NAME -->                     before any block: it is written to that file of the page's folder
@@ -19,17 +21,23 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
+import time
 import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import harness  # noqa: E402
 
 BINARY = os.environ.get("WORKERS_BIN", "")
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 LIBRARY = sorted((REPOSITORY / "docs" / "library").glob("*.md"))
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").glob("*.md")), *LIBRARY]
 LINKED = [*PAGES, REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs" / "decisions").glob("*.md"))]
-MARKERS = {"run", "test", "snippet", "declare", "eval", "file", "output"}
+MARKERS = {"run", "test", "eventually", "serve", "snippet", "declare", "eval", "file", "output"}
 LANGUAGES = {"lua", "sh", "text", "yaml", "json", "sql"}
 
 PRELUDE = (
@@ -88,7 +96,9 @@ def normalised(text):
     text = re.sub(r"\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<id>", text)
     text = re.sub(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "<time>", text)
     text = re.sub(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b", "<time>", text)
-    text = re.sub(r"\b\d+ (s|min) ago\b", "<time>", text)
+    text = re.sub(r"\b(\d+ (s|min|h) ago|in \d+ (s|min|h))\b", "<time>", text)
+    text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:8321", text)
+    text = re.sub(r"(/webhooks/\w+)/[0-9a-f]{32}/", r"\1/<secret>/", text)
     text = re.sub(r"\b(\d+ ms|\d+\.\d s)(?=$|\n|:)", "<duration>", text)
     return [re.sub(r"  +", "  ", line).strip() for line in text.strip().split("\n")]
 
@@ -116,6 +126,8 @@ class Docs(unittest.TestCase):
             self.skipTest("WORKERS_BIN does not name the binary")
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="workers-docs-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.servers = []
+        self.addCleanup(self.stop_servers)
         tools = self.folder / "bin"
         tools.mkdir()
         (tools / "workers").symlink_to(BINARY)
@@ -174,7 +186,34 @@ class Docs(unittest.TestCase):
             (place / "snippet.lua").write_text(text, encoding="utf-8")
             self.must(block.where, "check", "snippet.lua", folder=place)
 
+    def serve(self, block, folder):
+        """Starts what the block says in the page's folder."""
+        log = open(self.folder / "serve.log", "ab")
+        self.addCleanup(log.close)
+        process = subprocess.Popen([*block.text.split(), "--listen", f"127.0.0.1:{harness.free_port()}"], cwd=folder, env=self.environment,
+                                   executable=BINARY, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.servers.append(process)
+        harness.wait_until(lambda: (folder / ".workers/server").exists() or process.poll() is not None,
+                           lambda: f"{block.where}: {(self.folder / 'serve.log').read_text()}")
+
+    def stop_servers(self):
+        for process in self.servers:
+            process.send_signal(signal.SIGTERM)
+        codes = [process.wait(60) for process in self.servers]
+        self.servers = []
+        return codes
+
     def run_shell(self, block, folder):
+        end = time.monotonic() + harness.WAIT_SECONDS
+        while True:
+            try:
+                return self.run_shell_once(block, folder)
+            except AssertionError:
+                if "eventually" not in block.markers or time.monotonic() > end:
+                    raise
+            time.sleep(0.05)
+
+    def run_shell_once(self, block, folder):
         place = (self.folder / "place").read_text().strip() if (self.folder / "place").exists() else str(folder)
         command = f"set -eu\ncd '{place}'\n{block.text}\npwd > '{self.folder}/place'\n"
         result = subprocess.run(["bash", "-c", command], env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -210,7 +249,9 @@ class Docs(unittest.TestCase):
                     self.run_script(block, current)
                 elif block.language == "lua":
                     self.run_snippet(block)
-                elif block.language == "sh" and "test" in block.markers:
+                elif block.language == "sh" and "serve" in block.markers:
+                    self.serve(block, current)
+                elif block.language == "sh" and {"test", "eventually"} & set(block.markers):
                     self.run_shell(block, folder)
                 elif block.language == "yaml":
                     self.run_yaml(block)
@@ -220,6 +261,8 @@ class Docs(unittest.TestCase):
                     target = current / block.markers["file"]
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_text(block.text, encoding="utf-8")
+        codes = self.stop_servers()
+        self.assertEqual(codes, [0] * len(codes))
 
     # ---- what the pages say ----
 

@@ -226,7 +226,7 @@ class CommandsTest(TestCase):
         self.filled()
         self.p.run("exec", "greet", "-d", '{"name":"x"}')
         self.p.run("env", "set", "A_NAME=value-of-a")
-        for args, columns in ((["sync", "status"], 9), (["runs", "list"], 6), (["capabilities", "list"], 3), (["db", "list"], 4),
+        for args, columns in ((["sync", "status"], 9), (["runs", "list"], 6), (["capabilities", "list"], 5), (["db", "list"], 4),
                               (["db", "schema"], 6), (["env", "list"], 2)):
             table = self.ok(self.p.run(*args)).stdout
             plain = self.ok(self.p.run(*args, "--plain")).stdout

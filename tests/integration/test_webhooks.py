@@ -6,6 +6,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -130,6 +131,24 @@ class Sending(WebhooksTest):
         self.assertEqual(missing.stdout, "")
         self.assertIn("HOOK_SECRET", missing.stderr)
         self.assertEqual(self.hooks.value("SELECT count(*) FROM _workers_deliveries"), 0)
+
+    def test_a_webhook_is_closed_until_it_is_reset_or_loaded_anew(self):
+        def close():
+            for _ in range(5):
+                self.send("own", code=1)
+            harness.wait_until(lambda: self.send("own", code=1).stdout.splitlines()[0] == "503", "the end of patience")
+
+        def is_open():
+            return self.hooks.run("webhooks", "send", "own", "--header", "X-Own: a: b").stdout.splitlines()[0] == "202"
+
+        server = self.serve()
+        close()
+        self.assertFalse(is_open())
+        self.assertEqual(self.hooks.run("webhooks", "reset", "own").returncode, 0)
+        harness.wait_until(is_open, "the reset")
+        close()
+        server.process.send_signal(signal.SIGHUP)
+        harness.wait_until(is_open, "the script that is loaded anew")
 
     def test_webhooks_that_are_not_signed(self):
         self.serve()

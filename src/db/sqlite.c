@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <strings.h>
 
 #define LOOKASIDE_BYTES 512
@@ -514,6 +515,25 @@ static const char *pragmas_for(const struct db_options *options)
     return options->durable ? WRITER("FULL") : WRITER("NORMAL");
 }
 
+#define PRAGMAS_AGAIN_MS 10
+
+/* When several open a new file at once, each wants to turn it to WAL mode, and SQLite refuses all but one
+ * without waiting, as they would wait for each other. */
+static enum err_code set_pragmas(struct sqlite_db *sqlite, const struct db_options *options, struct err *err)
+{
+    const struct timespec pause = {.tv_nsec = PRAGMAS_AGAIN_MS * 1000000L};
+    struct timespec began, now;
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    enum err_code code = ERR_NONE;
+    do {
+        code = sqlite_exec(&sqlite->base, pragmas_for(options), err);
+        if (code == ERR_BUSY)
+            nanosleep(&pause, NULL);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while (code == ERR_BUSY && now.tv_sec - began.tv_sec < options->busy_timeout_ms / 1000);
+    return code;
+}
+
 static enum err_code sqlite_open(const char *address, const struct db_options *options, struct db **out,
                                  struct err *err)
 {
@@ -546,7 +566,7 @@ static enum err_code sqlite_open(const char *address, const struct db_options *o
         /* The prepared statements keep the few slots there are by default; rows need some as well. */
         sqlite3_db_config(sqlite->handle, SQLITE_DBCONFIG_LOOKASIDE, NULL, LOOKASIDE_BYTES, LOOKASIDE_SLOTS);
         sqlite3_db_config(sqlite->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-        code = sqlite_exec(&sqlite->base, pragmas_for(options), err);
+        code = set_pragmas(sqlite, options, err);
         if (code == ERR_NONE)
             /* The first read finds out whether this is a database at all. */
             code = sqlite_exec(&sqlite->base, "SELECT count(*) FROM sqlite_schema", err);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -122,7 +123,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    char beside[PATH_SIZE + 8];
+    char beside[PATH_SIZE + 16];
     (void)state;
     unlink(path);
     snprintf(beside, sizeof beside, "%s-wal", path);
@@ -360,6 +361,60 @@ static void test_linear_time(void **state)
            "the characters to trim are more than 64 bytes");
 }
 
+#define OPENERS 6
+#define FILES 100
+
+/* In a process of its own, as SQLite's locks are between processes. begin is the read end of a pipe that is
+ * closed when all are there. */
+static pid_t open_in_process(const char *file, const int begin[2])
+{
+    const struct db_options options = {.create = true, .busy_timeout_ms = 15000};
+    struct db *db = NULL;
+    struct err err;
+    char byte;
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    close(begin[1]);
+    (void)!read(begin[0], &byte, 1);
+    if (db_sqlite.open(file, &options, &db, &err) != ERR_NONE ||
+        db_sqlite.exec(db,
+                       "BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS t(a); INSERT INTO t VALUES(1); COMMIT",
+                       &err) != ERR_NONE) {
+        fprintf(stderr, "%s\n", err.message);
+        _exit(1);
+    }
+    db_sqlite.close(db);
+    _exit(0);
+}
+
+/* As the processes of a server do when it is started for the first time. */
+static void test_a_new_file_opened_by_several(void **state)
+{
+    (void)state;
+    for (int round = 0; round < FILES; round++) {
+        char folder[] = "/tmp/workers-db-XXXXXX", file[PATH_SIZE], beside[PATH_SIZE + 8];
+        int begin[2], failed = 0, status = 0;
+        pid_t openers[OPENERS];
+        assert_non_null(mkdtemp(folder));
+        snprintf(file, sizeof file, "%s/new.db", folder);
+        assert_int_equal(pipe(begin), 0);
+        for (int i = 0; i < OPENERS; i++)
+            openers[i] = open_in_process(file, begin);
+        close(begin[0]);
+        close(begin[1]);
+        for (int i = 0; i < OPENERS; i++)
+            failed += waitpid(openers[i], &status, 0) != openers[i] || status != 0;
+        const char *const suffixes[] = {"", "-wal", "-shm"};
+        for (int i = 0; i < 3; i++) {
+            snprintf(beside, sizeof beside, "%s%s", file, suffixes[i]);
+            unlink(beside);
+        }
+        rmdir(folder);
+        assert_int_equal(failed, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +426,7 @@ int main(void)
         cmocka_unit_test(test_being_stopped),
         cmocka_unit_test(test_replaced_functions),
         cmocka_unit_test(test_linear_time),
+        cmocka_unit_test(test_a_new_file_opened_by_several),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

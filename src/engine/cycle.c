@@ -15,7 +15,9 @@
 #define RATE_LIMIT_FIRST_MS 1000
 #define BACKOFF_FIRST_MS 10000
 #define BACKOFF_LAST_MS (30 * 60 * 1000)
-#define CONTINUOUS_PAUSE_MS 1000 /* between two cycles of a continuous sync */
+#define CONTINUOUS_PAUSE_MS 1000               /* between two cycles of a continuous sync */
+#define END_AGAIN_MS 1000                      /* after the end could not be written */
+#define END_ATTEMPTS (LEASE_MS / END_AGAIN_MS) /* others take it for abandoned afterwards */
 
 /* One page on its way into the store: converted changes, and with the last of them the end of the page. */
 struct commit {
@@ -62,7 +64,9 @@ struct cycle {
     bool renewing;
     struct timer *timer;      /* renews the lease */
     struct timer *wait_timer; /* waits for a rate limit */
-    int rate_limit_hits;      /* in a row */
+    struct timer *end_timer;  /* waits until the end may be written */
+    int end_attempts;
+    int rate_limit_hits; /* in a row */
     uint64_t wait_until_ms;
     bool stopping;
     bool failed;
@@ -113,9 +117,27 @@ static void ended(void *ctx)
     cycle->done(cycle->done_ctx, cycle, &cycle->end);
 }
 
+static void end_work(struct job *job, struct store *store);
+static void end_after(struct job *job);
+
+static void write_end(void *ctx)
+{
+    struct cycle *cycle = ctx;
+    cycle->end_attempts++;
+    cycle->end_job = (struct job){.work = end_work, .after = end_after, .owner = cycle};
+    executor_submit(cycle->runtime->executor, &cycle->end_job);
+}
+
 static void end_after(struct job *job)
 {
     struct cycle *cycle = job->owner;
+    /* A disk that is full for a moment must not keep a sync from its schedule until the lease runs out. */
+    if (cycle->job_code != ERR_NONE && cycle->options.start != NULL && !cycle->stopping &&
+        cycle->end_attempts < END_ATTEMPTS) {
+        timer_start(cycle->end_timer, END_AGAIN_MS, 0);
+        return;
+    }
+    timer_close(&cycle->end_timer);
     if (cycle->job_code != ERR_NONE && cycle->end.outcome == RUN_SUCCEEDED) {
         cycle->end.outcome = RUN_FAILED;
         script_error_set(&cycle->end.error, cycle->job_code, "%s", cycle->job_err.message);
@@ -173,8 +195,7 @@ static void finish(struct cycle *cycle)
     if (cycle->failed && cycle->end.error.traceback != NULL && cycle->end.error.traceback[0] != '\0')
         execution_log(&cycle->execution, "trace", cycle->end.error.traceback,
                       strlen(cycle->end.error.traceback));
-    cycle->end_job = (struct job){.work = end_work, .after = end_after, .owner = cycle};
-    executor_submit(cycle->runtime->executor, &cycle->end_job);
+    write_end(cycle);
 }
 
 /* ---- commits ---- */
@@ -637,6 +658,7 @@ enum err_code cycle_start(struct runtime *runtime, const struct capability *sync
     cycle->timer = timer_new(runtime->loop, renew, cycle);
     timer_unref(cycle->timer); /* no reason for a cycle that waits for nothing to go on */
     cycle->wait_timer = timer_new(runtime->loop, wait_over, cycle);
+    cycle->end_timer = timer_new(runtime->loop, write_end, cycle);
     cycle->begin_job = (struct job){.work = begin_work, .after = begin_after, .owner = cycle};
     executor_submit(runtime->executor, &cycle->begin_job);
     *out = cycle;
@@ -645,9 +667,11 @@ enum err_code cycle_start(struct runtime *runtime, const struct capability *sync
 
 void cycle_stop(struct cycle *cycle)
 {
-    if (cycle->stopping || cycle->finishing)
+    if (cycle->stopping)
         return;
     cycle->stopping = true;
+    if (cycle->finishing) /* whatever its end is, it is tried once more at most */
+        return;
     if (cycle->activity == CYCLE_WAITING_RATE_LIMIT) {
         timer_stop(cycle->wait_timer);
         cycle->wait_until_ms = 0;

@@ -2,8 +2,8 @@
  *
  * FAILING_WRITES_AT is N, counted over all calls that change or flush a file below a folder .workers;
  * FAILING_WRITES_ERRNO the errno they fail with. FAILING_WRITES_COUNT names a file that gets the number of
- * calls when the process ends. FAILING_WRITES_WHILE names a file: as long as it exists, there is no space.
- * It must not allocate: it runs inside the calls of everybody. */
+ * calls when the process ends. FAILING_WRITES_WHILE names a file: as long as it is there, the disk is full,
+ * and calls that write or grow a file fail. It must not allocate: it runs inside the calls of everybody. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -41,11 +41,6 @@ static int fails(int fd)
 {
     int saved = errno;
     int store = is_store(fd);
-    const char *full = getenv("FAILING_WRITES_WHILE");
-    if (store && full != NULL && access(full, F_OK) == 0) {
-        errno = ENOSPC;
-        return 1;
-    }
     errno = saved;
     if (!store)
         return 0;
@@ -54,6 +49,16 @@ static int fails(int fd)
         return 0;
     errno = (int)number("FAILING_WRITES_ERRNO");
     return 1;
+}
+
+/* The same for calls that need room. */
+static int finds_no_room(int fd)
+{
+    const char *full = getenv("FAILING_WRITES_WHILE");
+    int saved = errno;
+    int fails_now = full != NULL && access(full, F_OK) == 0 && is_store(fd);
+    errno = fails_now ? ENOSPC : saved;
+    return fails_now || fails(fd);
 }
 
 __attribute__((destructor)) static void tell_count(void)
@@ -77,19 +82,19 @@ __attribute__((destructor)) static void tell_count(void)
 ssize_t write(int fd, const void *bytes, size_t count)
 {
     NEXT(write);
-    return fails(fd) ? -1 : next(fd, bytes, count);
+    return finds_no_room(fd) ? -1 : next(fd, bytes, count);
 }
 
 ssize_t pwrite(int fd, const void *bytes, size_t count, off_t offset)
 {
     NEXT(pwrite);
-    return fails(fd) ? -1 : next(fd, bytes, count, offset);
+    return finds_no_room(fd) ? -1 : next(fd, bytes, count, offset);
 }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t offset)
 {
     NEXT(pwrite64);
-    return fails(fd) ? -1 : next(fd, bytes, count, offset);
+    return finds_no_room(fd) ? -1 : next(fd, bytes, count, offset);
 }
 
 int fsync(int fd)
@@ -119,11 +124,11 @@ int ftruncate64(int fd, off64_t length)
 int posix_fallocate(int fd, off_t offset, off_t length)
 {
     NEXT(posix_fallocate);
-    return fails(fd) ? errno : next(fd, offset, length);
+    return finds_no_room(fd) ? errno : next(fd, offset, length);
 }
 
 int posix_fallocate64(int fd, off64_t offset, off64_t length)
 {
     NEXT(posix_fallocate64);
-    return fails(fd) ? errno : next(fd, offset, length);
+    return finds_no_room(fd) ? errno : next(fd, offset, length);
 }

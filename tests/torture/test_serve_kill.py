@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import unittest
 
@@ -17,6 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import harness  # noqa: E402
 from harness import Server  # noqa: E402
 
+LIBRARY = os.environ.get("WORKERS_FAILING_WRITES")
 FULL = os.environ.get("WORKERS_FULL") == "1"
 SCRIPT = """
 local workers = require "workers"
@@ -42,8 +44,8 @@ class ServeKillTest(unittest.TestCase):
         self.project = harness.Project(SCRIPT)
         self.addCleanup(self.project.close)
 
-    def start(self, *args, port=0):
-        server = Server(self.project, *args, port=port)
+    def start(self, *args, port=0, env=None):
+        server = Server(self.project, *args, port=port, env=env)
         self.place = server.webhook("hook")
         harness.wait_until(lambda: self.post("{}", probe=True) == 200, "the server's answer")
         return server
@@ -140,6 +142,35 @@ class ServeKillTest(unittest.TestCase):
                            "the deliveries")
         self.assertEqual(server.stop(), 0)
         self.assertIn("the file system failed", server.text())
+
+    @unittest.skipUnless(LIBRARY, "WORKERS_FAILING_WRITES does not name the library")
+    def test_a_cycle_ends_when_the_disk_is_well_again(self):
+        """Not when its lease runs out, which its process holds all the time."""
+        upstream = harness.Upstream()
+        self.addCleanup(upstream.close)
+        gate = threading.Event()
+        upstream.script("page", harness.Page({}, gate=gate))
+        self.project.write("main.lua", SCRIPT.replace("return worker", """
+worker:sync("waits", { database = items, mode = "incremental", schedule = "continuous", execute = function()
+  require "workers.http".get(URL)
+  return { changes = {}, hasMore = false, nextState = { n = 1 } }
+end })
+return worker""".replace("URL", json.dumps(upstream.url + "/page"))))
+        self.project.write("workers.yaml", f'name: test\nmain: main.lua\npermissions: {{ net: ["{upstream.url[7:]}"] }}\n')
+        full = self.project.folder / "full"
+        self.accepted = set()
+        server = self.start(env={"LD_PRELOAD": LIBRARY, "FAILING_WRITES_WHILE": str(full), "ASAN_OPTIONS": "verify_asan_link_order=0"})
+        harness.wait_until(lambda: upstream.count("page") == 1, "the request")
+        full.touch()
+        gate.set()
+        # While so many wait for the store one after the other, the page and the end are refused as well.
+        self.assertEqual([self.post('{"size": 12}') for _ in range(100)], [503] * 100)
+        full.unlink()
+        held = "SELECT count(*) FROM _workers_runs WHERE key = 'waits' AND ended_at IS NULL"
+        harness.wait_until(lambda: self.project.value(held) == 0, "the end of the run", 15)
+        harness.wait_until(lambda: server.text().count("test.waits: sync failed") == 1, "the report")
+        self.assertIn("test.waits: sync failed (attempt 1, is tried again): database: the disk is full", server.text())
+        self.assertEqual(server.stop(), 0)
 
     def test_a_process_that_was_paused_is_fenced_off(self):
         self.accepted = set()

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdint.h>
+#include <string.h>
 
 static void write_uuid(unsigned char bytes[16], unsigned version, char out[ID_UUID_SIZE])
 {
@@ -60,6 +61,20 @@ enum err_code id_uuid7(char out[ID_UUID_SIZE], struct err *err)
     bytes[6] = (unsigned char)(count >> 8);
     bytes[7] = (unsigned char)count;
     write_uuid(bytes, 7, out);
+    return ERR_NONE;
+}
+
+enum err_code id_uuid7_after(const char *previous, char out[ID_UUID_SIZE], struct err *err)
+{
+    unsigned long long high = 0, low = 0;
+    enum err_code code = id_uuid7(out, err);
+    if (code != ERR_NONE || strcmp(out, previous) > 0 || sscanf(previous, "%8llx-%4llx", &high, &low) != 2)
+        return code;
+    /* The next millisecond; what comes after it stays random. */
+    char time[32];
+    unsigned long long ms = ((high << 16 | low) + 1) & 0xffffffffffff;
+    snprintf(time, sizeof time, "%08llx-%04llx", ms >> 16, ms & 0xffff);
+    memcpy(out, time, strlen(time));
     return ERR_NONE;
 }
 

@@ -18,6 +18,10 @@ enum err_code id_uuid4(char out[ID_UUID_SIZE], struct err *err) MUST_CHECK;
  * (section 6.2, method 1). */
 enum err_code id_uuid7(char out[ID_UUID_SIZE], struct err *err) MUST_CHECK;
 
+/* The same, and greater than previous as well, which another process may have made by a clock that was ahead.
+ */
+enum err_code id_uuid7_after(const char *previous, char out[ID_UUID_SIZE], struct err *err) MUST_CHECK;
+
 /* The least of version 7 that has the millisecond: all that were made before it are less. */
 void id_uuid7_first(int64_t ms, char out[ID_UUID_SIZE]);
 

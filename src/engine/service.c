@@ -84,16 +84,16 @@ static void ended(struct handling *handling)
 static void decide_failure(struct handling *handling, const struct call_end *end)
 {
     struct delivery_end *out = &handling->end;
-    int64_t attempt = handling->delivery.attempt, now = clock_now_ms();
+    int64_t attempt = handling->delivery.attempt;
     if (handling->service->stopping && handling->end.outcome == DELIVERY_RELEASED)
         return; /* it was stopped by us */
     out->outcome = attempt >= ATTEMPTS || end->unverified ? DELIVERY_DEAD : DELIVERY_RETRY;
-    out->retry_ms = now + cycle_backoff_ms(attempt);
+    out->wait_ms = cycle_backoff_ms(attempt);
     if (end->rate_limited) { /* which is no failure */
         int64_t wait = end->retry_after > 0 ? (int64_t)(end->retry_after * 1000) : 0;
         out->outcome = DELIVERY_LATER;
-        if (now + wait > out->retry_ms)
-            out->retry_ms = now + wait;
+        if (wait > out->wait_ms)
+            out->wait_ms = wait;
     }
 }
 

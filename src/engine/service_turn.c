@@ -33,10 +33,12 @@ static int64_t first_tick(const struct item *item, int64_t now)
 static bool clock_was_ahead(const struct item *item, int64_t now)
 {
     const struct schedule_entry *entry = &item->entry;
-    if (entry->next_ms == INT64_MAX || now >= entry->set_ms)
+    if (entry->next_ms == INT64_MAX)
         return false;
     if (item->timetable.type == SCHEDULE_INTERVAL)
         return entry->next_ms > now + item->timetable.interval_ms;
+    if (item->timetable.type == SCHEDULE_CONTINUOUS) /* there are no ticks that could be run again */
+        return now < entry->set_ms;
     return entry->set_ms - now > CLOCK_BACK_MS;
 }
 
@@ -109,7 +111,12 @@ static enum err_code read_schedules(struct service *service, struct store *store
     enum err_code code = store_schedules_each(store, keep_entry, service, err);
     for (size_t i = 0; i < service->item_count && code == ERR_NONE; i++) {
         struct item *item = &service->items[i];
-        if (!item->scheduled || (item->entry.schedule != NULL && !clock_was_ahead(item, now)))
+        if (item->entry.retry_ms > now && item->entry.set_ms > now) { /* set by a clock that was ahead */
+            item->entry.retry_ms = now;
+            code = store_schedule_retry(store, item->capability->key, now, err);
+        }
+        if (code != ERR_NONE || !item->scheduled ||
+            (item->entry.schedule != NULL && !clock_was_ahead(item, now)))
             continue;
         item->entry.next_ms = first_tick(item, now);
         item->entry.set_ms = now;
@@ -307,9 +314,11 @@ static enum err_code turn_in_transaction(struct service *service, struct store *
             code = skip(item, store, now, err);
         if (code == ERR_NONE && item->capability->kind == CAPABILITY_SYNC && turn->read_schedules)
             code = alert(item, store, now, err);
-        if (item->capability->kind == CAPABILITY_WEBHOOK)
+        if (code == ERR_NONE && item->capability->kind != CAPABILITY_SYNC && turn->recover)
+            code = store_deliveries_clock(store, item->capability->key, err);
+        if (code == ERR_NONE && item->capability->kind == CAPABILITY_WEBHOOK)
             code = update_endpoint(item, turn->read_schedules, store, err);
-        if (item->capability->kind != CAPABILITY_JOB)
+        if (code != ERR_NONE || item->capability->kind != CAPABILITY_JOB)
             continue;
         code = tick(item, store, now, err);
         if (!item->entry.paused && item->entry.next_ms < turn->wake_ms)

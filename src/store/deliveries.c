@@ -44,6 +44,29 @@ static enum err_code find_repeated(struct store *store, struct delivery_new *del
     return step == DB_FAILED ? err->code : ERR_NONE;
 }
 
+/* Ids are the order of a lane, so a new one must be greater than those of all that wait there, also when they
+ * were made by a clock that has been set back since. */
+enum err_code deliveries_new_id(struct store *store, const char *lane, char id[STORE_ID_SIZE],
+                                struct err *err)
+{
+    if (lane == NULL)
+        return id_uuid7(id, err);
+    char last[STORE_ID_SIZE] = "";
+    size_t len = 0;
+    enum err_code code = store_prepare_once(store, &store->delivery_last,
+                                            "SELECT max(id) FROM _workers_deliveries WHERE lane = ?1 AND"
+                                            " (state = 'ready' OR state = 'running')",
+                                            err);
+    if (code != ERR_NONE)
+        return code;
+    bind_str(store->delivery_last, 1, lane);
+    enum db_step step = DRIVER(store)->step(store->delivery_last, err);
+    const char *text = step == DB_ROW ? DRIVER(store)->column_text(store->delivery_last, 0, &len) : NULL;
+    snprintf(last, sizeof last, "%s", text != NULL ? text : "");
+    DRIVER(store)->reset(store->delivery_last);
+    return step == DB_FAILED ? err->code : id_uuid7_after(last, id, err);
+}
+
 enum err_code store_delivery_add(struct store *store, struct delivery_new *delivery, struct err *err)
 {
     enum err_code code = ERR_NONE;
@@ -53,7 +76,7 @@ enum err_code store_delivery_add(struct store *store, struct delivery_new *deliv
     if (code != ERR_NONE || delivery->repeated)
         return code;
     if (delivery->id[0] == '\0')
-        code = id_uuid7(delivery->id, err);
+        code = deliveries_new_id(store, delivery->lane, delivery->id, err);
     if (code == ERR_NONE)
         code = store_prepare_once(
             store, &store->delivery_insert,
@@ -66,11 +89,13 @@ enum err_code store_delivery_add(struct store *store, struct delivery_new *deliv
     if (code != ERR_NONE)
         return code;
     struct db_stmt *stmt = store->delivery_insert;
+    int64_t now = clock_now_ms();
     bind_str(stmt, 1, delivery->id);
     bind_str(stmt, 2, delivery->kind);
     bind_str(stmt, 3, delivery->key);
-    DRIVER(store)->bind_integer(stmt, 4, delivery->due_ms);
-    DRIVER(store)->bind_integer(stmt, 5, clock_now_ms());
+    /* None is added for later; the clock may have been set back since the caller looked at it. */
+    DRIVER(store)->bind_integer(stmt, 4, delivery->due_ms < now ? delivery->due_ms : now);
+    DRIVER(store)->bind_integer(stmt, 5, now);
     bind_str(stmt, 6, delivery->started_by);
     bind_str(stmt, 7, delivery->lane);
     bind_str(stmt, 8, delivery->idempotency_key);
@@ -327,7 +352,7 @@ enum err_code store_delivery_end(struct store *store, const struct delivery_end 
     if (ended)
         driver->bind_integer(stmt, 4, clock_now_ms());
     if (end->outcome == DELIVERY_RETRY || end->outcome == DELIVERY_LATER)
-        driver->bind_integer(stmt, 5, end->retry_ms);
+        driver->bind_integer(stmt, 5, clock_now_ms() + end->wait_ms);
     driver->bind_integer(stmt, 6, end->outcome != DELIVERY_RELEASED && end->outcome != DELIVERY_LATER);
     bind_str(stmt, 7, end->error);
     code = store_step(store, stmt, err);
@@ -348,6 +373,24 @@ enum err_code store_deliveries_renew(struct store *store, struct err *err)
         return code;
     bind_str(stmt, 1, own_name(store));
     DRIVER(store)->bind_integer(stmt, 2, clock_now_ms() + LEASE_MS);
+    code = store_step(store, stmt, err);
+    DRIVER(store)->finalize(stmt);
+    return code;
+}
+
+enum err_code store_deliveries_clock(struct store *store, const char *key, struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    enum err_code code = store_prepare(
+        store, &stmt,
+        "UPDATE _workers_deliveries SET due_at = ?2 WHERE state = 'ready' AND key = ?1 AND due_at > ?2 AND"
+        " (created_at > ?2 OR EXISTS(SELECT 1 FROM _workers_runs AS r WHERE r.id = run_id AND r.ended_at > "
+        "?2))",
+        err);
+    if (code != ERR_NONE)
+        return code;
+    bind_str(stmt, 1, key);
+    DRIVER(store)->bind_integer(stmt, 2, clock_now_ms());
     code = store_step(store, stmt, err);
     DRIVER(store)->finalize(stmt);
     return code;
@@ -558,7 +601,8 @@ enum err_code store_delivery_replay(struct store *store, const char *id, struct 
     if (code == ERR_NONE)
         code =
             store_prepare(store, &stmt,
-                          "UPDATE _workers_deliveries SET state = 'ready', due_at = ?2, attempts = 0, losses "
+                          "UPDATE _workers_deliveries SET state = 'ready', due_at = min(?2, created_at), "
+                          "attempts = 0, losses "
                           "= 0, ended_at ="
                           " NULL, started_by = 'replay' WHERE id = ?1 AND (state = 'done' OR state = 'dead')",
                           err);

@@ -2,7 +2,6 @@
 #include "store/store_priv.h"
 
 #include "base/clock.h"
-#include "base/id.h"
 #include "base/iso8601.h"
 #include "base/mem.h"
 
@@ -60,13 +59,17 @@ static enum err_code add(struct store *store, const struct table *table, const s
     struct buf json, lane;
     char time[ISO_UTC_SIZE];
     delivery.due_ms = clock_now_ms();
-    enum err_code code = id_uuid7(delivery.id, err);
-    if (code != ERR_NONE)
-        return code;
     buf_init(&json, BUF_UNLIMITED);
     buf_init(&lane, BUF_UNLIMITED);
     buf_addf(&lane, "automation:%s:%s:", automation->key, table->database->key);
     buf_add(&lane, key, key_len);
+    enum err_code code = buf_status(&lane, "the key", err);
+    if (code == ERR_NONE)
+        code = deliveries_new_id(store, buf_text(&lane), delivery.id, err);
+    if (code != ERR_NONE) {
+        buf_free(&lane);
+        return code;
+    }
     buf_addf(&json, "{\"id\":\"%s\",\"type\":\"%s\",\"at\":\"%s\",\"database\":", delivery.id, names[event],
              iso_format_utc(delivery.due_ms, time));
     json_write_text(&json, table->database->key);
@@ -83,8 +86,6 @@ static enum err_code add(struct store *store, const struct table *table, const s
     buf_addc(&json, '}');
     if (code == ERR_NONE)
         code = buf_status(&json, "the event", err);
-    if (code == ERR_NONE)
-        code = buf_status(&lane, "the key", err);
     if (code == ERR_NONE) {
         delivery.lane = buf_text(&lane);
         delivery.event = buf_text(&json);

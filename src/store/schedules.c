@@ -191,14 +191,20 @@ enum err_code schedules_retry(struct store *store, const char *key, int64_t retr
     struct db_stmt *stmt = NULL;
     enum err_code code = store_prepare(store, &stmt,
                                        "UPDATE _workers_schedules SET retry_at = nullif(?2, 0), next_at ="
-                                       " coalesce(nullif(?3, 0), next_at) WHERE key = ?1",
+                                       " coalesce(nullif(?3, 0), next_at), set_at = ?4 WHERE key = ?1",
                                        err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, key);
     DRIVER(store)->bind_integer(stmt, 2, retry_ms);
     DRIVER(store)->bind_integer(stmt, 3, next_ms);
+    DRIVER(store)->bind_integer(stmt, 4, clock_now_ms());
     code = store_step(store, stmt, err);
     DRIVER(store)->finalize(stmt);
     return code;
+}
+
+enum err_code store_schedule_retry(struct store *store, const char *key, int64_t retry_ms, struct err *err)
+{
+    return schedules_retry(store, key, retry_ms, 0, err);
 }

@@ -268,12 +268,13 @@ enum err_code store_open_memory(const char *address, struct store **out, struct 
 static void finalize_all(struct store *store)
 {
     struct db_stmt **stmts[] = {
-        &store->pacer_get,       &store->pacer_set,        &store->mark_get,     &store->mark_set,
-        &store->fence,           &store->other_cycles,     &store->next_id_set,  &store->page_state,
-        &store->cycle_state,     &store->page_counts,      &store->kv_get,       &store->kv_set,
-        &store->kv_delete,       &store->kv_sweep,         &store->kv_list,      &store->delivery_next,
-        &store->delivery_claim,  &store->delivery_payload, &store->delivery_end, &store->delivery_due,
-        &store->delivery_insert, &store->payload_insert,   &store->run_insert,   &store->run_end};
+        &store->pacer_get,      &store->pacer_set,        &store->mark_get,       &store->mark_set,
+        &store->fence,          &store->other_cycles,     &store->next_id_set,    &store->page_state,
+        &store->cycle_state,    &store->page_counts,      &store->kv_get,         &store->kv_set,
+        &store->kv_delete,      &store->kv_sweep,         &store->kv_list,        &store->delivery_next,
+        &store->delivery_claim, &store->delivery_payload, &store->delivery_end,   &store->delivery_due,
+        &store->delivery_last,  &store->delivery_insert,  &store->payload_insert, &store->run_insert,
+        &store->run_end};
     for (size_t i = 0; i < sizeof stmts / sizeof stmts[0]; i++) {
         if (*stmts[i] != NULL)
             DRIVER(store)->finalize(*stmts[i]);

@@ -272,7 +272,7 @@ enum err_code store_deliveries_claim(struct store *store, const struct capabilit
 
 enum delivery_outcome {
     DELIVERY_DONE,
-    DELIVERY_RETRY,    /* failed; it is due again at retry_ms */
+    DELIVERY_RETRY,    /* failed; it is due again after wait_ms */
     DELIVERY_LATER,    /* the same, but that does not count as a failure */
     DELIVERY_DEAD,     /* failed for good */
     DELIVERY_DECLINED, /* nobody wanted it: it is done, and the run is as if it had not been */
@@ -281,7 +281,7 @@ enum delivery_outcome {
 struct delivery_end {
     const struct delivery *delivery;
     enum delivery_outcome outcome;
-    int64_t retry_ms;
+    int64_t wait_ms; /* before it is tried again */
     int64_t requests, peak_bytes;
     const char *error, *traceback; /* NULL when there is none */
 };
@@ -291,6 +291,9 @@ enum err_code store_delivery_end(struct store *store, const struct delivery_end 
                                  struct err *err) MUST_CHECK;
 /* Keeps everything alive that this process runs. */
 enum err_code store_deliveries_renew(struct store *store, struct err *err) MUST_CHECK;
+/* Makes due what waits for a time that a clock said which was ahead, and has been set back since: at once, as
+ * nobody knows how long it was meant to wait. Inside a transaction of store_begin. */
+enum err_code store_deliveries_clock(struct store *store, const char *key, struct err *err) MUST_CHECK;
 /* Makes what a process that is gone was running ready again, and ends its runs. count is how many. */
 enum err_code store_deliveries_recover(struct store *store, int64_t *count, struct err *err) MUST_CHECK;
 
@@ -408,6 +411,9 @@ struct schedule_entry {
 };
 typedef enum err_code (*schedule_fn)(void *ctx, const struct schedule_entry *entry);
 enum err_code store_schedules_each(struct store *store, schedule_fn each, void *ctx,
+                                   struct err *err) MUST_CHECK;
+/* Sets when a sync that has failed is tried again. */
+enum err_code store_schedule_retry(struct store *store, const char *key, int64_t retry_ms,
                                    struct err *err) MUST_CHECK;
 /* Sets the schedule of a key and its next tick; what else is known of it stays. */
 enum err_code store_schedule_set(struct store *store, const char *key, const char *schedule, int64_t next_ms,

@@ -58,7 +58,8 @@ struct store {
     struct db_stmt *pacer_get, *pacer_set;
     struct db_stmt *mark_get, *mark_set;
     struct db_stmt *kv_get, *kv_set, *kv_delete, *kv_sweep, *kv_list;
-    struct db_stmt *delivery_next, *delivery_claim, *delivery_payload, *delivery_end, *delivery_due;
+    struct db_stmt *delivery_next, *delivery_claim, *delivery_payload, *delivery_end, *delivery_due,
+        *delivery_last;
     struct db_stmt *delivery_insert, *payload_insert, *run_insert, *run_end;
     char owner[OWNER_SIZE]; /* this process's name; empty until it is needed */
 };
@@ -151,6 +152,10 @@ struct run_end {
 };
 /* Of a run that has ended already, error and exit code stay. */
 enum err_code runs_end(struct store *store, const struct run_end *run, struct err *err) MUST_CHECK;
+
+/* deliveries.c: the id of the next one in a lane (NULL: in none). */
+enum err_code deliveries_new_id(struct store *store, const char *lane, char id[STORE_ID_SIZE],
+                                struct err *err) MUST_CHECK;
 
 /* schedules.c: inside the caller's transaction. */
 /* Finds the sync due, says by what, and moves its schedule on. ERR_NOT_FOUND when it is not due. */

@@ -10,6 +10,7 @@ import random
 import signal
 import socket
 import sqlite3
+import struct
 import sys
 import threading
 import unittest
@@ -19,6 +20,7 @@ import cron  # noqa: E402
 import harness  # noqa: E402
 from harness import Server  # noqa: E402
 
+MOVED_CLOCK = os.environ.get("WORKERS_MOVED_CLOCK")
 FAKETIME = next(iter(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 
 HEAD = """
@@ -615,6 +617,76 @@ worker:job("job", { title = "J", description = "d", schedule = { cron = "* * * *
         self.assertEqual(server.process.wait(harness.WAIT_SECONDS), 1)
         self.assertIn("main.lua", server.text())
         self.assertIn("no", server.text())
+
+
+class Clock(ServeTest):
+    """The wall clock is set back: nothing waits for what it said."""
+
+    def setUp(self):
+        if not MOVED_CLOCK:
+            self.skipTest("WORKERS_MOVED_CLOCK does not name the library")
+
+    def set_clock(self, project, seconds):
+        """Sets it for all processes that have the environment which is returned."""
+        path = project.folder / "clock"
+        with open(path, "r+b" if path.exists() else "w+b") as clock:
+            clock.write(struct.pack("=q", seconds * 1000))
+        return {"LD_PRELOAD": MOVED_CLOCK, "MOVED_CLOCK": str(path), "ASAN_OPTIONS": "verify_asan_link_order=0"}
+
+    def test_events_of_a_row_keep_their_order(self):
+        script = """
+local kv = require "workers.kv"
+worker:sync("change", { database = items, mode = "incremental", schedule = "continuous", execute = function()
+  return { changes = { { type = "upsert", key = "row", properties = { Name = NAME } } }, hasMore = false, nextState = { n = 1 } }
+end })
+worker:automation("seen", { title = "S", description = "d", trigger = { database = items }, execute = function(event)
+  if NAME == "first" then workers.sleep(3600) end
+  kv.set("names", (kv.get "names" or "") .. event.row.Name .. " ")
+end })
+"""
+        project = self.project('local NAME = "first"' + script)
+        server = Server(project, env=self.set_clock(project, 3600))
+        harness.wait_until(lambda: self.value(project, "SELECT state FROM _workers_deliveries") == "running", "the first event")
+        child, = server.children()
+        server.process.kill()
+        os.kill(child, signal.SIGKILL)
+        project.write("main.lua", HEAD + 'local NAME = "second"' + script + "\nreturn worker\n")
+        server = Server(project, env=self.set_clock(project, 0))
+        harness.wait_until(lambda: self.value(project, "SELECT count(*) FROM _workers_deliveries WHERE state = 'done'") == 2, "both events")
+        self.assertEqual(project.value("SELECT value FROM _workers_kv"), '"first second "')
+        self.assertEqual(server.stop(), 0)
+
+    def test_nothing_waits_for_what_a_wrong_clock_said(self):
+        project = self.project("""
+local kv = require "workers.kv"
+worker:sync("grows", { database = items, mode = "incremental", schedule = "continuous", execute = function(state)
+  local n = (state and state.n or 0) + 1
+  return { changes = { { type = "upsert", key = tostring(n), properties = { Name = "x" } } }, hasMore = false, nextState = { n = n } }
+end })
+worker:sync("fails", { database = items, mode = "incremental", schedule = { cron = "* * * * *" }, execute = function()
+  if kv.increment "syncs" <= 4 then error "not yet" end
+  return { changes = {}, hasMore = false, nextState = { n = 1 } }
+end })
+worker:automation("falters", { title = "F", description = "d",
+  trigger = { database = items, when = function(event) return event.key == "1" end },
+  execute = function() if kv.increment "events" == 1 then error "not yet" end end })
+""")
+        server = Server(project, env=self.set_clock(project, 7200))
+        harness.wait_until(lambda: (self.value(project, "SELECT count(*) FROM _workers_deliveries WHERE attempts = 1") or 0) == 1, "a failure")
+        # As if it had failed several times, so that it waits for long.
+        with project.database() as store:
+            store.execute("UPDATE _workers_syncs SET failures = 3 WHERE key = 'fails'")
+            store.execute("UPDATE _workers_schedules SET triggered_at = 1 WHERE key = 'fails'")
+            store.commit()
+        waits = "SELECT count(*) FROM _workers_schedules WHERE key = 'fails' AND retry_at IS NOT NULL AND triggered_at IS NULL"
+        harness.wait_until(lambda: self.value(project, waits) == 1, "the failure of the sync")
+        rows = project.value("SELECT count(*) FROM items")
+        self.set_clock(project, 0)
+        harness.wait_until(lambda: project.value("SELECT count(*) FROM items") > rows + 1, "more rows")
+        harness.wait_until(lambda: project.value("SELECT count(*) FROM _workers_runs WHERE key = 'fails'") >= 2, "another attempt of the sync")
+        harness.wait_until(lambda: project.value("SELECT count(*) FROM _workers_runs WHERE key = 'falters' AND exit_code = 0") == 1,
+                           "another attempt at the event")
+        self.assertEqual(server.stop(), 0)
 
 
 class Reloading(ServeTest):

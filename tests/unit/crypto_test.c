@@ -375,6 +375,13 @@ static void uuids(void **state)
         memcpy(before, id, sizeof id);
     }
     check_layout(id, '7');
+    /* One that another process made when its clock was ahead, at the end of a range of the digits. */
+    assert_int_equal(id_uuid7_after("02000000-ffff-7fff-bfff-ffffffffffff", id, &err), ERR_NONE);
+    check_layout(id, '7');
+    assert_memory_equal(id, "02000001-0000-7", 15);
+    assert_int_equal(id_uuid7_after(before, id, &err), ERR_NONE);
+    assert_true(strcmp(id, before) > 0);
+    assert_memory_equal(id, before, 7); /* the clock's own time is enough */
 }
 
 int main(void)

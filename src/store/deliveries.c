@@ -190,7 +190,7 @@ static enum err_code claim(struct store *store, const struct capability *capabil
     struct db_stmt *stmt = store->delivery_claim;
     bind_str(stmt, 1, out->id);
     bind_str(stmt, 2, own_name(store));
-    DRIVER(store)->bind_integer(stmt, 3, now + LEASE_MS);
+    DRIVER(store)->bind_integer(stmt, 3, lease_until());
     bind_str(stmt, 4, out->run_id);
     code = store_step(store, stmt, err);
     if (code != ERR_NONE)
@@ -372,7 +372,7 @@ enum err_code store_deliveries_renew(struct store *store, struct err *err)
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, own_name(store));
-    DRIVER(store)->bind_integer(stmt, 2, clock_now_ms() + LEASE_MS);
+    DRIVER(store)->bind_integer(stmt, 2, lease_until());
     code = store_step(store, stmt, err);
     DRIVER(store)->finalize(stmt);
     return code;
@@ -398,16 +398,17 @@ enum err_code store_deliveries_clock(struct store *store, const char *key, struc
 
 /* ---- those whose process is gone ---- */
 
+#define IS_OVER "(?3 OR expires_at NOT BETWEEN ?5 AND ?6)" /* as lease_is_over says */
+
 static enum err_code recover_of(struct store *store, const char *owner, int64_t now, struct err *err)
 {
     static const char *const steps[] = {
         "UPDATE _workers_runs SET exit_code = 1, ended_at = ?2, error = '" LOST_ERROR "' WHERE exit_code IS"
         " NULL AND id IN (SELECT run_id FROM _workers_deliveries WHERE state = 'running' AND owner = ?1 AND"
-        " (?3 OR expires_at <= ?2))",
+        " " IS_OVER ")",
         "UPDATE _workers_deliveries SET losses = losses + 1, state = CASE WHEN losses + 1 < ?4 THEN 'ready'"
         " ELSE 'dead' END, ended_at = CASE WHEN losses + 1 < ?4 THEN NULL ELSE ?2 END, error = '" LOST_ERROR
-        "', owner = NULL, expires_at = NULL WHERE state = 'running' AND owner = ?1 AND (?3 OR expires_at <="
-        " ?2)",
+        "', owner = NULL, expires_at = NULL WHERE state = 'running' AND owner = ?1 AND " IS_OVER,
     };
     bool gone = owner_is_gone(owner);
     enum err_code code = ERR_NONE;
@@ -421,6 +422,8 @@ static enum err_code recover_of(struct store *store, const char *owner, int64_t 
         DRIVER(store)->bind_integer(stmt, 3, gone);
         if (i == 1)
             DRIVER(store)->bind_integer(stmt, 4, LOSSES_MAX);
+        DRIVER(store)->bind_integer(stmt, 5, lease_until() - LEASE_MS + 1);
+        DRIVER(store)->bind_integer(stmt, 6, lease_until());
         code = store_step(store, stmt, err);
         DRIVER(store)->finalize(stmt);
     }
@@ -430,14 +433,14 @@ static enum err_code recover_of(struct store *store, const char *owner, int64_t 
 #define OWNERS_MAX 64 /* looked at in one go; the next look has the others */
 
 /* The owners whose deliveries may be taken; the count, or -1 with err set. */
-static int lost_owners(struct store *store, char owners[OWNERS_MAX][OWNER_SIZE], int64_t now, struct err *err)
+static int lost_owners(struct store *store, char owners[OWNERS_MAX][OWNER_SIZE], struct err *err)
 {
     const struct db_driver *driver = DRIVER(store);
     struct db_stmt *stmt = NULL;
     int count = 0;
     if (store_prepare(store, &stmt,
-                      "SELECT owner, min(expires_at) FROM _workers_deliveries WHERE state = 'running' AND"
-                      " owner <> ?1 GROUP BY owner",
+                      "SELECT owner, min(expires_at), max(expires_at) FROM _workers_deliveries WHERE state ="
+                      " 'running' AND owner <> ?1 GROUP BY owner",
                       err) != ERR_NONE)
         return -1;
     bind_str(stmt, 1, own_name(store));
@@ -445,7 +448,8 @@ static int lost_owners(struct store *store, char owners[OWNERS_MAX][OWNER_SIZE],
     while (count < OWNERS_MAX && (step = driver->step(stmt, err)) == DB_ROW) {
         size_t len = 0;
         const char *owner = driver->column_text(stmt, 0, &len);
-        if (owner != NULL && (driver->column_integer(stmt, 1) <= now || owner_is_gone(owner)))
+        if (owner != NULL && (lease_is_over(driver->column_integer(stmt, 1)) ||
+                              lease_is_over(driver->column_integer(stmt, 2)) || owner_is_gone(owner)))
             snprintf(owners[count++], OWNER_SIZE, "%s", owner);
     }
     driver->finalize(stmt);
@@ -457,7 +461,7 @@ enum err_code store_deliveries_recover(struct store *store, int64_t *count, stru
     char owners[OWNERS_MAX][OWNER_SIZE];
     int64_t now = clock_now_ms();
     *count = 0;
-    int found = lost_owners(store, owners, now, err);
+    int found = lost_owners(store, owners, err);
     if (found <= 0)
         return found < 0 ? err->code : ERR_NONE;
     enum err_code code = store_begin(store, false, err);

@@ -68,7 +68,20 @@ bool owner_is_gone(const char *owner)
     return start == 0 || process_start(pid) != start;
 }
 
+/* Leases run by the clock that nobody sets, which all processes of a machine share: when the wall clock
+ * jumps, or the machine wakes up, none has run out. One that ends later than any can was written before the
+ * last boot. */
+int64_t lease_until(void)
+{
+    return clock_mono_ms() + LEASE_MS;
+}
+
+bool lease_is_over(int64_t expires_ms)
+{
+    return expires_ms <= clock_mono_ms() || expires_ms > lease_until();
+}
+
 bool owner_holds(const char *owner, int64_t expires_ms)
 {
-    return owner != NULL && expires_ms > clock_now_ms() && !owner_is_gone(owner);
+    return owner != NULL && !lease_is_over(expires_ms) && !owner_is_gone(owner);
 }

@@ -137,6 +137,9 @@ void owner_name(char out[OWNER_SIZE]);
 bool owner_is_gone(const char *owner);
 /* Whether a lease of the owner, which may be NULL, still counts. */
 bool owner_holds(const char *owner, int64_t expires_ms);
+/* When a lease runs out that is taken now, in milliseconds of a clock of their own. */
+int64_t lease_until(void);
+bool lease_is_over(int64_t expires_ms);
 
 /* runs.c: inside the caller's transaction. Texts may be NULL. */
 struct run_begin {

@@ -202,7 +202,7 @@ static enum err_code write_begin(struct store *store, const struct capability *s
     bind_str(stmt, 5, lease->run_id);
     driver->bind_integer(stmt, 6, lease->token);
     bind_str(stmt, 7, owner);
-    driver->bind_integer(stmt, 8, now + LEASE_MS);
+    driver->bind_integer(stmt, 8, lease_until());
     if (lease->state.len > 0)
         driver->bind_text(stmt, 9, buf_text(&lease->state), lease->state.len);
     driver->bind_integer(stmt, 10, lease->resumed);
@@ -298,7 +298,7 @@ enum err_code store_sync_renew(struct store *store, const struct sync_lease *lea
         return code;
     bind_str(stmt, 1, lease->key);
     DRIVER(store)->bind_integer(stmt, 2, lease->token);
-    DRIVER(store)->bind_integer(stmt, 3, clock_now_ms() + LEASE_MS);
+    DRIVER(store)->bind_integer(stmt, 3, lease_until());
     code = store_step(store, stmt, err);
     if (code == ERR_NONE && DRIVER(store)->changes(store->db) != 1)
         code = err_set(err, ERR_CONFLICT, "another process has taken over sync \"%s\"", lease->key);

@@ -642,7 +642,7 @@ static enum err_code write_state(struct store *store, const struct capability *s
     bool keeps_state = end->has_more || sync->mode == SYNC_INCREMENTAL;
     if (keeps_state && end->next_state != NULL)
         DRIVER(store)->bind_text(stmt, 3, end->next_state, end->next_state_len);
-    DRIVER(store)->bind_integer(stmt, 4, now + LEASE_MS);
+    DRIVER(store)->bind_integer(stmt, 4, lease_until());
     if (!end->has_more) {
         bind_str(stmt, 5, sweep->held ? sweep->reason : NULL);
         DRIVER(store)->bind_integer(stmt, 6, now);

@@ -620,7 +620,7 @@ worker:job("job", { title = "J", description = "d", schedule = { cron = "* * * *
 
 
 class Clock(ServeTest):
-    """The wall clock is set back: nothing waits for what it said."""
+    """The wall clock is set, forward or back: nothing waits for what it said, and nobody's work is taken away."""
 
     def setUp(self):
         if not MOVED_CLOCK:
@@ -687,6 +687,30 @@ worker:automation("falters", { title = "F", description = "d",
         harness.wait_until(lambda: project.value("SELECT count(*) FROM _workers_runs WHERE key = 'falters' AND exit_code = 0") == 1,
                            "another attempt at the event")
         self.assertEqual(server.stop(), 0)
+
+    def test_a_jump_takes_nothing_from_whoever_works(self):
+        project = self.project("""
+local kv = require "workers.kv"
+worker:sync("grows", { database = items, mode = "incremental", schedule = "continuous", execute = function(state)
+  local n = (state and state.n or 0) + 1
+  return { changes = { { type = "upsert", key = tostring(n), properties = { Name = "x" } } }, hasMore = false, nextState = { n = n } }
+end })
+worker:automation("waits", { title = "W", description = "d",
+  trigger = { database = items, when = function(event) return event.key == "1" end },
+  execute = function() while not kv.get "go" do workers.sleep(0.05) end end })
+""")
+        server = Server(project, "--processes", "2", env=self.set_clock(project, 0))
+        harness.wait_until(lambda: self.value(project, "SELECT count(*) FROM _workers_runs WHERE key = 'waits'") == 1, "the event")
+        self.set_clock(project, 3600)
+        rows = project.value("SELECT count(*) FROM items")
+        harness.wait_until(lambda: project.value("SELECT count(*) FROM items") > rows + 3, "rows by the new clock")
+        with project.database() as store:
+            store.execute("INSERT INTO _workers_kv(key, value) VALUES('go', 'true')")
+            store.commit()
+        harness.wait_until(lambda: self.ended(project, "key = 'waits'") == 1, "the end of the run")
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual(project.rows("SELECT exit_code, error FROM _workers_runs WHERE key = 'waits'"), [(0, None)])
+        self.assertEqual(project.value("SELECT max(losses) FROM _workers_deliveries"), 0)
 
 
 class Reloading(ServeTest):

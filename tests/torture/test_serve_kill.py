@@ -172,6 +172,34 @@ return worker""".replace("URL", json.dumps(upstream.url + "/page"))))
         self.assertIn("test.waits: sync failed (attempt 1, is tried again): database: the disk is full", server.text())
         self.assertEqual(server.stop(), 0)
 
+    @unittest.skipUnless(LIBRARY, "WORKERS_FAILING_WRITES does not name the library")
+    def test_a_full_disk_is_asked_once_a_second(self):
+        """Also while the end of a delivery waits to be written."""
+        upstream = harness.Upstream()
+        self.addCleanup(upstream.close)
+        gate = threading.Event()
+        upstream.script("page", harness.Page({}, gate=gate))
+        self.project.write("main.lua", """
+local worker = require "workers".new()
+worker:webhook("hook", { title = "H", description = "d", execute = function() require "workers.http".get(URL) end })
+return worker""".replace("URL", json.dumps(upstream.url + "/page")))
+        self.project.write("workers.yaml", f'name: test\nmain: main.lua\npermissions: {{ net: ["{upstream.url[7:]}"] }}\n')
+        full = self.project.folder / "full"
+        self.accepted = set()
+        server = self.start(env={"LD_PRELOAD": LIBRARY, "FAILING_WRITES_WHILE": str(full), "ASAN_OPTIONS": "verify_asan_link_order=0"})
+        self.assertEqual(self.post("{}"), 202)
+        harness.wait_until(lambda: upstream.count("page") == 1, "the request")
+        full.touch()
+        began = time.monotonic()
+        gate.set()
+        server.wait_for("test: database: the disk is full", 3)
+        self.assertGreater(time.monotonic() - began, 1.5)
+        full.unlink()
+        done = "SELECT count(*) FROM _workers_deliveries WHERE state = 'done'"
+        harness.wait_until(lambda: self.project.value(done) == 1, "the end of the delivery")
+        self.assertEqual(self.project.rows("SELECT exit_code FROM _workers_runs"), [(0,)])
+        self.assertEqual(server.stop(), 0)
+
     def test_a_process_that_was_paused_is_fenced_off(self):
         self.accepted = set()
         server = self.start("--processes", "2")

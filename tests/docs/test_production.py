@@ -1,0 +1,107 @@
+"""Follows docs/production.md: its blocks are read out of the page and run, with the folders of the page mapped to a test's.
+
+Python's standard library and sqlite3's program. WORKERS_BIN names the binary.
+"""
+import json
+import pathlib
+import re
+import shutil
+import stat
+import subprocess
+import sys
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "tests" / "support"))
+import harness  # noqa: E402
+
+SCRIPT = """
+local workers, log, env = require "workers", require "workers.log", require "workers.env"
+local worker, Schema = workers.new(), workers.schema
+local items = worker:database("items", { type = "managed", initialTitle = "Items", primaryKeyProperty = "Key",
+  schema = { properties = { Name = Schema.title(), Key = Schema.richText() } } })
+worker:sync("grows", { database = items, mode = "incremental", schedule = "continuous", execute = function(state)
+  local number = (state and state.number or 0) + 1
+  log.info("row " .. number)
+  return { hasMore = number % 10 ~= 0, nextState = { number = number },
+    changes = { { type = "upsert", key = tostring(number), properties = { Name = "row" } } } }
+end })
+worker:webhook("hook", { title = "Hook", description = "d", execute = function() end })
+worker:tool("length", { title = "T", description = "d", schema = workers.j.object {},
+  execute = function() return #env.require "API_TOKEN" end })
+return worker
+"""
+
+
+def blocks(heading):
+    """The sh blocks of one section of the page."""
+    page = (REPOSITORY / "docs" / "production.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", page, re.M | re.S)[1]
+    return re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S)
+
+
+class Production(harness.TestCase):
+    def setUp(self):
+        if not shutil.which("sqlite3"):
+            self.skipTest("sqlite3 is not installed")
+        self.site = self.project(SCRIPT)
+        self.backups = self.site.folder / "backup"
+        tools = self.site.folder / "bin"
+        tools.mkdir()
+        # There is no systemd to ask; what it was asked is kept.
+        (tools / "systemctl").write_text(f"#!/bin/sh\necho \"$*\" >> '{self.site.folder}/asked'\n", encoding="utf-8")
+        (tools / "systemctl").chmod(0o755)
+        self.path = f"{tools}:/usr/bin:/bin"
+
+    def follow(self, block):
+        """Runs a block as it is written, but for its folders and its user, which tests do not have."""
+        text = block.replace("/var/lib/workers/my-worker", str(self.site.folder)).replace("/backup", str(self.backups))
+        text = text.replace(" -o workers -g workers", "")
+        done = subprocess.run(["bash", "-euc", text], env={"PATH": self.path}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, encoding="utf-8", timeout=60)
+        self.assertEqual((done.returncode, done.stdout), (0, ""), text)
+
+    def last(self):
+        """The number that the sync has come to."""
+        return self.site.value("SELECT count(*) FROM items")
+
+    def logged(self):
+        """How many lines are in logs.db, whose table is made with the first of them."""
+        made = self.site.rows("SELECT count(*) FROM sqlite_master WHERE name = '_workers_logs'", name="logs.db")[0][0]
+        return self.site.rows("SELECT count(*) FROM _workers_logs", name="logs.db")[0][0] if made else 0
+
+    def grown(self, than):
+        return harness.wait_until(lambda: self.last() > than and self.last(), f"more than {than} rows")
+
+    def test_backup_and_restore(self):
+        backup, restore = blocks("Backup")
+        self.ok(self.site.run("env", "set", "API_TOKEN", input="twelve bytes"))
+        server = harness.Server(self.site)
+        address = server.webhook("hook")[1]
+        harness.wait_until(lambda: self.site.value("SELECT count(*) FROM sqlite_master WHERE name = 'items'"), "the table")
+        before = self.grown(0)
+        self.ok(self.site.run("webhooks", "send", "hook", "-d", "{}"))
+        harness.wait_until(self.logged, "lines in logs.db")
+        self.follow(backup)
+        after = self.grown(self.last())
+        self.assertEqual(server.stop(), 0, server.text())
+        end = self.last()
+
+        self.follow(restore)
+        self.assertEqual((self.site.folder / "asked").read_text().split("\n"), ["stop workers", "start workers", ""])
+        kept = self.site.folder / ".workers"
+        self.assertEqual(stat.S_IMODE(kept.stat().st_mode), 0o700)
+        self.assertEqual({file.name for file in kept.iterdir()}, {"worker.db", "logs.db", "key"})
+        restored = self.last()
+        self.assertTrue(before <= restored < after <= end, (before, restored, after, end))
+        self.assertEqual(self.site.rows("SELECT count(*) FROM _workers_deliveries"), [(1,)])
+        self.assertGreater(self.logged(), 0)
+
+        server = harness.Server(self.site)
+        self.assertEqual(server.webhook("hook")[1], address)
+        self.grown(restored)
+        self.assertEqual(json.loads(self.ok(self.site.run("exec", "length")).stdout), 12)
+        self.assertEqual(server.stop(), 0, server.text())
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import unittest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests" / "support"))
@@ -101,6 +102,16 @@ class Production(harness.TestCase):
         self.grown(restored)
         self.assertEqual(json.loads(self.ok(self.site.run("exec", "length")).stdout), 12)
         self.assertEqual(server.stop(), 0, server.text())
+
+    @unittest.skipUnless(shutil.which("systemd-analyze"), "systemd-analyze is not installed")
+    def test_the_unit_is_one_that_systemd_takes(self):
+        unit = (REPOSITORY / "docs" / "workers.service").read_text(encoding="utf-8")
+        place = self.site.write("workers.service", unit.replace("/usr/bin/workers", harness.BINARY))
+        done = subprocess.run(["systemd-analyze", "verify", str(place)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              encoding="utf-8", timeout=60)
+        # Of other units of the machine nothing is asked.
+        told = [line for line in done.stdout.splitlines() if "workers.service" in line]
+        self.assertEqual((done.returncode, told), (0, []), done.stdout)
 
 
 if __name__ == "__main__":

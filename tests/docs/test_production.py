@@ -103,6 +103,19 @@ class Production(harness.TestCase):
         self.assertEqual(json.loads(self.ok(self.site.run("exec", "length")).stdout), 12)
         self.assertEqual(server.stop(), 0, server.text())
 
+    def test_a_newer_store_is_refused_and_left_alone(self):
+        self.ok(self.site.run("env", "set", "API_TOKEN", input="twelve bytes"))
+        known = int(self.site.value("SELECT value FROM _workers_meta WHERE name = 'schema_version'"))
+        with self.site.database() as store:
+            store.execute("UPDATE _workers_meta SET value = ? WHERE name = 'schema_version'", (str(known + 1),))
+            store.commit()
+        before = self.site.dump()
+        refused = self.site.run("env", "list")
+        self.assertEqual(refused.returncode, 1, refused.stdout)
+        self.assertIn(f"the store was written by a newer version of workers (format {known + 1}, this one knows {known}): "
+                      "use that version", refused.stderr)
+        self.assertEqual(self.site.dump(), before)
+
     @unittest.skipUnless(shutil.which("systemd-analyze"), "systemd-analyze is not installed")
     def test_the_unit_is_one_that_systemd_takes(self):
         unit = (REPOSITORY / "docs" / "workers.service").read_text(encoding="utf-8")

@@ -7,18 +7,6 @@
 
 #include <string.h>
 
-static bool valid_name(const char *name, size_t len)
-{
-    if (len == 0 || len > 128 || (name[0] >= '0' && name[0] <= '9'))
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        char c = name[i];
-        if (!(c == '_' || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')))
-            return false;
-    }
-    return true;
-}
-
 /* NAME=VALUE, NAME=@FILE or NAME alone, which reads the value from standard input, so that it is in no
  * history. */
 static enum err_code set_one(struct store *store, const char *argument, struct err *err)
@@ -27,9 +15,8 @@ static enum err_code set_one(struct store *store, const char *argument, struct e
     size_t len = equals != NULL ? (size_t)(equals - argument) : strlen(argument);
     char name[160];
     struct buf value;
-    if (!valid_name(argument, len))
-        return err_set(err, ERR_INVALID, "\"%.*s\" is not a variable name: use letters, digits and _",
-                       (int)(len < 60 ? len : 60), argument);
+    if (len >= sizeof name)
+        return err_set(err, ERR_INVALID, "the name %.60s… is too long", argument);
     snprintf(name, sizeof name, "%.*s", (int)len, argument);
     const char *source = equals == NULL ? "-" : equals[1] == '@' ? equals + 1 : NULL;
     enum err_code code = ERR_NONE;
@@ -40,8 +27,6 @@ static enum err_code set_one(struct store *store, const char *argument, struct e
         buf_adds(&value, equals + 1);
     while (source != NULL && value.len > 0 && value.data[value.len - 1] == '\n')
         value.len--;
-    if (code == ERR_NONE && memchr(buf_text(&value), '\0', value.len) != NULL)
-        code = err_set(err, ERR_INVALID, "the value of %s contains a NUL byte", name);
     if (code == ERR_NONE)
         code = store_secret_set(store, name, buf_text(&value), value.len, err);
     buf_free(&value);

@@ -2,6 +2,7 @@
 #include "server/api_priv.h"
 
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/iso8601.h"
 #include "base/mem.h"
 #include "engine/describe.h"
@@ -497,6 +498,37 @@ static void list_variables(struct api_call *call, struct store *store)
     buf_addc(&call->out, ']');
 }
 
+/* Must not put the value into an answer or a log. */
+static void set_variable(struct api_call *call, struct store *store)
+{
+    struct json_slice slice;
+    struct json_scan scan;
+    char *value = NULL;
+    call->code = err_set(&call->err, ERR_INVALID, "the body needs \"value\", a text");
+    if (api_body_member(call, "value", &slice)) {
+        struct err ignored;
+        json_scan_init(&scan, slice.text, slice.len);
+        if (json_scan_value(&scan, &ignored) == ERR_NONE && scan.token == JSON_STRING)
+            value = mem_alloc(scan.string.len + 1);
+    }
+    if (value != NULL) {
+        size_t len = json_unescape(scan.string, value);
+        call->code = store_secret_set(store, call->parameters[0], value, len, &call->err);
+        crypto_wipe(value, len);
+        mem_free(value);
+    }
+    done(call);
+}
+
+static void unset_variable(struct api_call *call, struct store *store)
+{
+    bool existed = false;
+    call->code = store_secret_unset(store, call->parameters[0], &existed, &call->err);
+    if (call->code == ERR_NONE && !existed)
+        call->code = err_set(&call->err, ERR_NOT_FOUND, "there is no variable \"%s\"", call->parameters[0]);
+    done(call);
+}
+
 /* ---- metrics, in the text format of Prometheus ---- */
 
 /* A label's value: backslashes, quotes and line ends are escaped. */
@@ -673,6 +705,12 @@ const struct route api_routes[] = {
           "How the worker does, in the text format of Prometheus", NULL, NULL, 200, get_metrics),
     STORE("GET", "/variables", TOKEN_ADMIN, NONE, "listVariables", "The names of the sealed variables", NULL,
           NULL, 200, list_variables),
+    STORE("PUT", "/variables/{name}", TOKEN_ADMIN, NONE, "setVariable",
+          "Seals a variable; nobody can read it again", NULL,
+          "{\"type\":\"object\",\"required\":[\"value\"],\"properties\":{\"value\":{\"type\":\"string\"}}}",
+          200, set_variable),
+    STORE("DELETE", "/variables/{name}", TOKEN_ADMIN, NONE, "unsetVariable", "Removes a sealed variable",
+          NULL, NULL, 200, unset_variable),
     STORE("GET", "/tokens", TOKEN_ADMIN, NONE, "listTokens", "The tokens, without what they are", NULL, NULL,
           200, list_tokens),
     STORE("POST", "/tokens", TOKEN_ADMIN, NONE, "makeToken", "Makes a token; nobody can read it again", NULL,

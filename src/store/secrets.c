@@ -72,11 +72,28 @@ enum err_code store_key(struct store *store, uint8_t key[STORE_KEY_BYTES], struc
     return load_key(store, true, key, err);
 }
 
+static bool valid_name(const char *name)
+{
+    size_t len = strlen(name);
+    if (len == 0 || len > 128 || (name[0] >= '0' && name[0] <= '9'))
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        char c = name[i];
+        if (!(c == '_' || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')))
+            return false;
+    }
+    return true;
+}
+
 enum err_code store_secret_set(struct store *store, const char *name, const char *value, size_t len,
                                struct err *err)
 {
     uint8_t key[KEY_BYTES];
     struct db_stmt *stmt = NULL;
+    if (!valid_name(name))
+        return err_set(err, ERR_INVALID, "\"%.60s\" is not a variable name: use letters, digits and _", name);
+    if (memchr(value, '\0', len) != NULL)
+        return err_set(err, ERR_INVALID, "the value of %s contains a NUL byte", name);
     if (len > SECRET_MAX)
         return err_set(err, ERR_LIMIT, "the value of %s is larger than %zu KiB", name, SECRET_MAX / 1024);
     uint8_t *sealed = mem_alloc(len + CRYPTO_SEAL_OVERHEAD);

@@ -36,6 +36,8 @@ worker:sync("fill", { database = items, mode = "incremental", schedule = "manual
            hasMore = false, nextState = { n = (state and state.n or 0) + 1 } }
 end })
 worker:tool("double", { title = "D", description = "d", schema = j.object { n = j.integer() }, execute = function(input) return { n = input.n * 2 } end })
+worker:tool("secret", { title = "S", description = "d", schema = j.object {},
+  execute = function() return { bytes = #require("workers.env").require "API_TOKEN" } end })
 worker:webhook("hook", { title = "H", description = "d", execute = function() end })
 worker:automation("note", { title = "N", description = "d", execute = function(event) require "workers.kv".set("noted", event) end })
 worker:job("tidy", { title = "T", description = "d", execute = function(input) require "workers.kv".set("tidied", input) end })
@@ -150,6 +152,23 @@ class ApiTest(harness.TestCase):
         self.assertEqual(self.call("POST", "/workers/shop/tokens", "admin", {"name": "new", "scope": "read"})[0], 409)
         self.done("DELETE", "/workers/shop/tokens/new")
         harness.wait_until(lambda: self.call("GET", "/workers/shop", token)[0] == 401, "the token to be forgotten")
+
+    def test_variables_are_sealed_and_removed(self):
+        self.done("PUT", "/workers/shop/variables/API_TOKEN", "admin", {"value": "hush-\u00e9\n\"x\""})
+        self.assertEqual([one["name"] for one in self.done("GET", "/workers/shop/variables")], ["API_TOKEN"])
+        self.assertNotIn("hush", self.project.dump() + json.dumps(self.done("GET", "/workers/shop/variables")))
+        self.assertEqual(self.done("POST", "/workers/shop/tools/secret", "run", {}), {"bytes": 11})
+        for name, body, message in (("API_TOKEN", {}, 'the body needs "value", a text'),
+                                    ("API_TOKEN", {"value": 1}, 'the body needs "value", a text'),
+                                    ("API_TOKEN", {"value": "a\0b"}, "the value of API_TOKEN contains a NUL byte"),
+                                    ("API_TOKEN", {"value": "x" * 262145}, "the value of API_TOKEN is larger than 256 KiB"),
+                                    ("1A", {"value": "x"}, '"1A" is not a variable name: use letters, digits and _'),
+                                    ("A%2FB", {"value": "x"}, '"A/B" is not a variable name: use letters, digits and _')):
+            status, answer = self.call("PUT", f"/workers/shop/variables/{name}", "admin", body)
+            self.assertEqual((status, answer["error"]["message"]), (413 if "larger" in message else 422, message))
+        self.done("DELETE", "/workers/shop/variables/API_TOKEN")
+        self.assertEqual(self.done("GET", "/workers/shop/variables"), [])
+        self.assertEqual(self.call("DELETE", "/workers/shop/variables/API_TOKEN")[0], 404)
 
     # ---- the description ----
 

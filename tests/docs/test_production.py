@@ -2,10 +2,15 @@
 
 Python's standard library and sqlite3's program. WORKERS_BIN names the binary.
 """
+import hashlib
+import hmac
+import http.client
 import json
+import os
 import pathlib
 import re
 import shutil
+import ssl
 import stat
 import subprocess
 import sys
@@ -26,6 +31,8 @@ worker:sync("grows", { database = items, mode = "incremental", schedule = "conti
   return { hasMore = number % 10 ~= 0, nextState = { number = number },
     changes = { { type = "upsert", key = tostring(number), properties = { Name = "row" } } } }
 end })
+worker:webhook("signed", { title = "Signed", description = "d", execute = function() end,
+  verify = require "workers.webhooks".github { secret = function() return env.require "API_TOKEN" end } })
 worker:webhook("hook", { title = "Hook", description = "d", execute = function() end })
 worker:tool("length", { title = "T", description = "d", schema = workers.j.object {},
   execute = function() return #env.require "API_TOKEN" end })
@@ -33,11 +40,14 @@ return worker
 """
 
 
-def blocks(heading):
-    """The sh blocks of one section of the page."""
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+
+
+def blocks(heading, language="sh"):
+    """The blocks of one section of the page, of one language."""
     page = (REPOSITORY / "docs" / "production.md").read_text(encoding="utf-8")
     section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", page, re.M | re.S)[1]
-    return re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S)
+    return re.findall(rf"^```{language}\n(.*?)^```$", section, re.M | re.S)
 
 
 class Production(harness.TestCase):
@@ -125,6 +135,58 @@ class Production(harness.TestCase):
         # Of other units of the machine nothing is asked.
         told = [line for line in done.stdout.splitlines() if "workers.service" in line]
         self.assertEqual((done.returncode, told), (0, []), done.stdout)
+
+    @unittest.skipUnless(NGINX and shutil.which("openssl"), "nginx is not installed; its package would start a server")
+    def test_a_proxy_in_front(self):
+        self.ok(self.site.run("env", "set", "API_TOKEN", input="twelve bytes"))
+        inner, port = harness.free_port(), harness.free_port()
+        server = harness.Server(self.site, "--url", "https://workers.example.com", port=inner)
+        address = server.webhook("signed")
+        self.assertEqual(address[0], "workers.example.com")
+
+        # The block as it is, but for its ports and the place of the certificate.
+        folder = self.site.folder
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=workers.example.com",
+                        "-addext", "subjectAltName=DNS:workers.example.com", "-keyout", folder / "privkey.pem", "-out", folder / "fullchain.pem"],
+                       check=True, stderr=subprocess.DEVNULL)
+        block, = blocks("A proxy in front", "text")
+        block = block.replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl").replace("127.0.0.1:8321", f"127.0.0.1:{inner}")
+        block = block.replace("/etc/letsencrypt/live/workers.example.com", str(folder))
+        places = " ".join(f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        self.site.write("nginx.conf", f"daemon off; {'user root; ' if os.getuid() == 0 else ''}pid {folder}/nginx.pid; error_log {folder}/nginx.log;\n"
+                                      f"events {{}}\nhttp {{ access_log off; {places}\n{block}\n}}\n")
+        nginx = subprocess.Popen([NGINX, "-c", folder / "nginx.conf", "-p", folder], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL)
+        self.addCleanup(nginx.wait)
+        self.addCleanup(nginx.terminate)
+        trust = ssl.create_default_context(cafile=folder / "fullchain.pem")
+
+        class Connection(http.client.HTTPSConnection):
+            def connect(self):
+                http.client.HTTPConnection.connect(self)
+                self.sock = trust.wrap_socket(self.sock, server_hostname="workers.example.com")
+
+        def ask(method, path, body=None, headers=None):
+            connection = Connection("127.0.0.1", port, timeout=30)
+            try:
+                connection.request(method, path, body, {"Host": "workers.example.com", **(headers or {})})
+                return connection.getresponse().status
+            except ConnectionError:
+                return None
+            finally:
+                connection.close()
+
+        def deliver(body, signed=True):
+            digest = hmac.new(b"twelve bytes" if signed else b"other", body, hashlib.sha256).hexdigest()
+            return ask("POST", address[1], body, {"X-Hub-Signature-256": "sha256=" + digest})
+
+        harness.wait_until(lambda: ask("GET", "/") is not None, "nginx")
+        self.assertEqual([deliver(b"{}"), deliver(b"{}", signed=False), deliver(b"x" * 24 * 2**20)], [202, 401, 202])
+        self.assertEqual(ask("GET", "/api/v1/workers"), 404)  # not passed on
+        self.assertIn(deliver(b"x" * 26 * 2**20), (413, None))
+        self.assertEqual(server.stop(), 0, server.text())
+        self.assertEqual(self.site.value("SELECT count(*) FROM _workers_deliveries"), 2)
+        self.assertEqual(ask("POST", address[1]), 502)
 
 
 if __name__ == "__main__":

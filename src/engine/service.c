@@ -23,7 +23,6 @@
 #define UPKEEP_FIRST_MS 10000 /* after the start */
 #define UPKEEP_MS (10 * 60 * 1000)
 #define UPKEEP_PAUSE_MS 20 /* between two steps of it: others want the store */
-#define UPKEEP_SHARE 8     /* of what may be kept: when so much was written, it does not wait for the time */
 #define RECORD_BYTES 1000  /* a run and its delivery, about */
 #define LINE_BYTES 150     /* a log line beside its text, about */
 
@@ -58,12 +57,9 @@ static void remove_running(struct handling *handling)
 /* Keeps account of what records and logs grow by: much of it is looked after soon. */
 static void wrote(struct service *service, size_t bytes)
 {
-    const struct config *config = service->runtime->options.config;
-    uint64_t smaller = config->retention.history_bytes / 2;
-    if (config->retention.logs_bytes < smaller)
-        smaller = config->retention.logs_bytes;
     service->written += bytes;
-    if (service->written <= smaller / UPKEEP_SHARE || service->upkeep_soon || service->stopping)
+    if (service->upkeep_soon || service->stopping ||
+        !upkeep_is_due(service->runtime->options.config, service->written))
         return;
     service->upkeep_soon = true;
     if (!service->upkeep_busy)

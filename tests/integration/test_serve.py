@@ -457,7 +457,7 @@ class Retention(ServeTest):
 
     def test_files_stay_small_while_runs_go_by(self):
         """Also when much more is written than may be kept, and the ten minutes until the next housekeeping have not passed."""
-        runs, limit = (1000000, 32) if os.environ.get("WORKERS_FULL") else (20000, 2)  # MiB of each
+        runs, limit = (1000000, 32) if os.environ.get("WORKERS_FULL") else (40000, 8)  # MiB of each
         project = self.project("""
 worker:job("job", { title = "J", description = "d", schedule = "manual", execute = function()
   require("workers.log").info(("y"):rep(1000))
@@ -483,10 +483,11 @@ end })
         sizes = ", ".join(f"{name} {size / 2**20:.1f} MiB" for name, size in sorted(largest.items()) if size > 2**20)
         print(f"{runs} runs of which {kept} are kept; at most: {sizes}", flush=True)
         for name in ("worker.db", "logs.db"):
-            self.assertLess(largest[name], limit * 2**20 * 5 // 4, name)
+            # What is written until housekeeping gets its turn is little beside what is usually kept, but not beside 8 MiB.
+            self.assertLess(largest[name], limit * 2**20 * (1 if limit > 8 else 1.5), name)
             self.assertLess(largest[name + "-wal"], 24 * 2**20, name)  # which does not grow with what is kept
         # And no more is forgotten than must be: half is for runs, of about 400 bytes.
-        self.assertGreaterEqual(kept, limit * 2**19 // 400)
+        self.assertGreaterEqual(kept, limit * 2**19 * 7 // 8 // 400)
         self.assertEqual(project.value("PRAGMA integrity_check"), "ok")
 
 

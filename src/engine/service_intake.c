@@ -106,7 +106,10 @@ int64_t service_too_early(struct service *service)
 void service_verified(struct service *service, const struct capability *webhook, bool good)
 {
     struct item *item = service_item(service, webhook->key);
-    if (item == NULL || (good && item->shown.failures == 0 && item->refusals == 0))
+    /* Refusals may be on their way to the store, and not shown yet. */
+    bool known = item != NULL && (item->shown.failures > 0 || item->refusals > 0 ||
+                                  (service->turning && item->turn_refusals > 0));
+    if (item == NULL || (good && !known))
         return;
     item->reset = item->reset || good;
     item->refusals = good ? 0 : item->refusals + 1;

@@ -54,21 +54,26 @@ static void done(struct api_call *call)
     buf_adds(&call->out, "{\"status\":\"done\"}");
 }
 
-/* A text member of the body; false after an error when it is not there. */
-static bool body_text(struct api_call *call, const char *name, char *out, size_t size)
+/* A text member of the body, as it is written there; false when there is none. */
+static bool find_text(const struct api_call *call, const char *name, struct json_scan *scan)
 {
     struct json_slice slice;
-    struct json_scan scan;
     struct err ignored;
-    if (api_body_member(call, name, &slice)) {
-        json_scan_init(&scan, slice.text, slice.len);
-        if (json_scan_value(&scan, &ignored) == ERR_NONE && scan.token == JSON_STRING &&
-            scan.string.len < size) {
-            size_t len = json_unescape(scan.string, out);
-            out[len] = '\0';
-            if (len > 0 && strlen(out) == len)
-                return true;
-        }
+    if (!api_body_member(call, name, &slice))
+        return false;
+    json_scan_init(scan, slice.text, slice.len);
+    return json_scan_value(scan, &ignored) == ERR_NONE && scan->token == JSON_STRING;
+}
+
+/* The same, read into out; false after an error when it is not there, empty, or does not fit. */
+static bool body_text(struct api_call *call, const char *name, char *out, size_t size)
+{
+    struct json_scan scan;
+    if (find_text(call, name, &scan) && scan.string.len < size) {
+        size_t len = json_unescape(scan.string, out);
+        out[len] = '\0';
+        if (len > 0 && strlen(out) == len)
+            return true;
     }
     call->code =
         err_set(&call->err, ERR_INVALID, "the body needs \"%s\", a text of 1 to %zu bytes", name, size - 1);
@@ -501,22 +506,20 @@ static void list_variables(struct api_call *call, struct store *store)
 /* Must not put the value into an answer or a log. */
 static void set_variable(struct api_call *call, struct store *store)
 {
-    struct json_slice slice;
     struct json_scan scan;
-    char *value = NULL;
-    call->code = err_set(&call->err, ERR_INVALID, "the body needs \"value\", a text");
-    if (api_body_member(call, "value", &slice)) {
-        struct err ignored;
-        json_scan_init(&scan, slice.text, slice.len);
-        if (json_scan_value(&scan, &ignored) == ERR_NONE && scan.token == JSON_STRING)
-            value = mem_alloc(scan.string.len + 1);
+    if (!find_text(call, "value", &scan)) {
+        call->code = err_set(&call->err, ERR_INVALID, "the body needs \"value\", a text");
+        return;
     }
-    if (value != NULL) {
-        size_t len = json_unescape(scan.string, value);
-        call->code = store_secret_set(store, call->parameters[0], value, len, &call->err);
-        crypto_wipe(value, len);
-        mem_free(value);
+    char *value = mem_alloc(scan.string.len + 1);
+    if (value == NULL) {
+        call->code = err_nomem(&call->err);
+        return;
     }
+    size_t len = json_unescape(scan.string, value);
+    call->code = store_secret_set(store, call->parameters[0], value, len, &call->err);
+    crypto_wipe(value, len);
+    mem_free(value);
     done(call);
 }
 

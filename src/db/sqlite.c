@@ -1,6 +1,7 @@
 /* SQLite behind the driver interface. The only file that includes sqlite3.h. */
 #include "db/db.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -11,8 +12,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <strings.h>
+#include <time.h>
 
 #define LOOKASIDE_BYTES 512
 #define LOOKASIDE_SLOTS 512
@@ -522,15 +523,12 @@ static const char *pragmas_for(const struct db_options *options)
 static enum err_code set_pragmas(struct sqlite_db *sqlite, const struct db_options *options, struct err *err)
 {
     const struct timespec pause = {.tv_nsec = PRAGMAS_AGAIN_MS * 1000000L};
-    struct timespec began, now;
-    clock_gettime(CLOCK_MONOTONIC, &began);
-    enum err_code code = ERR_NONE;
-    do {
+    int64_t until = clock_mono_ms() + options->busy_timeout_ms;
+    enum err_code code = sqlite_exec(&sqlite->base, pragmas_for(options), err);
+    while (code == ERR_BUSY && clock_mono_ms() < until) {
+        nanosleep(&pause, NULL);
         code = sqlite_exec(&sqlite->base, pragmas_for(options), err);
-        if (code == ERR_BUSY)
-            nanosleep(&pause, NULL);
-        clock_gettime(CLOCK_MONOTONIC, &now);
-    } while (code == ERR_BUSY && now.tv_sec - began.tv_sec < options->busy_timeout_ms / 1000);
+    }
     return code;
 }
 

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/clock.h"
+#include "base/iso8601.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -176,7 +177,8 @@ void cli_note(const char *format, ...)
     fputc('\n', stderr);
 }
 
-const char *cli_time(int64_t ms, char *out, size_t size)
+/* "5 min ago", "in 12 s", "2026-11-23 09:12:00", "never". */
+static const char *time_for_people(int64_t ms, char *out, size_t size)
 {
     int64_t ago = (clock_now_ms() - ms) / 1000;
     if (ms <= 0) {
@@ -196,6 +198,15 @@ const char *cli_time(int64_t ms, char *out, size_t size)
         strftime(out, size, "%Y-%m-%d %H:%M:%S", &local);
     }
     return out;
+}
+
+void cli_time_cell(struct table_printer *table, enum cli_format format, int64_t ms)
+{
+    char time[40];
+    if (format != FORMAT_PLAIN)
+        table_cells(table, time_for_people(ms, time, sizeof time));
+    else
+        table_cells(table, ms != 0 ? iso_format_utc(ms, time) : "");
 }
 
 const char *cli_duration(uint64_t ms, char *out, size_t size)

@@ -93,8 +93,8 @@ int cli_terminal_width(FILE *stream); /* 0 when it is no terminal */
 int cli_fail(const struct err *err);
 int cli_fail_script(const struct script_error *error);
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* "just now", "5 min ago", "2026-11-23 09:12" … for people. out holds 32 bytes. */
-const char *cli_time(int64_t ms, char *out, size_t size);
+/* A cell with a time: as people say it, or in UTC with --plain. 0 is "never", and nothing with --plain. */
+void cli_time_cell(struct table_printer *table, enum cli_format format, int64_t ms);
 const char *cli_duration(uint64_t ms, char *out, size_t size);
 
 /* Says that the worker has no such capability, with the nearest that it has. */

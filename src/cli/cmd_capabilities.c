@@ -1,7 +1,6 @@
 /* workers capabilities list, enable, disable. */
 #include "cli/cli.h"
 
-#include "base/iso8601.h"
 #include "base/mem.h"
 #include "base/table.h"
 #include "engine/describe.h"
@@ -12,7 +11,6 @@
 static void add_schedule(struct table_printer *table, const struct cli_args *args,
                          const struct capability *capability, const struct capability_info *info)
 {
-    char time[32];
     struct buf schedule;
     buf_init(&schedule, 1024);
     if (capability->kind == CAPABILITY_SYNC || capability->kind == CAPABILITY_JOB)
@@ -24,8 +22,7 @@ static void add_schedule(struct table_printer *table, const struct cli_args *arg
     else if (info->next_ms == 0)
         table_cells(table, "");
     else
-        table_cells(table, cli_format(args) == FORMAT_PLAIN ? iso_format_utc(info->next_ms, time)
-                                                            : cli_time(info->next_ms, time, sizeof time));
+        cli_time_cell(table, cli_format(args), info->next_ms);
 }
 
 static int run_list(const struct cli_args *args)
@@ -84,7 +81,8 @@ const struct command cmd_capabilities_list = {
     .name = "capabilities list",
     .arguments = "",
     .summary = "List what the worker can run",
-    .help = "Examples:\n  workers capabilities list\n  workers capabilities list --plain\n",
+    .help = "With schedules, and when workers serve runs each next.\n\nExamples:\n  workers capabilities "
+            "list\n  workers capabilities list --plain\n",
     .options = options,
     .run = run_list,
 };

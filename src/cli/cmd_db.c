@@ -315,9 +315,7 @@ static enum err_code list_deleted(void *ctx, const struct deleted_row *row)
     char time[40];
     table_cells(listing->table, row->database);
     table_cells(listing->table, row->key);
-    table_cells(listing->table, listing->format == FORMAT_PLAIN
-                                    ? iso_format_utc(row->deleted_ms, time)
-                                    : cli_time(row->deleted_ms, time, sizeof time));
+    cli_time_cell(listing->table, listing->format, row->deleted_ms);
     table_cells(listing->table, row->run_id);
     buf_adds(&listing->json, listing->json.len > 1 ? ",{\"database\":" : "{\"database\":");
     json_write_text(&listing->json, row->database);

@@ -16,16 +16,13 @@ struct listing {
 static enum err_code list_one(void *ctx, const struct delivery_record *record)
 {
     struct listing *listing = ctx;
-    char time[32];
-    bool plain = listing->format == FORMAT_PLAIN;
     buf_adds(&listing->json, listing->json.len > 1 ? "," : "");
     describe_delivery(record, &listing->json);
     table_cells(listing->table, record->id);
     table_cellf(listing->table, "%s:%s", record->kind, record->key);
     table_cells(listing->table, record->state);
     table_cellf(listing->table, "%lld", (long long)record->attempts);
-    table_cells(listing->table,
-                plain ? iso_format_utc(record->created_ms, time) : cli_time(record->created_ms, time, 32));
+    cli_time_cell(listing->table, listing->format, record->created_ms);
     table_cells(listing->table, record->error != NULL ? record->error : "");
     return ERR_NONE;
 }

@@ -76,7 +76,7 @@ struct listing {
 static enum err_code list_one(void *ctx, const char *name, int64_t created_ms, const char *value, size_t len)
 {
     struct listing *listing = ctx;
-    char created[ISO_UTC_SIZE], shown[40];
+    char created[ISO_UTC_SIZE];
     (void)value;
     (void)len;
     iso_format_utc(created_ms, created);
@@ -87,8 +87,7 @@ static enum err_code list_one(void *ctx, const char *name, int64_t created_ms, c
         return ERR_NONE;
     }
     table_cells(listing->table, name);
-    table_cells(listing->table,
-                listing->format == FORMAT_PLAIN ? created : cli_time(created_ms, shown, sizeof shown));
+    cli_time_cell(listing->table, listing->format, created_ms);
     return ERR_NONE;
 }
 

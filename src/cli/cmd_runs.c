@@ -36,8 +36,6 @@ static enum err_code list_run(void *ctx, const struct run_record *run)
 {
     struct listing *listing = ctx;
     struct buf changes;
-    char started[32], ended[32];
-    bool plain = listing->format == FORMAT_PLAIN;
     buf_init(&changes, 1024);
     describe_changes(run, &changes);
     buf_adds(&listing->json, listing->json.len > 1 ? "," : "");
@@ -45,16 +43,14 @@ static enum err_code list_run(void *ctx, const struct run_record *run)
     table_cells(listing->table, run->id);
     table_cellf(listing->table, "%s:%s", run->kind, run->key);
     if (run->exit_code < 0)
-        table_cells(listing->table, plain ? "" : "running");
+        table_cells(listing->table, listing->format == FORMAT_PLAIN ? "" : "running");
     else
         table_cellf(listing->table, "%d", run->exit_code);
-    table_cells(listing->table,
-                plain ? iso_format_utc(run->started_ms, started) : cli_time(run->started_ms, started, 32));
+    cli_time_cell(listing->table, listing->format, run->started_ms);
     if (run->ended_ms == 0)
         table_cells(listing->table, "");
     else
-        table_cells(listing->table,
-                    plain ? iso_format_utc(run->ended_ms, ended) : cli_time(run->ended_ms, ended, 32));
+        cli_time_cell(listing->table, listing->format, run->ended_ms);
     table_cells(listing->table, buf_text(&changes));
     buf_free(&changes);
     return ERR_NONE;

@@ -61,15 +61,6 @@ static const struct capability *find_sync(const struct opened *opened, const cha
 
 /* ---- status ---- */
 
-static void add_time(struct table_printer *table, const struct cli_args *args, int64_t ms)
-{
-    char time[40];
-    if (cli_format(args) != FORMAT_PLAIN)
-        table_cells(table, cli_time(ms, time, sizeof time));
-    else
-        table_cells(table, ms != 0 ? iso_format_utc(ms, time) : "");
-}
-
 static int print_status(const struct opened *opened, const struct cli_args *args)
 {
     static const struct table_column columns[] = {
@@ -106,12 +97,12 @@ static int print_status(const struct opened *opened, const struct cli_args *args
         table_cellf(&table, "%s%s", sync_status_name(info.status), info.running ? " (running)" : "");
         table_cells(&table, sync->mode == SYNC_REPLACE ? "replace" : "incremental");
         table_cells(&table, buf_text(&schedule));
-        add_time(&table, args, info.last_run_ms);
-        add_time(&table, args, info.last_success_ms);
+        cli_time_cell(&table, cli_format(args), info.last_run_ms);
+        cli_time_cell(&table, cli_format(args), info.last_success_ms);
         if (info.next_ms == 0) /* no server has served it yet */
             table_cells(&table, "");
         else
-            add_time(&table, args, info.next_ms);
+            cli_time_cell(&table, cli_format(args), info.next_ms);
         table_cellf(&table, "%zu B", info.state_size);
         if (info.failures > 0)
             table_cellf(&table, "%lld failure%s: %s", (long long)info.failures, info.failures == 1 ? "" : "s",

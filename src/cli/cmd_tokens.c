@@ -16,11 +16,9 @@ static enum err_code list_one(void *ctx, const struct token_record *record)
 {
     struct listing *listing = ctx;
     char time[ISO_UTC_SIZE];
-    bool plain = cli_format(listing->args) == FORMAT_PLAIN;
     table_cells(listing->table, record->name);
     table_cells(listing->table, token_scope_name(record->scope));
-    table_cells(listing->table, plain ? iso_format_utc(record->created_ms, time)
-                                      : cli_time(record->created_ms, time, sizeof time));
+    cli_time_cell(listing->table, cli_format(listing->args), record->created_ms);
     buf_adds(&listing->json, listing->json.len > 1 ? ",{\"name\":" : "{\"name\":");
     json_write_text(&listing->json, record->name);
     buf_addf(&listing->json, ",\"scope\":\"%s\",\"createdAt\":\"%s\"}", token_scope_name(record->scope),

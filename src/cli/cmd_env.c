@@ -13,10 +13,10 @@ static enum err_code set_one(struct store *store, const char *argument, struct e
 {
     const char *equals = strchr(argument, '=');
     size_t len = equals != NULL ? (size_t)(equals - argument) : strlen(argument);
-    char name[160];
+    char name[SECRET_NAME_MAX + 1];
     struct buf value;
-    if (len >= sizeof name)
-        return err_set(err, ERR_INVALID, "the name %.60s… is too long", argument);
+    if (store_secret_name(argument, len, err) != ERR_NONE) /* before anybody types a value */
+        return err->code;
     snprintf(name, sizeof name, "%.*s", (int)len, argument);
     const char *source = equals == NULL ? "-" : equals[1] == '@' ? equals + 1 : NULL;
     enum err_code code = ERR_NONE;

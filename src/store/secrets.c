@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/mem.h"
+#include "worker/dotenv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -72,17 +73,16 @@ enum err_code store_key(struct store *store, uint8_t key[STORE_KEY_BYTES], struc
     return load_key(store, true, key, err);
 }
 
-static bool valid_name(const char *name)
+enum err_code store_secret_name(const char *name, size_t len, struct err *err)
 {
-    size_t len = strlen(name);
-    if (len == 0 || len > 128 || (name[0] >= '0' && name[0] <= '9'))
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        char c = name[i];
-        if (!(c == '_' || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')))
-            return false;
-    }
-    return true;
+    if (len <= SECRET_NAME_MAX && dotenv_is_name(name, len))
+        return ERR_NONE;
+    if (len > SECRET_NAME_MAX)
+        return err_set(err, ERR_INVALID, "a variable name has at most %d letters, digits and _",
+                       SECRET_NAME_MAX);
+    return err_set(err, ERR_INVALID,
+                   "\"%.*s\" is not a variable name: use letters, digits and _, and no digit first", (int)len,
+                   name);
 }
 
 enum err_code store_secret_set(struct store *store, const char *name, const char *value, size_t len,
@@ -90,8 +90,8 @@ enum err_code store_secret_set(struct store *store, const char *name, const char
 {
     uint8_t key[KEY_BYTES];
     struct db_stmt *stmt = NULL;
-    if (!valid_name(name))
-        return err_set(err, ERR_INVALID, "\"%.60s\" is not a variable name: use letters, digits and _", name);
+    if (store_secret_name(name, strlen(name), err) != ERR_NONE)
+        return err->code;
     if (memchr(value, '\0', len) != NULL)
         return err_set(err, ERR_INVALID, "the value of %s contains a NUL byte", name);
     if (len > SECRET_MAX)

@@ -476,7 +476,9 @@ enum err_code store_kv_expire(struct store *store, int64_t now_ms, struct err *e
 
 typedef enum err_code (*secret_fn)(void *ctx, const char *name, int64_t created_ms, const char *value,
                                    size_t len);
-/* name: 1 to 128 letters, digits and _, and no digit first; value: at most 256 KiB without NUL bytes. */
+#define SECRET_NAME_MAX 128 /* bytes; letters, digits and _, and no digit first */
+enum err_code store_secret_name(const char *name, size_t len, struct err *err) MUST_CHECK;
+/* value: at most 256 KiB without NUL bytes. */
 enum err_code store_secret_set(struct store *store, const char *name, const char *value, size_t len,
                                struct err *err) MUST_CHECK;
 enum err_code store_secret_unset(struct store *store, const char *name, bool *existed,

@@ -162,8 +162,9 @@ class ApiTest(harness.TestCase):
                                     ("API_TOKEN", {"value": 1}, 'the body needs "value", a text'),
                                     ("API_TOKEN", {"value": "a\0b"}, "the value of API_TOKEN contains a NUL byte"),
                                     ("API_TOKEN", {"value": "x" * 262145}, "the value of API_TOKEN is larger than 256 KiB"),
-                                    ("1A", {"value": "x"}, '"1A" is not a variable name: use letters, digits and _'),
-                                    ("A%2FB", {"value": "x"}, '"A/B" is not a variable name: use letters, digits and _')):
+                                    ("1A", {"value": "x"}, '"1A" is not a variable name: use letters, digits and _, and no digit first'),
+                                    ("A%2FB", {"value": "x"}, '"A/B" is not a variable name: use letters, digits and _, and no digit first'),
+                                    ("%C3%A9" * 100, {"value": "x"}, "a variable name has at most 128 letters, digits and _")):
             status, answer = self.call("PUT", f"/workers/shop/variables/{name}", "admin", body)
             self.assertEqual((status, answer["error"]["message"]), (413 if "larger" in message else 422, message))
         self.done("DELETE", "/workers/shop/variables/API_TOKEN")

@@ -222,6 +222,14 @@ class CommandsTest(TestCase):
         entry = self.json("run", "main.lua", "delta", "--json")[0]
         self.assertEqual((entry["key"], entry["result"], entry["pages"]), ("delta", "done", 1))
 
+    def test_a_name_that_is_none_is_refused_before_its_value_is_asked_for(self):
+        for name, message in (("1A", '"1A" is not a variable name: use letters, digits and _, and no digit first'),
+                              ("A-B", '"A-B" is not a variable name: use letters, digits and _, and no digit first'),
+                              ("A" * 129, "a variable name has at most 128 letters, digits and _")):
+            process = self.p.start("env", "set", name, stdin=subprocess.PIPE)  # which nobody closes
+            self.assertEqual(process.wait(30), 1)
+            self.assertEqual(process.stderr.read(), f"error: {message}\n")
+
     def test_lists_in_three_formats(self):
         self.filled()
         self.p.run("exec", "greet", "-d", '{"name":"x"}')

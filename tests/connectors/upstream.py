@@ -8,14 +8,17 @@ Times are Unix milliseconds of the simulated clock. Python's standard library on
 """
 import collections
 import datetime
-import http.server
 import json
 import os
 import pathlib
 import random
+import sys
 import threading
 import time
 import urllib.parse
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import harness  # noqa: E402
 
 EPOCH = 1_900_000_000_000  # when a simulated day begins: 2030-03-17
 LATE_MS = 10_000  # records become visible up to this long after their timestamps
@@ -210,13 +213,7 @@ class Upstream:
     def serve(self):
         outer = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def log_message(self, *_):
-                pass
-
+        class Handler(harness.HttpHandler):
             def do_GET(self):
                 text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 answer, fault = outer.answer(self.command, self.path, text, self.headers)
@@ -234,15 +231,7 @@ class Upstream:
 
             do_POST = do_GET
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_):
-                pass
-
-        server = Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return server
+        return harness.HttpService(Handler)
 
 
 def parameters(pairs, known, refuse):

@@ -2,7 +2,6 @@
 import collections
 import datetime
 import http.client
-import http.server
 import json
 import os
 import pathlib
@@ -392,26 +391,22 @@ end)
     def test_alerts_are_posted(self):
         received = []
 
-        class Receiver(http.server.BaseHTTPRequestHandler):
+        class Receiver(harness.HttpHandler):
             def do_POST(self):
                 received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 self.send_response(200)
+                self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def log_message(self, *_):
-                pass
-
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as receiver:
-            threading.Thread(target=receiver.serve_forever, daemon=True).start()
-            url = f"http://127.0.0.1:{receiver.server_port}/"
-            project = self.project(f"""
+        receiver = harness.HttpService(Receiver)
+        self.addCleanup(receiver.close)
+        project = self.project(f"""
 worker:sync("fails", {{ database = items, schedule = "1m", execute = function() error("no luck") end }})
-worker:onAlert(require("workers.alerts").slack {{ url = "{url}" }})
+worker:onAlert(require("workers.alerts").slack {{ url = "{receiver.url}/" }})
 """, 'name: test\nmain: main.lua\npermissions: { net: ["127.0.0.1"] }\n')
-            server = Server(project, env=self.accelerated("2026-01-15 04:00:00", 120))
-            harness.wait_until(lambda: received, "the alert")
-            server.stop()
-            receiver.shutdown()
+        server = Server(project, env=self.accelerated("2026-01-15 04:00:00", 120))
+        harness.wait_until(lambda: received, "the alert")
+        server.stop()
         self.assertEqual(received, [{"text": "test: sync fails fails: main.lua:8: no luck"}])
 
 
@@ -623,6 +618,14 @@ worker:job("job", { title = "J", description = "d", schedule = { cron = "* * * *
 class Clock(ServeTest):
     """The wall clock is set, forward or back: nothing waits for what it said, and nobody's work is taken away."""
 
+    GROWS = """
+local kv = require "workers.kv"
+worker:sync("grows", { database = items, mode = "incremental", schedule = "continuous", execute = function(state)
+  local n = (state and state.n or 0) + 1
+  return { changes = { { type = "upsert", key = tostring(n), properties = { Name = "x" } } }, hasMore = false, nextState = { n = n } }
+end })
+"""
+
     def setUp(self):
         if not MOVED_CLOCK:
             self.skipTest("WORKERS_MOVED_CLOCK does not name the library")
@@ -658,12 +661,7 @@ end })
         self.assertEqual(server.stop(), 0)
 
     def test_nothing_waits_for_what_a_wrong_clock_said(self):
-        project = self.project("""
-local kv = require "workers.kv"
-worker:sync("grows", { database = items, mode = "incremental", schedule = "continuous", execute = function(state)
-  local n = (state and state.n or 0) + 1
-  return { changes = { { type = "upsert", key = tostring(n), properties = { Name = "x" } } }, hasMore = false, nextState = { n = n } }
-end })
+        project = self.project(self.GROWS + """
 worker:sync("fails", { database = items, mode = "incremental", schedule = { cron = "* * * * *" }, execute = function()
   if kv.increment "syncs" <= 4 then error "not yet" end
   return { changes = {}, hasMore = false, nextState = { n = 1 } }
@@ -690,12 +688,7 @@ worker:automation("falters", { title = "F", description = "d",
         self.assertEqual(server.stop(), 0)
 
     def test_a_jump_takes_nothing_from_whoever_works(self):
-        project = self.project("""
-local kv = require "workers.kv"
-worker:sync("grows", { database = items, mode = "incremental", schedule = "continuous", execute = function(state)
-  local n = (state and state.n or 0) + 1
-  return { changes = { { type = "upsert", key = tostring(n), properties = { Name = "x" } } }, hasMore = false, nextState = { n = n } }
-end })
+        project = self.project(self.GROWS + """
 worker:automation("waits", { title = "W", description = "d",
   trigger = { database = items, when = function(event) return event.key == "1" end },
   execute = function() while not kv.get "go" do workers.sleep(0.05) end end })

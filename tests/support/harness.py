@@ -190,6 +190,33 @@ class Page:
         self.drop = drop  # hang up instead of answering
 
 
+class HttpHandler(http.server.BaseHTTPRequestHandler):
+    """Keeps connections, and says nothing of requests."""
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *_):
+        pass
+
+
+class HttpService(http.server.ThreadingHTTPServer):
+    """Serves a Handler at url until close(). What happens to connections is the business of tests."""
+    daemon_threads = True
+    request_queue_size = 1024
+
+    def __init__(self, handler):
+        super().__init__(("127.0.0.1", 0), handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def handle_error(self, *_):
+        pass
+
+    def close(self):
+        self.shutdown()
+        self.server_close()
+
+
 class Upstream:
     """An HTTP server whose answers are scripted. script(path, *pages) queues answers; the last one is given again and again.
 
@@ -204,33 +231,14 @@ class Upstream:
         self.lock = threading.Lock()
         outer = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def log_message(self, *_):
-                pass
-
+        class Handler(HttpHandler):
             def do_GET(self):
                 outer.answer(self)
 
             do_POST = do_GET
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 1024
-
-            def handle_error(self, *_):
-                pass
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        self.thread.start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.server = HttpService(Handler)
+        self.url, self.close = self.server.url, self.server.close
 
     def script(self, path, *pages):
         with self.lock:

@@ -12,7 +12,6 @@ import collections
 import concurrent.futures
 import contextlib
 import http.client
-import http.server
 import json
 import os
 import pathlib
@@ -130,13 +129,7 @@ class Upstream:
         self.frozen_at = None
         self.heard = collections.defaultdict(list)  # what handlers told, of each kind, as it arrived
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def log_message(self, *_):
-                pass
-
+        class Handler(harness.HttpHandler):
             def do_GET(self):
                 url = urllib.parse.urlsplit(self.path)
                 _, kind, number = url.path.split("/")
@@ -157,17 +150,8 @@ class Upstream:
                     self.end_headers()
                     self.wfile.write(body)
 
-        class Quiet(http.server.ThreadingHTTPServer):
-            def handle_error(self, *_):
-                pass
-
-        self.server = Quiet(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.server = harness.HttpService(Handler)
+        self.url, self.close = self.server.url, self.server.close
 
     def freeze(self):
         self.frozen_at = time.monotonic()

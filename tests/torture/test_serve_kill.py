@@ -143,29 +143,36 @@ class ServeKillTest(unittest.TestCase):
         self.assertEqual(server.stop(), 0)
         self.assertIn("the file system failed", server.text())
 
-    @unittest.skipUnless(LIBRARY, "WORKERS_FAILING_WRITES does not name the library")
-    def test_a_cycle_ends_when_the_disk_is_well_again(self):
-        """Not when its lease runs out, which its process holds all the time."""
+    def start_with_a_request_under_way(self, script, deliver=False):
+        """A server whose disk has become full while a script waits for the answer to a request; it comes when the gate is set."""
         upstream = harness.Upstream()
         self.addCleanup(upstream.close)
         gate = threading.Event()
         upstream.script("page", harness.Page({}, gate=gate))
-        self.project.write("main.lua", SCRIPT.replace("return worker", """
+        self.project.write("main.lua", script.replace("URL", json.dumps(upstream.url + "/page")))
+        self.project.write("workers.yaml", f'name: test\nmain: main.lua\npermissions: {{ net: ["{upstream.url[7:]}"] }}\n')
+        self.full = self.project.folder / "full"
+        self.accepted = set()
+        server = self.start(env={"LD_PRELOAD": LIBRARY, "FAILING_WRITES_WHILE": str(self.full), "ASAN_OPTIONS": "verify_asan_link_order=0"})
+        if deliver:
+            self.assertEqual(self.post("{}"), 202)
+        harness.wait_until(lambda: upstream.count("page") == 1, "the request")
+        self.full.touch()
+        return gate, server
+
+    @unittest.skipUnless(LIBRARY, "WORKERS_FAILING_WRITES does not name the library")
+    def test_a_cycle_ends_when_the_disk_is_well_again(self):
+        """Not when its lease runs out, which its process holds all the time."""
+        gate, server = self.start_with_a_request_under_way(SCRIPT.replace("return worker", """
 worker:sync("waits", { database = items, mode = "incremental", schedule = "continuous", execute = function()
   require "workers.http".get(URL)
   return { changes = {}, hasMore = false, nextState = { n = 1 } }
 end })
-return worker""".replace("URL", json.dumps(upstream.url + "/page"))))
-        self.project.write("workers.yaml", f'name: test\nmain: main.lua\npermissions: {{ net: ["{upstream.url[7:]}"] }}\n')
-        full = self.project.folder / "full"
-        self.accepted = set()
-        server = self.start(env={"LD_PRELOAD": LIBRARY, "FAILING_WRITES_WHILE": str(full), "ASAN_OPTIONS": "verify_asan_link_order=0"})
-        harness.wait_until(lambda: upstream.count("page") == 1, "the request")
-        full.touch()
+return worker"""))
         gate.set()
         # While so many wait for the store one after the other, the page and the end are refused as well.
         self.assertEqual([self.post('{"size": 12}') for _ in range(100)], [503] * 100)
-        full.unlink()
+        self.full.unlink()
         held = "SELECT count(*) FROM _workers_runs WHERE key = 'waits' AND ended_at IS NULL"
         harness.wait_until(lambda: self.project.value(held) == 0, "the end of the run", 15)
         harness.wait_until(lambda: server.text().count("test.waits: sync failed") == 1, "the report")
@@ -175,26 +182,15 @@ return worker""".replace("URL", json.dumps(upstream.url + "/page"))))
     @unittest.skipUnless(LIBRARY, "WORKERS_FAILING_WRITES does not name the library")
     def test_a_full_disk_is_asked_once_a_second(self):
         """Also while the end of a delivery waits to be written."""
-        upstream = harness.Upstream()
-        self.addCleanup(upstream.close)
-        gate = threading.Event()
-        upstream.script("page", harness.Page({}, gate=gate))
-        self.project.write("main.lua", """
+        gate, server = self.start_with_a_request_under_way("""
 local worker = require "workers".new()
 worker:webhook("hook", { title = "H", description = "d", execute = function() require "workers.http".get(URL) end })
-return worker""".replace("URL", json.dumps(upstream.url + "/page")))
-        self.project.write("workers.yaml", f'name: test\nmain: main.lua\npermissions: {{ net: ["{upstream.url[7:]}"] }}\n')
-        full = self.project.folder / "full"
-        self.accepted = set()
-        server = self.start(env={"LD_PRELOAD": LIBRARY, "FAILING_WRITES_WHILE": str(full), "ASAN_OPTIONS": "verify_asan_link_order=0"})
-        self.assertEqual(self.post("{}"), 202)
-        harness.wait_until(lambda: upstream.count("page") == 1, "the request")
-        full.touch()
+return worker""", deliver=True)
         began = time.monotonic()
         gate.set()
         server.wait_for("test: database: the disk is full", 3)
         self.assertGreater(time.monotonic() - began, 1.5)
-        full.unlink()
+        self.full.unlink()
         done = "SELECT count(*) FROM _workers_deliveries WHERE state = 'done'"
         harness.wait_until(lambda: self.project.value(done) == 1, "the end of the delivery")
         self.assertEqual(self.project.rows("SELECT exit_code FROM _workers_runs"), [(0,)])

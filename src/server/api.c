@@ -2,6 +2,7 @@
 #include "server/api_priv.h"
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "net/url.h"
 #include "server/answer.h"
 
@@ -93,12 +94,25 @@ void api_gone(struct http_call *http)
 
 /* ---- parameters ---- */
 
-static char *decoded(const char *text, size_t len)
+/* out has room for len and the NUL. False when there are NULs in it, or it is not UTF-8. */
+static bool decode_text(char *out, const char *text, size_t len, bool plus_is_blank)
 {
-    char *out = mem_alloc(len + 1);
-    if (out != NULL)
-        out[url_decode_loose(out, text, len, false)] = '\0';
-    return out;
+    size_t decoded = url_decode_loose(out, text, len, plus_is_blank);
+    out[decoded] = '\0';
+    return strlen(out) == decoded && text_is_utf8(out, decoded, NULL);
+}
+
+static enum err_code read_parameters(struct api_call *call, const char *const values[API_PARAMETERS],
+                                     const size_t lens[API_PARAMETERS])
+{
+    for (int i = 0; i < API_PARAMETERS && values[i] != NULL; i++) {
+        call->parameters[i] = mem_alloc(lens[i] + 1);
+        if (call->parameters[i] == NULL)
+            return err_nomem(&call->err);
+        if (!decode_text(call->parameters[i], values[i], lens[i], false))
+            return err_set(&call->err, ERR_INVALID, "a part of the path is not UTF-8, or has NUL bytes");
+    }
+    return ERR_NONE;
 }
 
 bool api_query(struct api_call *call, const char *name, char *out, size_t size)
@@ -111,8 +125,10 @@ bool api_query(struct api_call *call, const char *name, char *out, size_t size)
                 call->code = err_set(&call->err, ERR_INVALID, "%s has at most %zu bytes", name, size - 1);
                 return false;
             }
-            out[url_decode_loose(out, at + name_len + 1, len - name_len - 1, true)] = '\0';
-            return true;
+            if (decode_text(out, at + name_len + 1, len - name_len - 1, true))
+                return true;
+            call->code = err_set(&call->err, ERR_INVALID, "%s is not UTF-8, or has NUL bytes", name);
+            return false;
         }
         at += len + (at[len] == '&');
     }
@@ -223,15 +239,12 @@ static void begin(struct api *api, struct http_call *http, const struct route *r
     buf_init(&call->out, ANSWER_MAX);
     service_hold(service);
     http_call_set_user(http, call);
-    bool whole = true;
-    for (int i = 0; i < API_PARAMETERS && values[i] != NULL; i++)
-        whole = (call->parameters[i] = decoded(values[i], lens[i])) != NULL && whole;
     const char *body = http_call_body(http, &call->body_len);
     call->body = mem_strndup(body, call->body_len);
     call->query = mem_strndup(http_call_query(http), strlen(http_call_query(http)));
-    if (!whole || call->body == NULL || call->query == NULL)
-        call->code = err_nomem(&call->err);
-    else
+    call->code = call->body != NULL && call->query != NULL ? read_parameters(call, values, lens)
+                                                           : err_nomem(&call->err);
+    if (call->code == ERR_NONE)
         call->code = find_capability(call);
     if (call->code == ERR_NONE && call->body_len > 0 && !is_json(call->body, call->body_len, &call->err))
         call->code = err_context(&call->err, "the body is not JSON");

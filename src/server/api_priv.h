@@ -49,8 +49,8 @@ struct route {
 
 extern const struct route api_routes[]; /* ends with a NULL method */
 
-/* The value of a query parameter, decoded into out; false when it is not there, and when it is too long,
- * which the call then fails with. */
+/* The value of a query parameter, decoded into out; false when it is not there, and when it is too long or no
+ * text, which the call then fails with. */
 bool api_query(struct api_call *call, const char *name, char *out, size_t size);
 /* A member of the body, which is an object; false when it is not there. */
 bool api_body_member(const struct api_call *call, const char *name, struct json_slice *out);

@@ -164,6 +164,7 @@ class ApiTest(harness.TestCase):
                                     ("API_TOKEN", {"value": "x" * 262145}, "the value of API_TOKEN is larger than 256 KiB"),
                                     ("1A", {"value": "x"}, '"1A" is not a variable name: use letters, digits and _, and no digit first'),
                                     ("A%2FB", {"value": "x"}, '"A/B" is not a variable name: use letters, digits and _, and no digit first'),
+                                    ("API_TOKEN%00x", {"value": "x"}, "a part of the path is not UTF-8, or has NUL bytes"),
                                     ("%C3%A9" * 100, {"value": "x"}, "a variable name has at most 128 letters, digits and _")):
             status, answer = self.call("PUT", f"/workers/shop/variables/{name}", "admin", body)
             self.assertEqual((status, answer["error"]["message"]), (413 if "larger" in message else 422, message))
@@ -275,6 +276,9 @@ console.log(JSON.stringify(await new Validator().validate(JSON.parse(readFileSyn
             "runs?limit=" + "1" * 19: "limit has at most 18 bytes",
             "runs?failed=maybe": "failed must be true or false",
             "runs?key=" + "k" * 101: "key has at most 100 bytes",
+            "runs?key=fill%00": "key is not UTF-8, or has NUL bytes", "runs?key=%FF": "key is not UTF-8, or has NUL bytes",
+            "runs/%FF": "a part of the path is not UTF-8, or has NUL bytes",
+            "syncs/fill%00x": "a part of the path is not UTF-8, or has NUL bytes",
             "deliveries?state=gone": "state must be ready, running, done or dead",
             "runs/any/logs?after=x": "after must be a whole number from 0 to 9223372036854775807",
             "databases/items/rows?after=" + "k" * 4097: "after has at most 4096 bytes",

@@ -587,6 +587,24 @@ void json_string_copy(const struct json_scan *scan, struct buf *out)
     out->data[out->len] = '\0';
 }
 
+bool json_find(const char *text, size_t len, const char *name, struct json_slice *out)
+{
+    struct json_scan scan;
+    struct err ignored;
+    bool more = false;
+    json_scan_init(&scan, text, len);
+    if (json_scan_value(&scan, &ignored) != ERR_NONE || scan.token != JSON_OBJECT)
+        return false;
+    while (json_scan_member(&scan, &more, &ignored) == ERR_NONE && more) {
+        bool wanted = json_string_is(&scan, name);
+        if (json_scan_value(&scan, &ignored) != ERR_NONE || json_scan_skip(&scan, out, &ignored) != ERR_NONE)
+            return false;
+        if (wanted)
+            return true;
+    }
+    return false;
+}
+
 /* ---- Writing ---- */
 
 static void write_escape(struct buf *out, unsigned char c)

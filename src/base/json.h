@@ -78,6 +78,9 @@ enum err_code json_scan_skip(struct json_scan *scan, struct json_slice *slice, s
 /* Nothing but white space may be left. */
 enum err_code json_scan_end(struct json_scan *scan, struct err *err) MUST_CHECK;
 
+/* A member of the object that the text is; false when it is not there, or the text no object. */
+bool json_find(const char *text, size_t len, const char *name, struct json_slice *out);
+
 /* An error at the current token, with its line and column in front. */
 enum err_code json_scan_fail(const struct json_scan *scan, struct err *err, enum err_code code,
                              const char *format, ...) __attribute__((format(printf, 4, 5)));

@@ -107,31 +107,43 @@ enum cli_format cli_format(const struct cli_args *args)
     return cli_flag(args, "--plain") ? FORMAT_PLAIN : FORMAT_TABLE;
 }
 
-int cli_print(enum cli_format format, const struct table_printer *table, struct buf *json, const char *empty)
+static int write_out(enum err_code code, const struct buf *out, const struct err *err)
+{
+    if (code == ERR_NONE)
+        fwrite(buf_text(out), 1, out->len, stdout);
+    return code == ERR_NONE ? EXIT_DONE : cli_fail(err);
+}
+
+int cli_print_json(const char *text, size_t len)
+{
+    struct buf out;
+    struct err err;
+    buf_init(&out, BUF_UNLIMITED);
+    enum err_code code = json_reindent(text, len, &out, &err);
+    buf_addc(&out, '\n');
+    if (code == ERR_NONE)
+        code = buf_status(&out, "the output", &err);
+    int result = write_out(code, &out, &err);
+    buf_free(&out);
+    return result;
+}
+
+int cli_print_table(enum cli_format format, const struct table_printer *table, const char *empty)
 {
     struct buf out;
     struct err err;
     enum err_code code = ERR_NONE;
+    const struct table_style style = {.plain = format == FORMAT_PLAIN,
+                                      .colour = cli_color(stdout),
+                                      .width = (size_t)cli_terminal_width(stdout)};
     buf_init(&out, BUF_UNLIMITED);
-    if (format == FORMAT_JSON) {
-        buf_addc(json, ']');
-        code = buf_status(json, "the output", &err);
-        if (code == ERR_NONE)
-            code = json_reindent(buf_text(json), json->len, &out, &err);
-        buf_addc(&out, '\n');
-    } else if (table_row_count(table) == 0) {
-        if (empty != NULL)
-            cli_note("%s", empty);
-    } else {
-        const struct table_style style = {.plain = format == FORMAT_PLAIN,
-                                          .colour = cli_color(stdout),
-                                          .width = (size_t)cli_terminal_width(stdout)};
+    if (table_row_count(table) > 0)
         code = table_print(table, &style, &out, &err);
-    }
-    if (code == ERR_NONE)
-        fwrite(buf_text(&out), 1, out.len, stdout);
+    else if (empty != NULL)
+        cli_note("%s", empty);
+    int result = write_out(code, &out, &err);
     buf_free(&out);
-    return code == ERR_NONE ? EXIT_DONE : cli_fail(&err);
+    return result;
 }
 
 bool cli_color(FILE *stream)
@@ -177,13 +189,11 @@ void cli_note(const char *format, ...)
     fputc('\n', stderr);
 }
 
-/* "5 min ago", "in 12 s", "2026-11-23 09:12:00", "never". */
+/* "5 min ago", "in 12 s", "2026-11-23 09:12:00". */
 static const char *time_for_people(int64_t ms, char *out, size_t size)
 {
     int64_t ago = (clock_now_ms() - ms) / 1000;
-    if (ms <= 0) {
-        snprintf(out, size, "never");
-    } else if (ago >= 0 && ago < 60) {
+    if (ago >= 0 && ago < 60) {
         snprintf(out, size, "%lld s ago", (long long)ago);
     } else if (ago < 0 && ago > -60) {
         snprintf(out, size, "in %lld s", (long long)-ago);
@@ -200,13 +210,11 @@ static const char *time_for_people(int64_t ms, char *out, size_t size)
     return out;
 }
 
-void cli_time_cell(struct table_printer *table, enum cli_format format, int64_t ms)
+void cli_add_time(struct buf *out, bool plain, int64_t ms)
 {
     char time[40];
-    if (format != FORMAT_PLAIN)
-        table_cells(table, time_for_people(ms, time, sizeof time));
-    else
-        table_cells(table, ms != 0 ? iso_format_utc(ms, time) : "");
+    if (ms != 0)
+        buf_adds(out, plain ? iso_format_utc(ms, time) : time_for_people(ms, time, sizeof time));
 }
 
 const char *cli_duration(uint64_t ms, char *out, size_t size)
@@ -222,23 +230,6 @@ const char *cli_duration(uint64_t ms, char *out, size_t size)
         snprintf(out, size, "%llu:%02llu h", (unsigned long long)(ms / 3600000),
                  (unsigned long long)(ms / 60000 % 60));
     return out;
-}
-
-void cli_no_capability(const struct worker *worker, const char *key, struct err *err)
-{
-    int nearest = -1;
-    const char **keys = mem_alloc((worker->capability_count + 1) * sizeof *keys);
-    for (size_t i = 0; keys != NULL && i < worker->capability_count; i++)
-        keys[i] = worker->capabilities[i].key;
-    if (keys != NULL)
-        nearest = text_nearest(key, strlen(key), keys, worker->capability_count);
-    if (nearest >= 0)
-        err_set(err, ERR_NOT_FOUND, "the worker has no capability \"%s\"; did you mean \"%s\"?", key,
-                keys[nearest]);
-    else
-        err_set(err, ERR_NOT_FOUND,
-                "the worker has no capability \"%s\": workers capabilities list shows them", key);
-    mem_free(keys);
 }
 
 /* ---- the project ---- */
@@ -262,23 +253,4 @@ enum err_code cli_runtime_open(const struct project *project, log_sink sink, voi
                                struct script_error *error)
 {
     return project_load(project, NULL, sink != NULL ? sink : log_to_stderr, ctx, out, error);
-}
-
-enum err_code cli_store_open(const struct project *project, bool create, struct store **out, struct err *err)
-{
-    char folder[PATH_MAX + 16];
-    snprintf(folder, sizeof folder, "%s/.workers", project->folder);
-    return store_open(folder, create, out, err);
-}
-
-int cli_open(bool create, struct project *project, struct store **store)
-{
-    struct err err;
-    if (project_open(NULL, ".", project, &err) != ERR_NONE)
-        return cli_fail(&err);
-    if (cli_store_open(project, create, store, &err) != ERR_NONE) {
-        project_free(project);
-        return cli_fail(&err);
-    }
-    return EXIT_DONE;
 }

@@ -38,6 +38,7 @@ struct cli_args {
         const char *value;
     } given[CLI_MAX_ARGUMENTS];
     int given_count;
+    const char *server, *worker; /* of --server and --worker; NULL when not given */
 };
 
 struct command {
@@ -47,6 +48,7 @@ struct command {
     const char *help;      /* paragraphs and examples */
     const struct cli_option *options;
     int min_arguments, max_arguments;
+    bool remote; /* takes --server and --worker */
     int (*run)(const struct cli_args *args);
 };
 
@@ -84,21 +86,20 @@ enum cli_format { FORMAT_TABLE, FORMAT_PLAIN, FORMAT_JSON };
         "--json", NULL, NULL, "JSON"                                                                         \
     }
 enum cli_format cli_format(const struct cli_args *args);
-/* Prints a listing: the table, or the JSON array whose opening bracket and elements are in json. empty is
- * what to say, on stderr, when there is nothing. Returns the exit code. */
-int cli_print(enum cli_format format, const struct table_printer *table, struct buf *json, const char *empty);
+/* Prints a table, for FORMAT_TABLE or FORMAT_PLAIN. empty is what to say, on stderr, when there is nothing;
+ * NULL for nothing. Returns the exit code. */
+int cli_print_table(enum cli_format format, const struct table_printer *table, const char *empty);
+/* Prints JSON, indented. */
+int cli_print_json(const char *text, size_t len);
 bool cli_color(FILE *stream);
 int cli_terminal_width(FILE *stream); /* 0 when it is no terminal */
 /* "error: …" on stderr; returns EXIT_FAILED_WORK. */
 int cli_fail(const struct err *err);
 int cli_fail_script(const struct script_error *error);
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* A cell with a time: as people say it, or in UTC with --plain. 0 is "never", and nothing with --plain. */
-void cli_time_cell(struct table_printer *table, enum cli_format format, int64_t ms);
+/* Appends a time as people say it; plain: in UTC. Nothing for 0. */
+void cli_add_time(struct buf *out, bool plain, int64_t ms);
 const char *cli_duration(uint64_t ms, char *out, size_t size);
-
-/* Says that the worker has no such capability, with the nearest that it has. */
-void cli_no_capability(const struct worker *worker, const char *key, struct err *err);
 
 /* Runs one capability as workers exec does (cmd_exec.c). args has --data, --json and --stream. */
 int cli_exec(const struct cli_args *args, const char *script, const char *key);
@@ -108,12 +109,6 @@ int cli_exec(const struct cli_args *args, const char *script, const char *key);
 /* project_load with a loop of its own; log lines go to sink (NULL: to stderr). */
 enum err_code cli_runtime_open(const struct project *project, log_sink sink, void *ctx, struct runtime **out,
                                struct script_error *error) MUST_CHECK;
-/* The project's store; ERR_NOT_FOUND says how to make one. */
-enum err_code cli_store_open(const struct project *project, bool create, struct store **out,
-                             struct err *err) MUST_CHECK;
-/* The project of this folder with its store. Says what is wrong; returns the exit code, and nothing is open
- * unless it is EXIT_DONE. */
-int cli_open(bool create, struct project *project, struct store **store);
 
 /* Lines of the levels "trace" and "http" are kept, but not shown while something runs: the traceback comes
  * with the error, and requests are many. */

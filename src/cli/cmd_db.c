@@ -1,12 +1,11 @@
 /* workers db …: the databases and their rows. */
-#include "cli/cli.h"
+#include "cli/listing.h"
 
-#include "base/iso8601.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/table.h"
 
-#include <limits.h>
+#
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,115 +136,231 @@ static enum err_code query_row(void *ctx, int count, const struct db_value cells
     return ERR_NONE;
 }
 
-static int print_query(const struct project *project, const char *sql, enum query_format format)
+static void query_end(struct query *query)
 {
-    char folder[PATH_MAX + 16];
-    struct err err;
-    struct query query = {.format = format};
-    const struct db_sink sink = {.columns = query_columns, .row = query_row, .ctx = &query};
-    snprintf(folder, sizeof folder, "%s/.workers", project->folder);
-    int result = EXIT_DONE;
-    if (store_query(folder, sql, &sink, &err) != ERR_NONE) {
-        if (err.code == ERR_IO && strstr(err.message, "read-only") != NULL)
-            err_set(&err, ERR_DENIED, "db query only reads; rows are written by syncs");
-        result = cli_fail(&err);
-    } else if (format == QUERY_JSON) {
+    if (query->count > 0)
+        table_free(&query->table);
+    for (int i = 0; i < query->count; i++)
+        mem_free(query->names[i]);
+    mem_free(query->names);
+    mem_free(query->columns);
+}
+
+/* What is left to be printed when all rows were there. */
+static int query_print(const struct query *query)
+{
+    if (query->format == QUERY_JSON)
         printf("\n]\n");
-    } else if (format != QUERY_CSV && query.count > 0) {
-        struct buf ignored;
-        buf_init(&ignored, 1);
-        result =
-            cli_print(format == QUERY_PLAIN ? FORMAT_PLAIN : FORMAT_TABLE, &query.table, &ignored, "no rows");
-        if (format == QUERY_TABLE && query.rows > 0)
-            cli_note("%lld row%s", (long long)query.rows, query.rows == 1 ? "" : "s");
+    if (query->format == QUERY_JSON || query->format == QUERY_CSV || query->count == 0)
+        return EXIT_DONE;
+    int result =
+        cli_print_table(query->format == QUERY_PLAIN ? FORMAT_PLAIN : FORMAT_TABLE, &query->table, "no rows");
+    if (query->format == QUERY_TABLE && query->rows > 0)
+        cli_note("%lld row%s", (long long)query->rows, query->rows == 1 ? "" : "s");
+    return result;
+}
+
+/* ---- rows from a server: {"columns":[…],"rows":[[…],…]} ---- */
+
+/* Names and texts of one row, and where each begins. */
+struct parts {
+    struct buf text, begins;
+};
+
+static void add_part(struct parts *parts, const struct json_scan *scan)
+{
+    buf_add(&parts->begins, &parts->text.len, sizeof parts->text.len);
+    if (scan->token == JSON_STRING)
+        json_string_copy(scan, &parts->text);
+    buf_addc(&parts->text, '\0');
+}
+
+static int part_count(const struct parts *parts)
+{
+    return (int)(parts->begins.len / sizeof(size_t));
+}
+
+static const char *part(const struct parts *parts, int i, size_t *len)
+{
+    const size_t *begins = (const size_t *)(const void *)parts->begins.data;
+    size_t end = i + 1 < part_count(parts) ? begins[i + 1] : parts->text.len;
+    *len = end - begins[i] - 1;
+    return parts->text.data + begins[i];
+}
+
+static enum err_code take_columns(const struct json_slice *columns, struct query *query, struct err *err)
+{
+    struct parts parts;
+    struct json_scan scan;
+    bool more = false;
+    buf_init(&parts.text, BUF_UNLIMITED);
+    buf_init(&parts.begins, BUF_UNLIMITED);
+    json_scan_init(&scan, columns->text, columns->len);
+    enum err_code code = json_scan_value(&scan, err);
+    while (code == ERR_NONE && (code = json_scan_element(&scan, &more, err)) == ERR_NONE && more) {
+        add_part(&parts, &scan);
+        code = json_scan_skip(&scan, NULL, err);
     }
-    if (query.count > 0)
-        table_free(&query.table);
-    for (int i = 0; i < query.count; i++)
-        mem_free(query.names[i]);
-    mem_free(query.names);
-    mem_free(query.columns);
-    return result;
+    if (code == ERR_NONE)
+        code = buf_status(&parts.text, "the names of the columns", err);
+    int count = part_count(&parts);
+    const char **names = mem_need((size_t)(count + 1) * sizeof *names);
+    for (int i = 0; i < count && code == ERR_NONE; i++) {
+        size_t len = 0;
+        names[i] = part(&parts, i, &len);
+    }
+    if (code == ERR_NONE)
+        code = query_columns(query, count, names);
+    mem_free(names);
+    buf_free(&parts.text);
+    buf_free(&parts.begins);
+    return code;
 }
 
-static int query_project(const char *sql, enum query_format format)
+/* One row, at whose first token the scanner is. */
+static enum err_code take_row(struct json_scan *scan, struct query *query, struct db_value *values,
+                              struct parts *parts, struct err *err)
 {
-    struct project project;
-    struct err err;
-    if (project_open(NULL, ".", &project, &err) != ERR_NONE)
-        return cli_fail(&err);
-    int result = print_query(&project, sql, format);
-    project_free(&project);
-    return result;
+    bool more = false;
+    int count = 0;
+    buf_clear(&parts->text);
+    buf_clear(&parts->begins);
+    enum err_code code = ERR_NONE;
+    while (code == ERR_NONE && (code = json_scan_element(scan, &more, err)) == ERR_NONE && more) {
+        if (count == query->count)
+            return err_set(err, ERR_INVALID, "a row of the answer has more values than there are columns");
+        struct db_value *value = &values[count++];
+        *value = (struct db_value){.type = DB_NULL};
+        if (scan->token == JSON_STRING)
+            value->type = DB_TEXT;
+        else if (scan->token == JSON_NUMBER && scan->number.is_integer)
+            *value = (struct db_value){.type = DB_INTEGER, .integer = scan->number.integer};
+        else if (scan->token == JSON_NUMBER)
+            *value = (struct db_value){.type = DB_REAL, .real = scan->number.real};
+        add_part(parts, scan);
+        code = json_scan_skip(scan, NULL, err);
+    }
+    if (code == ERR_NONE && count != query->count)
+        code = err_set(err, ERR_INVALID, "a row of the answer has fewer values than there are columns");
+    if (code == ERR_NONE)
+        code = buf_status(&parts->text, "a row", err);
+    for (int i = 0; i < count && code == ERR_NONE; i++)
+        if (values[i].type == DB_TEXT)
+            values[i].text = part(parts, i, &values[i].len);
+    return code == ERR_NONE ? query_row(query, count, values) : code;
 }
 
-static enum query_format format_of(const struct cli_args *args)
+/* Columns are taken from the first answer only. key: gets that of the last row; NULL: nobody asks. */
+static enum err_code take_answer(const struct buf *answer, struct query *query, struct buf *key,
+                                 int64_t *rows, struct err *err)
 {
-    static const enum query_format formats[] = {QUERY_TABLE, QUERY_PLAIN, QUERY_JSON};
-    return formats[cli_format(args)];
+    struct json_slice columns, slice;
+    struct json_scan scan;
+    struct parts parts;
+    bool more = false;
+    *rows = 0;
+    if (!json_find(buf_text(answer), answer->len, "columns", &columns) ||
+        !json_find(buf_text(answer), answer->len, "rows", &slice))
+        return err_set(err, ERR_INVALID, "the answer has no rows: is the server of another version?");
+    enum err_code code = query->names == NULL ? take_columns(&columns, query, err) : ERR_NONE;
+    struct db_value *values = mem_need((size_t)(query->count + 1) * sizeof *values);
+    buf_init(&parts.text, BUF_UNLIMITED);
+    buf_init(&parts.begins, BUF_UNLIMITED);
+    json_scan_init(&scan, slice.text, slice.len);
+    if (code == ERR_NONE)
+        code = json_scan_value(&scan, err);
+    while (code == ERR_NONE && (code = json_scan_element(&scan, &more, err)) == ERR_NONE && more) {
+        code = take_row(&scan, query, values, &parts, err);
+        (*rows)++;
+        for (int i = 0; key != NULL && code == ERR_NONE && i < query->count; i++) {
+            if (strcmp(query->names[i], "_key") != 0)
+                continue;
+            buf_clear(key);
+            buf_add(key, values[i].text, values[i].type == DB_TEXT ? values[i].len : 0);
+        }
+    }
+    mem_free(values);
+    buf_free(&parts.text);
+    buf_free(&parts.begins);
+    return code;
 }
 
-static const struct cli_option format_options[] = {CLI_FORMAT_OPTIONS, {NULL, NULL, NULL, NULL}};
-
-/* ---- list, schema, query, export ---- */
-
-static int run_list(const struct cli_args *args)
+static enum err_code query_there(struct target *target, const char *sql, struct query *query, struct err *err)
 {
-    struct project project;
-    struct err err;
-    struct store *store = NULL;
-    if (project_open(NULL, ".", &project, &err) != ERR_NONE)
-        return cli_fail(&err);
-    /* One count for each table, put together from what the store knows. */
-    int result = EXIT_DONE;
-    struct buf sql;
-    buf_init(&sql, BUF_UNLIMITED);
-    if (cli_store_open(&project, false, &store, &err) != ERR_NONE)
-        result = cli_fail(&err);
-    else if (store_list_sql(store, &sql, &err) != ERR_NONE)
-        result = cli_fail(&err);
-    store_close(store);
-    if (result == EXIT_DONE && sql.len == 0)
-        cli_note("no databases yet");
-    else if (result == EXIT_DONE)
-        result = print_query(&project, buf_text(&sql), format_of(args));
-    buf_free(&sql);
-    project_free(&project);
-    return result;
+    struct buf path, body, answer;
+    int64_t rows = 0;
+    path_make(&path, "/query", NULL, NULL);
+    buf_init(&body, BUF_UNLIMITED);
+    buf_init(&answer, BUF_UNLIMITED);
+    buf_adds(&body, "{\"sql\":");
+    enum err_code code = json_write_string(&body, sql, strlen(sql), err);
+    buf_addc(&body, '}');
+    const struct question question = {.method = "POST", .path = &path, .body = &body};
+    if (code == ERR_NONE)
+        code = target_ask(target, &question, &answer, err);
+    if (code == ERR_NONE)
+        code = take_answer(&answer, query, NULL, &rows, err);
+    buf_free(&path);
+    buf_free(&body);
+    buf_free(&answer);
+    return code;
 }
 
-const struct command cmd_db_list = {
-    .name = "db list",
-    .arguments = "",
-    .summary = "List databases with their tables and row counts",
-    .help = "Examples:\n  workers db list\n",
-    .options = format_options,
-    .run = run_list,
-};
-
-static int run_schema(const struct cli_args *args)
+/* Page by page, each as it is at its time. */
+static enum err_code export_there(struct target *target, const char *database, struct query *query,
+                                  struct err *err)
 {
-    static const char sql[] = "SELECT c.database AS database, d.table_name AS \"table\", c.property AS "
-                              "property, c.column_name AS \"column\", c.type AS"
-                              " type, CASE c.declared WHEN 1 THEN 'yes' ELSE 'no' END AS declared FROM "
-                              "_workers_columns AS c JOIN _workers_databases"
-                              " AS d ON d.key = c.database ORDER BY c.database, c.declared DESC, c.position";
-    return query_project(sql, format_of(args));
+    struct buf path, answer, key;
+    enum err_code code = ERR_NONE;
+    int64_t rows = 0;
+    buf_init(&answer, BUF_UNLIMITED);
+    buf_init(&key, BUF_UNLIMITED);
+    do {
+        path_make(&path, "/databases", database, "/export");
+        path_query(&path, "after", query->rows > 0 ? buf_text(&key) : NULL);
+        buf_clear(&answer);
+        code = target_get(target, &path, &answer, err);
+        if (code == ERR_NONE)
+            code = take_answer(&answer, query, &key, &rows, err);
+        buf_free(&path);
+    } while (code == ERR_NONE && rows > 0);
+    buf_free(&answer);
+    buf_free(&key);
+    return code;
 }
 
-const struct command cmd_db_schema = {
-    .name = "db schema",
-    .arguments = "",
-    .summary = "Show which property is stored in which column",
-    .help = "Examples:\n  workers db schema\n  workers db schema --json\n",
-    .options = format_options,
-    .run = run_schema,
-};
+/* ---- query, export ---- */
+
+static enum err_code query_here(const struct target *target, const char *sql, struct query *query,
+                                struct err *err)
+{
+    const struct db_sink sink = {.columns = query_columns, .row = query_row, .ctx = query};
+    const struct db_statement statement = {.sql = sql};
+    enum err_code code = store_query(target->folder, &statement, NULL, &sink, err);
+    if (code == ERR_IO && strstr(err->message, "read-only") != NULL)
+        code = err_set(err, ERR_DENIED, "db query only reads; rows are written by syncs");
+    return code;
+}
 
 static int run_query(const struct cli_args *args)
 {
-    return query_project(args->positional[0], format_of(args));
+    static const enum query_format formats[] = {QUERY_TABLE, QUERY_PLAIN, QUERY_JSON};
+    struct query query = {.format = formats[cli_format(args)]};
+    struct target target;
+    struct err err;
+    const char *sql = args->positional[0];
+    int result = target_open(args, &target);
+    if (result != EXIT_DONE)
+        return result;
+    enum err_code code = target.remote != NULL ? query_there(&target, sql, &query, &err)
+                                               : query_here(&target, sql, &query, &err);
+    result = code == ERR_NONE ? query_print(&query) : target_fail(&target, &err);
+    query_end(&query);
+    target_close(&target);
+    return result;
 }
+
+static const struct cli_option format_options[] = {CLI_FORMAT_OPTIONS, {NULL, NULL, NULL, NULL}};
 
 const struct command cmd_db_query = {
     .name = "db query",
@@ -257,31 +372,39 @@ const struct command cmd_db_query = {
     .options = format_options,
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_query,
 };
 
+static enum err_code export_here(const struct target *target, const char *database, struct query *query,
+                                 struct err *err)
+{
+    struct buf sql;
+    buf_init(&sql, BUF_UNLIMITED);
+    enum err_code code = store_export_sql(target->folder, database, false, &sql, err);
+    if (code == ERR_NONE)
+        code = query_here(target, buf_text(&sql), query, err);
+    buf_free(&sql);
+    return code;
+}
+
 static int run_export(const struct cli_args *args)
 {
-    char sql[4400], quoted[2100], table[1024] = "";
-    struct project project;
+    struct target target;
     struct err err;
-    struct store *store = NULL;
-    const char *format = cli_value(args, "--format");
+    const char *format = cli_value(args, "--format"), *database = args->positional[0];
     bool csv = format == NULL || strcmp(format, "csv") == 0;
     if (!csv && strcmp(format, "json") != 0)
         return cli_usage(args, "--format must be csv or json");
-    if (project_open(NULL, ".", &project, &err) != ERR_NONE)
-        return cli_fail(&err);
-    int result = EXIT_DONE;
-    if (cli_store_open(&project, false, &store, &err) != ERR_NONE ||
-        store_table_name(store, args->positional[0], table, sizeof table, &err) != ERR_NONE)
-        result = cli_fail(&err);
-    store_close(store);
-    if (result == EXIT_DONE) {
-        snprintf(sql, sizeof sql, "SELECT * FROM %s ORDER BY _key", db_quote(table, quoted, sizeof quoted));
-        result = print_query(&project, sql, csv ? QUERY_CSV : QUERY_JSON);
-    }
-    project_free(&project);
+    struct query query = {.format = csv ? QUERY_CSV : QUERY_JSON};
+    int result = target_open(args, &target);
+    if (result != EXIT_DONE)
+        return result;
+    enum err_code code = target.remote != NULL ? export_there(&target, database, &query, &err)
+                                               : export_here(&target, database, &query, &err);
+    result = code == ERR_NONE ? query_print(&query) : target_fail(&target, &err);
+    query_end(&query);
+    target_close(&target);
     return result;
 }
 
@@ -298,63 +421,77 @@ const struct command cmd_db_export = {
     .options = export_options,
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_export,
+};
+
+/* ---- list, schema ---- */
+
+static int run_list(const struct cli_args *args)
+{
+    static const struct listing_column columns[] = {
+        {.column = {.title = "database"}, .member = "database"},
+        {.column = {.title = "title"}, .member = "title"},
+        {.column = {.title = "table"}, .member = "table"},
+        {.column = {.title = "rows", .align = TABLE_RIGHT}, .member = "rows"},
+        {{0}, 0, 0, 0},
+    };
+    static const struct listing listing = {.columns = columns, .empty = "no databases yet"};
+    return listing_run(args, &listing, "/databases");
+}
+
+const struct command cmd_db_list = {
+    .name = "db list",
+    .arguments = "",
+    .summary = "List databases with their tables and row counts",
+    .help = "Examples:\n  workers db list\n",
+    .options = format_options,
+    .remote = true,
+    .run = run_list,
+};
+
+static int run_schema(const struct cli_args *args)
+{
+    static const struct listing_column columns[] = {
+        {.column = {.title = "database"}, .member = "database"},
+        {.column = {.title = "table"}, .member = "table"},
+        {.column = {.title = "property"}, .member = "property"},
+        {.column = {.title = "column"}, .member = "column"},
+        {.column = {.title = "type"}, .member = "type"},
+        {.column = {.title = "declared"}, .member = "declared"},
+        {{0}, 0, 0, 0},
+    };
+    static const struct listing listing = {.columns = columns, .empty = "no databases yet"};
+    return listing_run(args, &listing, "/schema");
+}
+
+const struct command cmd_db_schema = {
+    .name = "db schema",
+    .arguments = "",
+    .summary = "Show which property is stored in which column",
+    .help = "Examples:\n  workers db schema\n  workers db schema --json\n",
+    .options = format_options,
+    .remote = true,
+    .run = run_schema,
 };
 
 /* ---- deleted rows ---- */
 
-struct listing {
-    enum cli_format format;
-    struct table_printer *table;
-    struct buf json;
-};
-
-static enum err_code list_deleted(void *ctx, const struct deleted_row *row)
-{
-    struct listing *listing = ctx;
-    char time[40];
-    table_cells(listing->table, row->database);
-    table_cells(listing->table, row->key);
-    cli_time_cell(listing->table, listing->format, row->deleted_ms);
-    table_cells(listing->table, row->run_id);
-    buf_adds(&listing->json, listing->json.len > 1 ? ",{\"database\":" : "{\"database\":");
-    json_write_text(&listing->json, row->database);
-    buf_adds(&listing->json, ",\"key\":");
-    json_write_text(&listing->json, row->key);
-    buf_addf(&listing->json, ",\"deletedAt\":\"%s\",\"row\":%s}", iso_format_utc(row->deleted_ms, time),
-             row->row);
-    return ERR_NONE;
-}
-
 static int run_deleted(const struct cli_args *args)
 {
-    static const struct table_column columns[] = {
-        {.title = "DATABASE"}, {.title = "KEY"}, {.title = "DELETED"}, {.title = "RUN"}};
-    struct project project;
-    struct store *store = NULL;
-    struct err err;
-    struct table_printer table;
-    struct listing listing = {.format = cli_format(args), .table = &table};
-    int64_t limit = 100;
-    const char *given = cli_value(args, "--limit");
-    if (given != NULL && (!cli_number(given, &limit) || limit < 1))
-        return cli_usage(args, "--limit must be a whole number of at least 1");
-    if (project_open(NULL, ".", &project, &err) != ERR_NONE)
-        return cli_fail(&err);
-    table_init(&table, columns, 4);
-    buf_init(&listing.json, BUF_UNLIMITED);
-    buf_addc(&listing.json, '[');
-    int result;
-    if (cli_store_open(&project, false, &store, &err) != ERR_NONE ||
-        store_deleted_list(store, args->count > 0 ? args->positional[0] : NULL, limit, list_deleted, &listing,
-                           &err) != ERR_NONE)
-        result = cli_fail(&err);
-    else
-        result = cli_print(listing.format, &table, &listing.json, "no deleted rows");
-    table_free(&table);
-    buf_free(&listing.json);
-    store_close(store);
-    project_free(&project);
+    static const struct listing_column columns[] = {
+        {.column = {.title = "DATABASE"}, .member = "database"},
+        {.column = {.title = "KEY"}, .member = "key"},
+        {.column = {.title = "DELETED"}, .member = "deletedAt", .kind = CELL_TIME},
+        {.column = {.title = "RUN"}, .member = "runId"},
+        {{0}, 0, 0, 0},
+    };
+    static const struct listing listing = {.columns = columns, .empty = "no deleted rows", .limit = 100};
+    struct buf path;
+    path_make(&path, "/deleted", NULL, NULL);
+    path_query(&path, "database", args->count > 0 ? args->positional[0] : NULL);
+    int result = listing_run(args, &listing, buf_text(&path));
+    buf_free(&path);
     return result;
 }
 
@@ -372,40 +509,42 @@ const struct command cmd_db_deleted = {
             "Examples:\n  workers db deleted\n  workers db deleted tasks --json\n",
     .options = deleted_options,
     .max_arguments = 1,
+    .remote = true,
     .run = run_deleted,
 };
 
 static int run_restore(const struct cli_args *args)
 {
-    struct project project;
-    struct runtime *runtime = NULL;
-    struct script_error error;
-    struct store *store = NULL;
-    struct buf report;
+    struct buf path, body, answer;
     struct err err;
-    int64_t restored = 0;
     const char *run_id = cli_value(args, "--run");
     const char *key = args->count > 1 ? args->positional[1] : NULL;
     if (key == NULL && run_id == NULL && !cli_flag(args, "--all"))
         return cli_usage(args, "name the row's key, or --run ID for all that one run deleted, or --all");
-    if (project_open(NULL, ".", &project, &err) != ERR_NONE)
-        return cli_fail(&err);
-    script_error_init(&error);
-    buf_init(&report, (size_t)1024 * 1024);
-    int result = EXIT_DONE;
-    if (cli_runtime_open(&project, NULL, NULL, &runtime, &error) != ERR_NONE)
-        result = cli_fail_script(&error);
-    else if (cli_store_open(&project, false, &store, &err) != ERR_NONE ||
-             store_use(store, runtime->worker, &report, &err) != ERR_NONE ||
-             store_deleted_restore(store, args->positional[0], key, run_id, &restored, &err) != ERR_NONE)
-        result = cli_fail(&err);
-    else
+    path_make(&path, "/databases", args->positional[0], "/restore");
+    buf_init(&body, BUF_UNLIMITED);
+    buf_init(&answer, BUF_UNLIMITED);
+    buf_addf(&body, "{\"all\":%s", cli_flag(args, "--all") ? "true" : "false");
+    enum err_code code = ERR_NONE;
+    if (key != NULL) {
+        buf_adds(&body, ",\"key\":");
+        code = json_write_string(&body, key, strlen(key), &err);
+    }
+    if (run_id != NULL && code == ERR_NONE) {
+        buf_adds(&body, ",\"runId\":");
+        code = json_write_string(&body, run_id, strlen(run_id), &err);
+    }
+    buf_addc(&body, '}');
+    const struct question question = {.method = "POST", .path = &path, .body = &body};
+    int result = code == ERR_NONE ? cli_ask(args, &question, &answer) : cli_fail(&err);
+    if (result == EXIT_DONE) {
+        const struct json_slice object = {buf_text(&answer), answer.len};
+        int64_t restored = object_number(&object, "restored");
         cli_note("%lld row%s restored", (long long)restored, restored == 1 ? "" : "s");
-    buf_free(&report);
-    store_close(store);
-    runtime_free(runtime);
-    script_error_free(&error);
-    project_free(&project);
+    }
+    buf_free(&path);
+    buf_free(&body);
+    buf_free(&answer);
     return result;
 }
 
@@ -425,5 +564,6 @@ const struct command cmd_db_restore = {
     .options = restore_options,
     .min_arguments = 1,
     .max_arguments = 2,
+    .remote = true,
     .run = run_restore,
 };

@@ -1,112 +1,52 @@
 /* workers deliveries …: what was sent to capabilities, and what became of it. */
-#include "cli/cli.h"
+#include "cli/listing.h"
 
-#include "base/iso8601.h"
-#include "base/json.h"
-#include "engine/describe.h"
-
-#include <string.h>
-
-struct listing {
-    enum cli_format format;
-    struct table_printer *table;
-    struct buf json;
-};
-
-static enum err_code list_one(void *ctx, const struct delivery_record *record)
+static void write_to(const struct json_slice *delivery, bool plain, struct buf *out)
 {
-    struct listing *listing = ctx;
-    buf_adds(&listing->json, listing->json.len > 1 ? "," : "");
-    describe_delivery(record, &listing->json);
-    table_cells(listing->table, record->id);
-    table_cellf(listing->table, "%s:%s", record->kind, record->key);
-    table_cells(listing->table, record->state);
-    table_cellf(listing->table, "%lld", (long long)record->attempts);
-    cli_time_cell(listing->table, listing->format, record->created_ms);
-    table_cells(listing->table, record->error != NULL ? record->error : "");
-    return ERR_NONE;
+    (void)plain;
+    object_add(delivery, "kind", out);
+    buf_addc(out, ':');
+    object_add(delivery, "key", out);
 }
 
 static int run_list(const struct cli_args *args)
 {
-    static const struct table_column columns[] = {
-        {.title = "DELIVERY"}, {.title = "TO"},
-        {.title = "STATE"},    {.title = "TRIES", .align = TABLE_RIGHT},
-        {.title = "CAME"},     {.title = "ERROR"}};
-    struct project project;
-    struct store *store = NULL;
-    struct err err;
-    struct table_printer table;
-    struct listing listing = {.format = cli_format(args), .table = &table};
-    int64_t limit = 50;
-    const char *given = cli_value(args, "--limit"), *state = cli_value(args, "--state");
+    static const struct listing_column columns[] = {
+        {.column = {.title = "DELIVERY"}, .member = "id"},
+        {.column = {.title = "TO"}, .write = write_to},
+        {.column = {.title = "STATE"}, .member = "state"},
+        {.column = {.title = "TRIES", .align = TABLE_RIGHT}, .member = "attempts"},
+        {.column = {.title = "CAME"}, .member = "createdAt", .kind = CELL_TIME},
+        {.column = {.title = "ERROR"}, .member = "error"},
+        {{0}, 0, 0, 0},
+    };
+    static const struct listing listing = {.columns = columns, .empty = "no deliveries", .limit = 50};
+    struct buf path;
+    const char *state = cli_value(args, "--state");
     if (state != NULL && !delivery_state_known(state))
         return cli_usage(args, "--state must be " DELIVERY_STATES);
-    if (given != NULL && (!cli_number(given, &limit) || limit < 1))
-        return cli_usage(args, "--limit must be a whole number of at least 1");
-    int result = cli_open(false, &project, &store);
-    if (result != EXIT_DONE)
-        return result;
-    table_init(&table, columns, 6);
-    buf_init(&listing.json, BUF_UNLIMITED);
-    buf_addc(&listing.json, '[');
-    if (store_deliveries_list(store, cli_value(args, "--key"), state, limit, list_one, &listing, &err) !=
-        ERR_NONE)
-        result = cli_fail(&err);
-    else
-        result = cli_print(listing.format, &table, &listing.json, "no deliveries");
-    table_free(&table);
-    buf_free(&listing.json);
-    store_close(store);
-    project_free(&project);
+    path_make(&path, "/deliveries", NULL, NULL);
+    path_query(&path, "key", cli_value(args, "--key"));
+    path_query(&path, "state", state);
+    int result = listing_run(args, &listing, buf_text(&path));
+    buf_free(&path);
     return result;
-}
-
-static enum err_code get_one(void *ctx, const struct delivery_record *record)
-{
-    describe_delivery(record, ctx);
-    return ERR_NONE;
 }
 
 static int run_get(const struct cli_args *args)
 {
-    struct project project;
-    struct store *store = NULL;
-    struct err err;
-    struct buf json, pretty;
-    int result = cli_open(false, &project, &store);
-    if (result != EXIT_DONE)
-        return result;
-    buf_init(&json, BUF_UNLIMITED);
-    buf_init(&pretty, BUF_UNLIMITED);
-    enum err_code code = store_delivery_get(store, args->positional[0], get_one, &json, &err);
-    if (code == ERR_NONE)
-        code = json_reindent(buf_text(&json), json.len, &pretty, &err);
-    if (code == ERR_NONE)
-        printf("%s\n", buf_text(&pretty));
-    else
-        result = cli_fail(&err);
-    buf_free(&json);
-    buf_free(&pretty);
-    store_close(store);
-    project_free(&project);
-    return result;
+    return listing_one(args, "/deliveries", args->positional[0]);
 }
 
 static int run_replay(const struct cli_args *args)
 {
-    struct project project;
-    struct store *store = NULL;
-    struct err err;
-    int result = cli_open(false, &project, &store);
-    if (result != EXIT_DONE)
-        return result;
-    if (store_delivery_replay(store, args->positional[0], &err) != ERR_NONE)
-        result = cli_fail(&err);
-    else
+    struct buf path;
+    path_make(&path, "/deliveries", args->positional[0], "/replay");
+    const struct question question = {.method = "POST", .path = &path};
+    int result = cli_ask(args, &question, NULL);
+    if (result == EXIT_DONE)
         cli_note("the delivery is ready again; workers serve runs it");
-    store_close(store);
-    project_free(&project);
+    buf_free(&path);
     return result;
 }
 
@@ -126,6 +66,7 @@ const struct command cmd_deliveries_list = {
         "A delivery is ready until it runs, and done when that went well. After four attempts it is dead.\n\n"
         "Examples:\n  workers deliveries list\n  workers deliveries list --key onPush --state dead\n",
     .options = list_options,
+    .remote = true,
     .run = run_list,
 };
 
@@ -137,6 +78,7 @@ const struct command cmd_deliveries_get = {
             "Examples:\n  workers deliveries get 0192f1\n",
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_get,
 };
 
@@ -148,5 +90,6 @@ const struct command cmd_deliveries_replay = {
             "Examples:\n  workers deliveries replay 0192f1\n",
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_replay,
 };

@@ -1,9 +1,8 @@
 /* workers exec: one capability of the project in this folder, with an input, without writing rows. */
-#include "cli/cli.h"
+#include "cli/exec.h"
+#include "cli/listing.h"
 
 #include "base/json.h"
-#include "base/mem.h"
-#include "engine/call.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -39,24 +38,22 @@ static void print_log_line(void *ctx, const char *key, const char *run_id, const
     buf_free(&line);
 }
 
-static void print_error_json(const struct exec *exec, const struct call_end *end)
+/* {"type":"error","error":{…}} */
+static void stream_error(const struct call_end *end)
 {
     struct buf out;
     buf_init(&out, BUF_UNLIMITED);
-    buf_addf(&out, "{%s\"error\":{\"name\":", exec->stream ? "\"type\":\"error\"," : "\"_tag\":\"error\",");
-    json_write_text(&out, end->name);
-    buf_adds(&out, ",\"message\":");
-    json_write_text(&out, end->message);
-    if (end->traceback != NULL) {
-        buf_adds(&out, ",\"trace\":");
-        json_write_text(&out, end->traceback);
-    }
-    if (end->retry_after >= 0) {
-        char number[NUMBER_TEXT_MAX];
-        number_format_js(end->retry_after, number);
-        buf_addf(&out, ",\"retryAfter\":%s", number);
-    }
-    printf("%s}}\n", buf_text(&out));
+    call_describe(end, &out);
+    printf("{\"type\":%s\n", buf_text(&out) + strlen("{\"_tag\":"));
+    buf_free(&out);
+}
+
+static void print_described(const struct call_end *end)
+{
+    struct buf out;
+    buf_init(&out, BUF_UNLIMITED);
+    call_describe(end, &out);
+    printf("%s\n", buf_text(&out));
     buf_free(&out);
 }
 
@@ -65,7 +62,7 @@ static void print_value(const struct exec *exec, const struct call_end *end)
     if (exec->stream) {
         printf("{\"type\":\"result\",\"value\":%.*s}\n", (int)end->value_len, end->value);
     } else if (exec->json) {
-        printf("{\"_tag\":\"success\",\"value\":%.*s}\n", (int)end->value_len, end->value);
+        print_described(end);
     } else {
         struct buf pretty;
         struct err err;
@@ -112,7 +109,7 @@ static bool describe_mistakes(const char *json, struct buf *out)
     return !more_errors && out->len > 0;
 }
 
-static void print_error(const struct call_end *end)
+int exec_fail(const struct call_end *end)
 {
     struct err err;
     struct buf text;
@@ -125,31 +122,36 @@ static void print_error(const struct call_end *end)
     if (end->traceback != NULL && end->traceback[0] != '\0')
         fprintf(stderr, "%s\n", end->traceback);
     buf_free(&text);
+    return EXIT_FAILED_WORK;
+}
+
+static int show(const struct exec *exec, const struct call_end *end)
+{
+    if (end->ok) {
+        print_value(exec, end);
+        return EXIT_DONE;
+    }
+    if (exec->stream)
+        stream_error(end);
+    else if (exec->json)
+        print_described(end);
+    return exec_fail(end);
 }
 
 static void done(void *ctx, struct call *call, const struct call_end *end)
 {
     struct exec *exec = ctx;
     (void)call;
-    exec->result = end->ok ? EXIT_DONE : EXIT_FAILED_WORK;
-    if (end->ok) {
-        print_value(exec, end);
-        return;
-    }
-    if (exec->json || exec->stream)
-        print_error_json(exec, end);
-    print_error(end);
+    exec->result = show(exec, end);
 }
 
 static int call_capability(struct exec *exec, const char *key, const struct buf *data)
 {
     struct err err;
     struct call *call = NULL;
-    const struct capability *capability = worker_capability(exec->runtime->worker, key);
-    if (capability == NULL) {
-        cli_no_capability(exec->runtime->worker, key, &err);
+    const struct capability *capability = worker_find(exec->runtime->worker, key, CAPABILITY_ANY, &err);
+    if (capability == NULL)
         return cli_fail(&err);
-    }
     const struct call_input input = {.json = buf_text(data), .len = data->len};
     if (call_start(exec->runtime, capability, &input, done, exec, &call, &err) != ERR_NONE)
         return cli_fail(&err);
@@ -188,9 +190,89 @@ int cli_exec(const struct cli_args *args, const char *script, const char *key)
     return result;
 }
 
+/* ---- on a server ---- */
+
+#define EXEC_TIMEOUT_MS ((uint64_t)24 * 3600 * 1000) /* the capability has limits of its own */
+
+enum err_code exec_on_server(struct target *target, const char *key, const struct buf *input,
+                             struct call_answer *out, struct err *err)
+{
+    struct buf path;
+    struct json_slice value, error;
+    *out = (struct call_answer){0};
+    buf_init(&out->answer, BUF_UNLIMITED);
+    buf_init(&out->name, BUF_UNLIMITED);
+    buf_init(&out->message, BUF_UNLIMITED);
+    buf_init(&out->trace, BUF_UNLIMITED);
+    path_make(&path, "/capabilities", key, "/exec");
+    const struct question question = {
+        .method = "POST", .path = &path, .body = input, .timeout_ms = EXEC_TIMEOUT_MS};
+    enum err_code code = target_ask(target, &question, &out->answer, err);
+    buf_free(&path);
+    if (code != ERR_NONE)
+        return code;
+    out->end.retry_after = -1;
+    if (json_find(buf_text(&out->answer), out->answer.len, "value", &value)) {
+        out->end.ok = true;
+        out->end.value = value.text;
+        out->end.value_len = value.len;
+    } else if (json_find(buf_text(&out->answer), out->answer.len, "error", &error)) {
+        object_add(&error, "name", &out->name);
+        object_add(&error, "message", &out->message);
+        object_add(&error, "trace", &out->trace);
+        out->end.name = buf_text(&out->name);
+        out->end.message = buf_text(&out->message);
+        out->end.traceback = object_has(&error, "trace") ? buf_text(&out->trace) : NULL;
+        if (object_has(&error, "retryAfter"))
+            out->end.retry_after = object_real(&error, "retryAfter");
+    } else {
+        return err_set(err, ERR_INVALID, "the answer is not understood: is the server of another version?");
+    }
+    return ERR_NONE;
+}
+
+void call_answer_free(struct call_answer *answer)
+{
+    buf_free(&answer->answer);
+    buf_free(&answer->name);
+    buf_free(&answer->message);
+    buf_free(&answer->trace);
+}
+
+static int exec_there(const struct cli_args *args, struct target *target)
+{
+    struct exec exec = {.args = args, .json = cli_flag(args, "--json"), .stream = cli_flag(args, "--stream")};
+    struct call_answer answer;
+    struct err err;
+    struct buf data;
+    const char *value = cli_value(args, "--data");
+    buf_init(&data, 1);
+    if (value != NULL && cli_read_data(value, &data, &err) != ERR_NONE) {
+        buf_free(&data);
+        return cli_fail(&err);
+    }
+    int result = exec_on_server(target, args->positional[0], &data, &answer, &err) == ERR_NONE
+                     ? show(&exec, &answer.end)
+                     : cli_fail(&err);
+    call_answer_free(&answer);
+    buf_free(&data);
+    return result;
+}
+
 static int run_exec(const struct cli_args *args)
 {
-    return cli_exec(args, cli_value(args, "--script"), args->positional[0]);
+    struct target target;
+    const char *script = cli_value(args, "--script");
+    if (script != NULL && (args->server != NULL || args->worker != NULL))
+        return cli_usage(args, "a script is on this machine: --server goes without --script");
+    if (script != NULL)
+        return cli_exec(args, script, args->positional[0]);
+    int result = target_open(args, &target);
+    if (result != EXIT_DONE)
+        return result;
+    result = target.remote != NULL ? exec_there(args, &target) : cli_exec(args, NULL, args->positional[0]);
+    target_close(&target);
+    return result;
 }
 
 static const struct cli_option options[] = {
@@ -214,5 +296,6 @@ const struct command cmd_exec = {
     .options = options,
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_exec,
 };

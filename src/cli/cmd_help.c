@@ -20,6 +20,10 @@ static void print_command(const struct command *command)
         }
     }
     printf("\n%s", command->help);
+    if (command->remote)
+        printf("\nWith --server URL it works on that server; with --server local not on the one in "
+               "workers.yaml.\n"
+               "--worker NAME says which of the server's workers. More: docs/remote.md\n");
 }
 
 static void print_all(void)

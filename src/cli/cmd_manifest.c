@@ -1,23 +1,5 @@
 /* workers manifest, workers check. */
-#include "cli/cli.h"
-
-#include "base/json.h"
-
-#include <string.h>
-
-static int print_json(const struct buf *json)
-{
-    struct buf pretty;
-    struct err err;
-    buf_init(&pretty, BUF_UNLIMITED);
-    enum err_code code = json_reindent(buf_text(json), json->len, &pretty, &err);
-    if (code == ERR_NONE)
-        code = buf_status(&pretty, "the manifest", &err);
-    if (code == ERR_NONE)
-        printf("%s\n", buf_text(&pretty));
-    buf_free(&pretty);
-    return code == ERR_NONE ? EXIT_DONE : cli_fail(&err);
-}
+#include "cli/listing.h"
 
 static int load(const struct cli_args *args, struct project *project, struct runtime **runtime)
 {
@@ -35,7 +17,8 @@ static int load(const struct cli_args *args, struct project *project, struct run
     return EXIT_DONE;
 }
 
-static int run_manifest(const struct cli_args *args)
+/* Of a script that is no project's, perhaps. */
+static int print_script(const struct cli_args *args)
 {
     struct project project;
     struct runtime *runtime = NULL;
@@ -48,11 +31,20 @@ static int run_manifest(const struct cli_args *args)
     enum err_code code = worker_manifest(runtime->worker, &json);
     if (code == ERR_NONE)
         code = buf_status(&json, "the manifest", &err);
-    result = code == ERR_NONE ? print_json(&json) : cli_fail(&err);
+    result = code == ERR_NONE ? cli_print_json(buf_text(&json), json.len) : cli_fail(&err);
     buf_free(&json);
     runtime_free(runtime);
     project_free(&project);
     return result;
+}
+
+static int run_manifest(const struct cli_args *args)
+{
+    if (args->count > 0 && (args->server != NULL || args->worker != NULL))
+        return cli_usage(args, "a script is on this machine: --server goes without one");
+    if (args->count > 0)
+        return print_script(args);
+    return listing_one(args, "/manifest", NULL);
 }
 
 const struct command cmd_manifest = {
@@ -62,6 +54,7 @@ const struct command cmd_manifest = {
     .help = "Loads the script and prints its databases, pacers and capabilities.\n\n"
             "Examples:\n  workers manifest\n  workers manifest src/main.lua\n",
     .max_arguments = 1,
+    .remote = true,
     .run = run_manifest,
 };
 

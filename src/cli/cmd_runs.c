@@ -1,90 +1,58 @@
 /* workers runs list, get, logs. */
-#include "cli/cli.h"
+#include "cli/listing.h"
 
-#include "base/iso8601.h"
 #include "base/json.h"
-#include "base/table.h"
-#include "engine/describe.h"
 
 #include <string.h>
 #include <unistd.h>
 
-struct listing {
-    enum cli_format format;
-    struct table_printer *table;
-    struct buf json;
-    char id[STORE_ID_SIZE]; /* of the last run */
-    bool running;
-};
+#define FOLLOW_US 300000
 
-static void describe_changes(const struct run_record *run, struct buf *out)
+static void write_what(const struct json_slice *run, bool plain, struct buf *out)
 {
-    const struct {
-        int64_t count;
-        const char *name;
-    } parts[] = {{run->counts.added, "added"},
-                 {run->counts.changed, "changed"},
-                 {run->counts.deleted, "deleted"},
-                 {run->counts.unchanged, "unchanged"},
-                 {run->counts.stale, "stale"}};
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        if (parts[i].count > 0)
-            buf_addf(out, "%s%lld %s", out->len > 0 ? ", " : "", (long long)parts[i].count, parts[i].name);
+    (void)plain;
+    object_add(run, "kind", out);
+    buf_addc(out, ':');
+    object_add(run, "key", out);
 }
 
-static enum err_code list_run(void *ctx, const struct run_record *run)
+static void write_exit(const struct json_slice *run, bool plain, struct buf *out)
 {
-    struct listing *listing = ctx;
-    struct buf changes;
-    buf_init(&changes, 1024);
-    describe_changes(run, &changes);
-    buf_adds(&listing->json, listing->json.len > 1 ? "," : "");
-    describe_run(run, &listing->json);
-    table_cells(listing->table, run->id);
-    table_cellf(listing->table, "%s:%s", run->kind, run->key);
-    if (run->exit_code < 0)
-        table_cells(listing->table, listing->format == FORMAT_PLAIN ? "" : "running");
-    else
-        table_cellf(listing->table, "%d", run->exit_code);
-    cli_time_cell(listing->table, listing->format, run->started_ms);
-    if (run->ended_ms == 0)
-        table_cells(listing->table, "");
-    else
-        cli_time_cell(listing->table, listing->format, run->ended_ms);
-    table_cells(listing->table, buf_text(&changes));
-    buf_free(&changes);
-    return ERR_NONE;
+    if (object_has(run, "exitCode"))
+        object_add(run, "exitCode", out);
+    else if (!plain)
+        buf_adds(out, "running");
+}
+
+static void write_changes(const struct json_slice *run, bool plain, struct buf *out)
+{
+    static const char *const names[] = {"added", "changed", "deleted", "unchanged", "stale"};
+    (void)plain;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        int64_t count = object_number(run, names[i]);
+        if (count > 0)
+            buf_addf(out, "%s%lld %s", out->len > 0 ? ", " : "", (long long)count, names[i]);
+    }
 }
 
 static int run_list(const struct cli_args *args)
 {
-    static const struct table_column columns[] = {
-        {.title = "RUN"},     {.title = "WHAT"},  {.title = "EXIT", .align = TABLE_RIGHT},
-        {.title = "STARTED"}, {.title = "ENDED"}, {.title = "ROWS"}};
-    struct project project;
-    struct store *store = NULL;
-    struct err err;
-    struct table_printer table;
-    struct listing listing = {.format = cli_format(args), .table = &table};
-    int64_t limit = 50;
-    const char *given = cli_value(args, "--limit");
-    if (given != NULL && (!cli_number(given, &limit) || limit < 1))
-        return cli_usage(args, "--limit must be a whole number of at least 1");
-    int result = cli_open(false, &project, &store);
-    if (result != EXIT_DONE)
-        return result;
-    table_init(&table, columns, 6);
-    buf_init(&listing.json, BUF_UNLIMITED);
-    buf_addc(&listing.json, '[');
-    if (store_runs_list(store, cli_value(args, "--key"), cli_flag(args, "--failed"), limit, list_run,
-                        &listing, &err) != ERR_NONE)
-        result = cli_fail(&err);
-    else
-        result = cli_print(listing.format, &table, &listing.json, "no runs");
-    table_free(&table);
-    buf_free(&listing.json);
-    store_close(store);
-    project_free(&project);
+    static const struct listing_column columns[] = {
+        {.column = {.title = "RUN"}, .member = "id"},
+        {.column = {.title = "WHAT"}, .write = write_what},
+        {.column = {.title = "EXIT", .align = TABLE_RIGHT}, .write = write_exit},
+        {.column = {.title = "STARTED"}, .member = "startedAt", .kind = CELL_TIME},
+        {.column = {.title = "ENDED"}, .member = "endedAt", .kind = CELL_TIME_IF},
+        {.column = {.title = "ROWS"}, .write = write_changes},
+        {{0}, 0, 0, 0},
+    };
+    static const struct listing listing = {.columns = columns, .empty = "no runs", .limit = 50};
+    struct buf path;
+    path_make(&path, "/runs", NULL, NULL);
+    path_query(&path, "key", cli_value(args, "--key"));
+    path_query(&path, "failed", cli_flag(args, "--failed") ? "true" : NULL);
+    int result = listing_run(args, &listing, buf_text(&path));
+    buf_free(&path);
     return result;
 }
 
@@ -103,41 +71,13 @@ const struct command cmd_runs_list = {
     .help = "Examples:\n  workers runs list\n  workers runs list --key tasks --failed\n  workers runs list "
             "--plain | head -n1 | cut -f1\n",
     .options = list_options,
+    .remote = true,
     .run = run_list,
 };
 
-static enum err_code get_run(void *ctx, const struct run_record *run)
-{
-    struct listing *listing = ctx;
-    snprintf(listing->id, sizeof listing->id, "%s", run->id);
-    listing->running = run->exit_code < 0;
-    describe_run(run, &listing->json);
-    return ERR_NONE;
-}
-
 static int run_get(const struct cli_args *args)
 {
-    struct project project;
-    struct store *store = NULL;
-    struct err err;
-    struct buf pretty;
-    struct listing listing = {0};
-    int result = cli_open(false, &project, &store);
-    if (result != EXIT_DONE)
-        return result;
-    buf_init(&listing.json, BUF_UNLIMITED);
-    buf_init(&pretty, BUF_UNLIMITED);
-    enum err_code code = store_run_get(store, args->positional[0], get_run, &listing, &err);
-    if (code == ERR_NONE)
-        code = json_reindent(buf_text(&listing.json), listing.json.len, &pretty, &err);
-    if (code == ERR_NONE)
-        printf("%s\n", buf_text(&pretty));
-    result = code == ERR_NONE ? EXIT_DONE : cli_fail(&err);
-    buf_free(&listing.json);
-    buf_free(&pretty);
-    store_close(store);
-    project_free(&project);
-    return result;
+    return listing_one(args, "/runs", args->positional[0]);
 }
 
 const struct command cmd_runs_get = {
@@ -148,60 +88,109 @@ const struct command cmd_runs_get = {
             "0192f1\n",
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_get,
 };
 
-struct follow {
-    bool json;
-    int64_t last_id;
-};
+/* ---- logs ---- */
 
-static enum err_code print_line(void *ctx, int64_t id, int64_t at_ms, const char *level, const char *text,
-                                size_t len)
+static void print_line(const struct json_slice *line, bool json)
 {
-    struct follow *follow = ctx;
-    char time[ISO_UTC_SIZE];
-    follow->last_id = id;
-    iso_format_utc(at_ms, time);
-    if (!follow->json) {
-        printf("%s %-5s %.*s\n", time, level, (int)len, text);
-        return ERR_NONE;
+    struct buf at, level, text;
+    struct json_slice slice = {"\"\"", 2};
+    buf_init(&at, BUF_UNLIMITED);
+    buf_init(&level, BUF_UNLIMITED);
+    buf_init(&text, BUF_UNLIMITED);
+    object_add(line, "at", &at);
+    object_add(line, "level", &level);
+    object_add(line, "text", &text);
+    if (!json) {
+        printf("%s %-5s ", buf_text(&at), buf_text(&level));
+        fwrite(buf_text(&text), 1, text.len, stdout);
+        putchar('\n');
+    } else {
+        json_find(line->text, line->len, "text", &slice);
+        printf("{\"at\":\"%s\",\"level\":\"%s\",\"text\":%.*s}\n", buf_text(&at), buf_text(&level),
+               (int)slice.len, slice.text);
     }
-    struct buf line;
-    struct err ignored;
-    buf_init(&line, BUF_UNLIMITED);
-    buf_addf(&line, "{\"at\":\"%s\",\"level\":\"%s\",\"text\":", time, level);
-    if (json_write_string(&line, text, len, &ignored) != ERR_NONE)
-        buf_adds(&line, "\"(not valid UTF-8)\"");
-    printf("%s}\n", buf_text(&line));
-    buf_free(&line);
-    return ERR_NONE;
+    buf_free(&at);
+    buf_free(&level);
+    buf_free(&text);
+}
+
+/* Prints the lines after one, and sets it to the last of them; more: there may be others. */
+static enum err_code print_lines(struct target *target, const char *id, bool json, int64_t *after, bool *more,
+                                 struct err *err)
+{
+    struct buf path, answer;
+    struct json_scan scan;
+    struct json_slice line;
+    char number[24];
+    path_make(&path, "/runs", id, "/logs");
+    buf_init(&answer, BUF_UNLIMITED);
+    snprintf(number, sizeof number, "%lld", (long long)*after);
+    path_query(&path, "after", number);
+    enum err_code code = target_get(target, &path, &answer, err);
+    json_scan_init(&scan, buf_text(&answer), answer.len);
+    bool next = false;
+    *more = false;
+    if (code == ERR_NONE)
+        code = json_scan_value(&scan, err);
+    while (code == ERR_NONE && (code = json_scan_element(&scan, &next, err)) == ERR_NONE && next) {
+        code = json_scan_skip(&scan, &line, err);
+        print_line(&line, json);
+        *after = object_number(&line, "id");
+        *more = true;
+    }
+    fflush(stdout);
+    buf_free(&path);
+    buf_free(&answer);
+    return code;
+}
+
+/* Whether the run has not ended; its whole id goes to id. */
+static enum err_code look_at_run(struct target *target, struct buf *id, bool *running, struct err *err)
+{
+    struct buf path, answer;
+    path_make(&path, "/runs", buf_text(id), NULL);
+    buf_init(&answer, BUF_UNLIMITED);
+    enum err_code code = target_get(target, &path, &answer, err);
+    const struct json_slice run = {buf_text(&answer), answer.len};
+    if (code == ERR_NONE) {
+        *running = !object_has(&run, "exitCode");
+        buf_clear(id);
+        object_add(&run, "id", id);
+    }
+    buf_free(&path);
+    buf_free(&answer);
+    return code;
 }
 
 static int run_logs(const struct cli_args *args)
 {
-    struct project project;
-    struct store *store = NULL;
+    struct target target;
     struct err err;
-    struct listing listing = {0};
-    struct follow follow = {.json = cli_flag(args, "--json")};
-    int result = cli_open(false, &project, &store);
+    struct buf id;
+    int64_t after = 0;
+    bool running = false, more = false, follow = cli_flag(args, "--follow");
+    int result = target_open(args, &target);
     if (result != EXIT_DONE)
         return result;
-    buf_init(&listing.json, BUF_UNLIMITED);
+    buf_init(&id, BUF_UNLIMITED);
+    buf_adds(&id, args->positional[0]);
     enum err_code code;
     do {
-        code = store_run_get(store, args->positional[0], get_run, &listing, &err);
-        if (code == ERR_NONE)
-            code = store_logs_each(store, listing.id, follow.last_id, print_line, &follow, &err);
-        fflush(stdout);
-        if (code == ERR_NONE && listing.running && cli_flag(args, "--follow"))
-            usleep(300 * 1000);
-    } while (code == ERR_NONE && listing.running && cli_flag(args, "--follow"));
-    result = code == ERR_NONE ? EXIT_DONE : cli_fail(&err);
-    buf_free(&listing.json);
-    store_close(store);
-    project_free(&project);
+        code = look_at_run(&target, &id, &running, &err); /* before its lines, so that the last are printed */
+        do {
+            if (code == ERR_NONE)
+                code = print_lines(&target, buf_text(&id), cli_flag(args, "--json"), &after, &more, &err);
+        } while (code == ERR_NONE && more);
+        if (code == ERR_NONE && running && follow)
+            usleep(FOLLOW_US);
+    } while (code == ERR_NONE && running && follow);
+    result = code == ERR_NONE ? EXIT_DONE : target_fail(&target, &err);
+    buf_free(&id);
+    target_close(&target);
     return result;
 }
 
@@ -219,5 +208,6 @@ const struct command cmd_runs_logs = {
     .options = logs_options,
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_logs,
 };

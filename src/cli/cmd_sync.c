@@ -1,155 +1,107 @@
 /* workers sync …: how syncs stand, running one, pausing, and their state. */
-#include "cli/cli.h"
+#include "cli/listing.h"
 
-#include "base/iso8601.h"
 #include "base/json.h"
-#include "base/mem.h"
-#include "base/table.h"
-#include "cli/run_syncs.h"
-#include "engine/describe.h"
 
 #include <string.h>
 #include <unistd.h>
 
-/* The project with its script loaded, and its store when there is one. */
-struct opened {
-    struct project project;
-    struct runtime *runtime;
-    struct store *store; /* NULL when nothing has run yet */
-};
-
-static void close_all(struct opened *opened)
-{
-    store_close(opened->store);
-    runtime_free(opened->runtime);
-    project_free(&opened->project);
-}
-
-static int open_all(struct opened *opened)
-{
-    struct err err;
-    struct script_error error;
-    *opened = (struct opened){0};
-    if (project_open(NULL, ".", &opened->project, &err) != ERR_NONE)
-        return cli_fail(&err);
-    script_error_init(&error);
-    int result = EXIT_DONE;
-    if (cli_runtime_open(&opened->project, NULL, NULL, &opened->runtime, &error) != ERR_NONE)
-        result = cli_fail_script(&error);
-    script_error_free(&error);
-    enum err_code code =
-        result == EXIT_DONE ? cli_store_open(&opened->project, false, &opened->store, &err) : ERR_NONE;
-    if (code != ERR_NONE && code != ERR_NOT_FOUND)
-        result = cli_fail(&err);
-    if (result != EXIT_DONE)
-        close_all(opened);
-    return result;
-}
-
-static const struct capability *find_sync(const struct opened *opened, const char *key, struct err *err)
-{
-    const struct capability *sync = worker_capability(opened->runtime->worker, key);
-    if (sync != NULL && sync->kind == CAPABILITY_SYNC)
-        return sync;
-    if (sync != NULL)
-        err_set(err, ERR_INVALID, "\"%s\" is a %s, not a sync", key, capability_kind_name(sync->kind));
-    else
-        err_set(err, ERR_NOT_FOUND, "the worker has no sync \"%s\": workers capabilities list shows them",
-                key);
-    return NULL;
-}
-
 /* ---- status ---- */
 
-static int print_status(const struct opened *opened, const struct cli_args *args)
+static void write_status(const struct json_slice *sync, bool plain, struct buf *out)
 {
-    static const struct table_column columns[] = {
-        {.title = "SYNC"},
-        {.title = "STATUS"},
-        {.title = "MODE"},
-        {.title = "SCHEDULE"},
-        {.title = "LAST RUN"},
-        {.title = "LAST SUCCESS"},
-        {.title = "NEXT RUN"},
-        {.title = "STATE", .align = TABLE_RIGHT},
-        {.title = "NOTE", .max_width = 80},
-    };
-    struct table_printer table;
-    struct buf json;
-    struct err err;
-    const char *only = args->count > 0 ? args->positional[0] : NULL;
-    enum err_code code = only != NULL && find_sync(opened, only, &err) == NULL ? err.code : ERR_NONE;
-    table_init(&table, columns, sizeof columns / sizeof columns[0]);
-    buf_init(&json, BUF_UNLIMITED);
-    buf_addc(&json, '[');
-    const struct worker *worker = opened->runtime->worker;
-    for (size_t i = 0; i < worker->capability_count && code == ERR_NONE; i++) {
-        const struct capability *sync = &worker->capabilities[i];
-        struct sync_info info = {0};
-        struct buf schedule;
-        if (sync->kind != CAPABILITY_SYNC || (only != NULL && strcmp(sync->key, only) != 0))
-            continue;
-        if (opened->store != NULL)
-            code = store_sync_info(opened->store, sync->key, &info, &err);
-        buf_init(&schedule, 1024);
-        schedule_describe(&sync->schedule, &schedule);
-        table_cells(&table, sync->key);
-        table_cellf(&table, "%s%s", sync_status_name(info.status), info.running ? " (running)" : "");
-        table_cells(&table, sync->mode == SYNC_REPLACE ? "replace" : "incremental");
-        table_cells(&table, buf_text(&schedule));
-        cli_time_cell(&table, cli_format(args), info.last_run_ms);
-        cli_time_cell(&table, cli_format(args), info.last_success_ms);
-        if (info.next_ms == 0) /* no server has served it yet */
-            table_cells(&table, "");
-        else
-            cli_time_cell(&table, cli_format(args), info.next_ms);
-        table_cellf(&table, "%zu B", info.state_size);
-        if (info.failures > 0)
-            table_cellf(&table, "%lld failure%s: %s", (long long)info.failures, info.failures == 1 ? "" : "s",
-                        info.last_error != NULL ? info.last_error : "");
-        else if (info.held_reason != NULL)
-            table_cells(&table, info.held_reason);
-        else if (info.running && info.run_pages > 0)
-            table_cellf(&table, "page %lld, %lld rows, %lld/s", (long long)info.run_pages,
-                        (long long)info.run_rows, (long long)describe_rate(&info));
-        else if (info.cycle_open && !info.running && info.cycle_pages > 0)
-            table_cellf(&table, "goes on from page %lld", (long long)info.cycle_pages + 1);
-        else
-            table_cells(&table, "");
-        buf_adds(&json, json.len > 1 ? "," : "");
-        describe_sync(sync, &info, &json);
-        buf_free(&schedule);
-        sync_info_free(&info);
+    (void)plain;
+    object_add(sync, "status", out);
+    buf_adds(out, object_flag(sync, "running") ? " (running)" : "");
+}
+
+static void write_state(const struct json_slice *sync, bool plain, struct buf *out)
+{
+    (void)plain;
+    object_add(sync, "stateBytes", out);
+    buf_adds(out, " B");
+}
+
+static void write_note(const struct json_slice *sync, bool plain, struct buf *out)
+{
+    struct json_slice run;
+    int64_t failures = object_number(sync, "consecutiveFailureCount");
+    int64_t pages = object_number(sync, "cyclePages");
+    (void)plain;
+    if (failures > 0) {
+        buf_addf(out, "%lld failure%s: ", (long long)failures, failures == 1 ? "" : "s");
+        object_add(sync, "lastError", out);
+    } else if (object_has(sync, "held")) {
+        object_add(sync, "held", out);
+    } else if (json_find(sync->text, sync->len, "run", &run) && object_number(&run, "pages") > 0) {
+        buf_addf(out, "page %lld, %lld rows, %lld/s", (long long)object_number(&run, "pages"),
+                 (long long)object_number(&run, "rows"), (long long)object_number(&run, "rowsPerSecond"));
+    } else if (object_flag(sync, "cycleOpen") && !object_flag(sync, "running") && pages > 0) {
+        buf_addf(out, "goes on from page %lld", (long long)pages + 1);
     }
-    int result = code == ERR_NONE ? cli_print(cli_format(args), &table, &json, "the worker has no syncs")
-                                  : cli_fail(&err);
-    table_free(&table);
-    buf_free(&json);
+}
+
+static enum err_code ask_status(struct target *target, const char *key, struct buf *array, struct err *err)
+{
+    struct buf path, answer;
+    path_make(&path, "/syncs", key, NULL);
+    buf_init(&answer, BUF_UNLIMITED);
+    enum err_code code = target_get(target, &path, &answer, err);
+    buf_adds(array, key != NULL ? "[" : "");
+    buf_add(array, buf_text(&answer), answer.len);
+    buf_adds(array, key != NULL ? "]" : "");
+    buf_free(&path);
+    buf_free(&answer);
+    return code;
+}
+
+static int print_status(struct target *target, const struct cli_args *args)
+{
+    static const struct listing_column columns[] = {
+        {.column = {.title = "SYNC"}, .member = "key"},
+        {.column = {.title = "STATUS"}, .write = write_status},
+        {.column = {.title = "MODE"}, .member = "mode"},
+        {.column = {.title = "SCHEDULE"}, .member = "scheduleText"},
+        {.column = {.title = "LAST RUN"}, .member = "lastRunAt", .kind = CELL_TIME},
+        {.column = {.title = "LAST SUCCESS"}, .member = "lastSuccessAt", .kind = CELL_TIME},
+        {.column = {.title = "NEXT RUN"}, .member = "nextRunAt", .kind = CELL_TIME_IF},
+        {.column = {.title = "STATE", .align = TABLE_RIGHT}, .write = write_state},
+        {.column = {.title = "NOTE", .max_width = 80}, .write = write_note},
+        {{0}, 0, 0, 0},
+    };
+    static const struct listing listing = {.columns = columns, .empty = "the worker has no syncs"};
+    struct buf array;
+    struct err err;
+    buf_init(&array, BUF_UNLIMITED);
+    int result = ask_status(target, args->count > 0 ? args->positional[0] : NULL, &array, &err) == ERR_NONE
+                     ? listing_print(&listing, cli_format(args), &array)
+                     : target_fail(target, &err);
+    buf_free(&array);
     return result;
 }
 
 static int run_status(const struct cli_args *args)
 {
-    struct opened opened;
+    struct target target;
     int64_t interval = 2;
     const char *given = cli_value(args, "--interval");
     if (given != NULL && (!cli_number(given, &interval) || interval < 1 || interval > 3600))
         return cli_usage(args, "--interval must be a whole number of seconds from 1 to 3600");
-    int result = open_all(&opened);
+    int result = target_open(args, &target);
     if (result != EXIT_DONE)
         return result;
     bool watch = isatty(STDOUT_FILENO) && !cli_flag(args, "--no-watch") && cli_format(args) == FORMAT_TABLE;
     do {
         if (watch)
             fputs("\033[H\033[2J", stdout);
-        result = print_status(&opened, args);
+        result = print_status(&target, args);
         if (watch) {
             fputs("\nCtrl-C ends the watch\n", stdout);
             fflush(stdout);
             sleep((unsigned)interval);
         }
     } while (watch && result == EXIT_DONE);
-    close_all(&opened);
+    target_close(&target);
     return result;
 }
 
@@ -171,155 +123,133 @@ const struct command cmd_sync_status = {
             "--json\n",
     .options = status_options,
     .max_arguments = 1,
+    .remote = true,
     .run = run_status,
-};
-
-/* ---- trigger ---- */
-
-static int run_trigger(const struct cli_args *args)
-{
-    if (cli_flag(args, "--context") && !cli_flag(args, "--preview"))
-        return cli_usage(args, "--context goes with --preview");
-    return cli_run_syncs(args, NULL, args->positional[0]);
-}
-
-static const struct cli_option trigger_options[] = {
-    {"--preview", NULL, NULL, "execute once and show what would change; write nothing, move no state"},
-    {"--context", NULL, "JSON", "of a preview: the state to begin with; the nextContext of the one before"},
-    {"--allow-deletes", NULL, NULL, "let a sweep through that would be held"},
-    CLI_FORMAT_OPTIONS,
-    {NULL, NULL, NULL, NULL},
-};
-
-const struct command cmd_sync_trigger = {
-    .name = "sync trigger",
-    .arguments = "KEY",
-    .summary = "Run one cycle of a sync now",
-    .help = "A preview is a table of differences on a terminal; piped, or with --json, it is\n"
-            "{\"changes\", \"hasMore\", \"nextContext\"}.\n\n"
-            "Examples:\n  workers sync trigger tasks\n  workers sync trigger tasks --preview\n"
-            "  workers sync trigger tasks --preview --context '{\"page\":2}'\n"
-            "  workers sync trigger tasks --allow-deletes\n",
-    .options = trigger_options,
-    .min_arguments = 1,
-    .max_arguments = 1,
-    .run = run_trigger,
 };
 
 /* ---- pause, resume, state ---- */
 
-enum action { ACTION_PAUSE, ACTION_RESUME, ACTION_STATE_GET, ACTION_STATE_SET, ACTION_STATE_RESET };
-
-static enum err_code set_state(struct store *store, const char *key, const char *value, struct err *err)
+/* Asks for one thing of a sync and says that it is done. */
+static int act(const struct cli_args *args, struct target *target, const struct question *question,
+               const char *said)
 {
-    struct buf data, json;
-    struct json_scan scan;
-    struct json_slice slice;
-    buf_init(&json, BUF_UNLIMITED);
-    enum err_code code = cli_read_data(value, &data, err);
-    if (code == ERR_NONE) {
-        json_scan_init(&scan, buf_text(&data), data.len);
-        code = json_scan_value(&scan, err);
-        if (code == ERR_NONE)
-            code = json_scan_skip(&scan, &slice, err);
-        if (code == ERR_NONE)
-            code = json_scan_end(&scan, err);
-        if (code != ERR_NONE)
-            err_context(err, "the state is not JSON");
-    }
-    if (code == ERR_NONE)
-        code = store_sync_set_state(store, key, buf_text(&data), err);
-    buf_free(&data);
-    buf_free(&json);
-    return code;
-}
-
-static enum err_code print_state(struct store *store, const char *key, struct err *err)
-{
-    struct sync_info info;
-    struct buf pretty;
-    buf_init(&pretty, BUF_UNLIMITED);
-    enum err_code code = store_sync_info(store, key, &info, err);
-    if (code == ERR_NONE && info.state == NULL) {
-        printf("null\n");
-    } else if (code == ERR_NONE) {
-        code = json_reindent(info.state, info.state_size, &pretty, err);
-        printf("%s\n", buf_text(&pretty));
-        cli_note("%zu bytes", info.state_size);
-    }
-    buf_free(&pretty);
-    sync_info_free(&info);
-    return code;
-}
-
-static int act(const struct cli_args *args, enum action action)
-{
-    struct opened opened;
+    struct buf answer;
     struct err err;
-    const char *key = args->positional[0];
-    int result = open_all(&opened);
+    buf_init(&answer, BUF_UNLIMITED);
+    int result = EXIT_DONE;
+    if (target_ask(target, question, &answer, &err) != ERR_NONE)
+        result = target_fail(target, &err);
+    else
+        cli_note("%s: %s", args->positional[0], said);
+    buf_free(&answer);
+    return result;
+}
+
+static int set_enabled(const struct cli_args *args, const char *action, const char *said)
+{
+    struct target target;
+    struct buf path, status;
+    struct err err;
+    int result = target_open(args, &target);
     if (result != EXIT_DONE)
         return result;
-    const struct capability *sync = find_sync(&opened, key, &err);
-    enum err_code code = sync != NULL ? ERR_NONE : err.code;
-    if (code == ERR_NONE && action == ACTION_STATE_SET && sync->mode == SYNC_REPLACE)
-        code = err_set(&err, ERR_INVALID,
-                       "\"%s\" is a replace sync: its cycles start without state, and one that began in the "
-                       "middle would "
-                       "delete the rows before it. To make it start over: workers sync state reset %s",
-                       key, key);
-    if (code == ERR_NONE && opened.store == NULL)
-        code = cli_store_open(&opened.project, true, &opened.store, &err);
-    if (code == ERR_NONE) {
-        switch (action) {
-        case ACTION_PAUSE:
-        case ACTION_RESUME:
-            code = store_sync_pause(opened.store, key, action == ACTION_PAUSE, &err);
-            break;
-        case ACTION_STATE_GET:
-            code = print_state(opened.store, key, &err);
-            break;
-        case ACTION_STATE_SET:
-            code = set_state(opened.store, key, args->positional[1], &err);
-            break;
-        case ACTION_STATE_RESET:
-            code = store_sync_set_state(opened.store, key, NULL, &err);
-            break;
-        }
-    }
-    static const char *const said[] = {"paused: workers sync resume lets it run again", "resumed", NULL,
-                                       "state set",
-                                       "state forgotten; the rows stay, the next cycle starts afresh"};
-    if (code == ERR_NONE && said[action] != NULL)
-        cli_note("%s: %s", key, said[action]);
-    result = code == ERR_NONE ? EXIT_DONE : cli_fail(&err);
-    close_all(&opened);
+    path_make(&path, "/capabilities", args->positional[0], "/");
+    buf_adds(&path, action);
+    buf_init(&status, BUF_UNLIMITED);
+    const struct question question = {.method = "POST", .path = &path};
+    if (ask_status(&target, args->positional[0], &status, &err) != ERR_NONE) /* whether it is a sync */
+        result = target_fail(&target, &err);
+    else
+        result = act(args, &target, &question, said);
+    buf_free(&path);
+    buf_free(&status);
+    target_close(&target);
     return result;
 }
 
 static int run_pause(const struct cli_args *args)
 {
-    return act(args, ACTION_PAUSE);
+    return set_enabled(args, "disable", "paused: workers sync resume lets it run again");
 }
 
 static int run_resume(const struct cli_args *args)
 {
-    return act(args, ACTION_RESUME);
+    return set_enabled(args, "enable", "resumed");
 }
 
 static int run_state_get(const struct cli_args *args)
 {
-    return act(args, ACTION_STATE_GET);
+    struct buf path, answer;
+    struct json_slice state;
+    path_make(&path, "/syncs", args->positional[0], "/state");
+    buf_init(&answer, BUF_UNLIMITED);
+    const struct question question = {.method = "GET", .path = &path};
+    int result = cli_ask(args, &question, &answer);
+    if (result == EXIT_DONE && json_find(buf_text(&answer), answer.len, "state", &state)) {
+        const struct json_slice object = {buf_text(&answer), answer.len};
+        result = cli_print_json(state.text, state.len);
+        if (result == EXIT_DONE && object_has(&object, "state"))
+            cli_note("%zu bytes", state.len);
+    }
+    buf_free(&path);
+    buf_free(&answer);
+    return result;
+}
+
+static int change_state(const struct cli_args *args, const char *method, const struct buf *body,
+                        const char *said)
+{
+    struct target target;
+    struct buf path;
+    int result = target_open(args, &target);
+    if (result != EXIT_DONE)
+        return result;
+    path_make(&path, "/syncs", args->positional[0], "/state");
+    const struct question question = {.method = method, .path = &path, .body = body};
+    result = act(args, &target, &question, said);
+    buf_free(&path);
+    target_close(&target);
+    return result;
+}
+
+/* {"state":…} of what was given, which must be JSON. */
+static enum err_code state_body(const char *given, struct buf *body, struct err *err)
+{
+    struct buf data;
+    struct json_scan scan;
+    enum err_code code = cli_read_data(given, &data, err);
+    if (code == ERR_NONE) {
+        json_scan_init(&scan, buf_text(&data), data.len);
+        code = json_scan_value(&scan, err);
+        if (code == ERR_NONE)
+            code = json_scan_skip(&scan, NULL, err);
+        if (code == ERR_NONE)
+            code = json_scan_end(&scan, err);
+        if (code != ERR_NONE)
+            err_context(err, "the state is not JSON");
+    }
+    buf_adds(body, "{\"state\":");
+    buf_add(body, buf_text(&data), data.len);
+    buf_addc(body, '}');
+    buf_free(&data);
+    return code == ERR_NONE ? buf_status(body, "the state", err) : code;
 }
 
 static int run_state_set(const struct cli_args *args)
 {
-    return act(args, ACTION_STATE_SET);
+    struct buf body;
+    struct err err;
+    buf_init(&body, BUF_UNLIMITED);
+    int result = state_body(args->positional[1], &body, &err) == ERR_NONE
+                     ? change_state(args, "PUT", &body, "state set")
+                     : cli_fail(&err);
+    buf_free(&body);
+    return result;
 }
 
 static int run_state_reset(const struct cli_args *args)
 {
-    return act(args, ACTION_STATE_RESET);
+    return change_state(args, "DELETE", NULL, "state forgotten; the rows stay, the next cycle starts afresh");
 }
 
 const struct command cmd_sync_pause = {
@@ -329,6 +259,7 @@ const struct command cmd_sync_pause = {
     .help = "A cycle under way is not interrupted.\n\nExamples:\n  workers sync pause tasks\n",
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_pause,
 };
 
@@ -339,6 +270,7 @@ const struct command cmd_sync_resume = {
     .help = "Examples:\n  workers sync resume tasks\n",
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_resume,
 };
 
@@ -349,6 +281,7 @@ const struct command cmd_sync_state_get = {
     .help = "Examples:\n  workers sync state get tasks\n",
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_state_get,
 };
 
@@ -360,6 +293,7 @@ const struct command cmd_sync_state_set = {
             "set tasks @state.json\n",
     .min_arguments = 2,
     .max_arguments = 2,
+    .remote = true,
     .run = run_state_set,
 };
 
@@ -370,5 +304,6 @@ const struct command cmd_sync_state_reset = {
     .help = "Rows stay; they are recognised by their keys.\n\nExamples:\n  workers sync state reset tasks\n",
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_state_reset,
 };

@@ -1,99 +1,61 @@
 /* workers tokens …: who may use the API. */
-#include "cli/cli.h"
+#include "cli/listing.h"
 
-#include "base/iso8601.h"
 #include "base/json.h"
-
-#include <string.h>
-
-struct listing {
-    const struct cli_args *args;
-    struct table_printer *table;
-    struct buf json;
-};
-
-static enum err_code list_one(void *ctx, const struct token_record *record)
-{
-    struct listing *listing = ctx;
-    char time[ISO_UTC_SIZE];
-    table_cells(listing->table, record->name);
-    table_cells(listing->table, token_scope_name(record->scope));
-    cli_time_cell(listing->table, cli_format(listing->args), record->created_ms);
-    buf_adds(&listing->json, listing->json.len > 1 ? ",{\"name\":" : "{\"name\":");
-    json_write_text(&listing->json, record->name);
-    buf_addf(&listing->json, ",\"scope\":\"%s\",\"createdAt\":\"%s\"}", token_scope_name(record->scope),
-             iso_format_utc(record->created_ms, time));
-    return ERR_NONE;
-}
 
 static int run_list(const struct cli_args *args)
 {
-    static const struct table_column columns[] = {{.title = "TOKEN"}, {.title = "SCOPE"}, {.title = "MADE"}};
-    struct project project;
-    struct store *store = NULL;
-    struct err err;
-    struct table_printer table;
-    int result = cli_open(true, &project, &store);
-    if (result != EXIT_DONE)
-        return result;
-    table_init(&table, columns, 3);
-    struct listing listing = {.args = args, .table = &table};
-    buf_init(&listing.json, BUF_UNLIMITED);
-    buf_addc(&listing.json, '[');
-    if (store_tokens_each(store, list_one, &listing, &err) != ERR_NONE)
-        result = cli_fail(&err);
-    else
-        result = cli_print(cli_format(args), &table, &listing.json, "no tokens");
-    table_free(&table);
-    buf_free(&listing.json);
-    store_close(store);
-    project_free(&project);
-    return result;
+    static const struct listing_column columns[] = {
+        {.column = {.title = "TOKEN"}, .member = "name"},
+        {.column = {.title = "SCOPE"}, .member = "scope"},
+        {.column = {.title = "MADE"}, .member = "createdAt", .kind = CELL_TIME},
+        {{0}, 0, 0, 0},
+    };
+    static const struct listing listing = {.columns = columns, .empty = "no tokens"};
+    return listing_run(args, &listing, "/tokens");
 }
 
 static int run_make(const struct cli_args *args)
 {
-    struct project project;
-    struct store *store = NULL;
     struct err err;
     enum token_scope scope = TOKEN_READ;
-    char token[TOKEN_SIZE];
+    struct buf path, body, answer, token;
     const char *name = args->positional[0], *given = cli_value(args, "--scope");
     if (given != NULL && !token_scope_parse(given, &scope))
         return cli_usage(args, "--scope must be read, run or admin");
-    int result = cli_open(true, &project, &store);
-    if (result != EXIT_DONE)
-        return result;
-    if (store_token_make(store, name, scope, token, &err) != ERR_NONE) {
-        result = cli_fail(&err);
-    } else {
-        printf("%s\n", token);
+    if (token_name_check(name, &err) != ERR_NONE)
+        return cli_fail(&err);
+    path_make(&path, "/tokens", NULL, NULL);
+    buf_init(&body, BUF_UNLIMITED);
+    buf_init(&answer, BUF_UNLIMITED);
+    buf_init(&token, BUF_UNLIMITED);
+    buf_adds(&body, "{\"name\":");
+    json_write_text(&body, name);
+    buf_addf(&body, ",\"scope\":\"%s\"}", token_scope_name(scope));
+    const struct question question = {.method = "POST", .path = &path, .body = &body};
+    int result = cli_ask(args, &question, &answer);
+    if (result == EXIT_DONE) {
+        const struct json_slice object = {buf_text(&answer), answer.len};
+        object_add(&object, "token", &token);
+        printf("%s\n", buf_text(&token));
         cli_note("keep it: it is not shown again; a server that runs knows it within a second or two");
     }
-    store_close(store);
-    project_free(&project);
+    buf_free(&path);
+    buf_free(&body);
+    buf_free(&answer);
+    buf_free(&token);
     return result;
 }
 
 static int run_revoke(const struct cli_args *args)
 {
-    struct project project;
-    struct store *store = NULL;
-    struct err err;
-    bool existed = false;
-    int result = cli_open(true, &project, &store);
-    if (result != EXIT_DONE)
-        return result;
-    enum err_code code = store_token_revoke(store, args->positional[0], &existed, &err);
-    if (code == ERR_NONE && !existed)
-        code = err_set(&err, ERR_NOT_FOUND, "there is no token \"%s\": workers tokens list shows them",
-                       args->positional[0]);
-    if (code != ERR_NONE)
-        result = cli_fail(&err);
-    else
+    struct buf path;
+    path_make(&path, "/tokens", args->positional[0], NULL);
+    const struct question question = {.method = "DELETE", .path = &path};
+    int result = cli_ask(args, &question, NULL);
+    if (result == EXIT_DONE)
         cli_note("token %s is of no use any more", args->positional[0]);
-    store_close(store);
-    project_free(&project);
+    buf_free(&path);
     return result;
 }
 
@@ -105,6 +67,7 @@ const struct command cmd_tokens_list = {
     .summary = "List the tokens of the HTTP API",
     .help = "Only names and scopes: nobody can read a token again.\n\nExamples:\n  workers tokens list\n",
     .options = list_options,
+    .remote = true,
     .run = run_list,
 };
 
@@ -121,6 +84,7 @@ const struct command cmd_tokens_make = {
     .options = make_options,
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_make,
 };
 
@@ -131,5 +95,6 @@ const struct command cmd_tokens_revoke = {
     .help = "Examples:\n  workers tokens revoke ci\n",
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_revoke,
 };

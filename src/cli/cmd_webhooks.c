@@ -1,96 +1,46 @@
 /* workers webhooks …: addresses of webhooks, and whether they are open. */
-#include "cli/cli.h"
-#include "cli/webhooks.h"
+#include "cli/listing.h"
 
-#include "base/json.h"
-#include "server/beacon.h"
-#include "engine/describe.h"
-
-#include <string.h>
-
-#define NO_SERVER "http://127.0.0.1:8321" /* where one would listen */
-
-static enum err_code add_webhook(const struct webhooks_project *project, const struct capability *webhook,
-                                 const char *base, struct table_printer *table, struct buf *json,
-                                 struct err *err)
+static void write_verifies(const struct json_slice *webhook, bool plain, struct buf *out)
 {
-    struct endpoint endpoint;
-    struct sync_info info;
-    struct buf address;
-    enum err_code code = store_endpoint_get(project->store, webhook->key, &endpoint, err);
-    if (code == ERR_NONE)
-        code = store_sync_info(project->store, webhook->key, &info, err);
-    if (code != ERR_NONE)
-        return code;
-    buf_init(&address, 4096);
-    webhooks_add_address(project, webhook, base, &endpoint, &address);
-    table_cells(table, webhook->key);
-    table_cells(table, describe_endpoint_state(&endpoint, info.paused));
-    table_cells(table, webhook->has_verify ? "yes" : "no");
-    table_cells(table, buf_text(&address));
-    buf_adds(json, json->len > 1 ? "," : "");
-    describe_webhook(webhook, &endpoint, info.paused, buf_text(&address), json);
-    buf_free(&address);
-    sync_info_free(&info);
-    return ERR_NONE;
+    (void)plain;
+    buf_adds(out, object_flag(webhook, "verify") ? "yes" : "no");
 }
 
 static int run_list(const struct cli_args *args)
 {
-    static const struct table_column columns[] = {
-        {.title = "WEBHOOK"}, {.title = "STATE"}, {.title = "VERIFIES"}, {.title = "ADDRESS"}};
-    struct webhooks_project project;
-    struct err err;
-    struct table_printer table;
-    struct buf json;
-    char base[BEACON_URL_MAX];
-    int result = webhooks_open(&project);
-    if (result != EXIT_DONE)
-        return result;
-    table_init(&table, columns, 4);
-    buf_init(&json, BUF_UNLIMITED);
-    buf_addc(&json, '[');
-    if (beacon_read(project.project.folder, base, &err) != ERR_NONE)
-        snprintf(base, sizeof base, "%s", NO_SERVER);
-    const struct worker *worker = project.runtime->worker;
-    enum err_code code = ERR_NONE;
-    for (size_t i = 0; i < worker->capability_count && code == ERR_NONE; i++)
-        if (worker->capabilities[i].kind == CAPABILITY_WEBHOOK)
-            code = add_webhook(&project, &worker->capabilities[i], base, &table, &json, &err);
-    result = code == ERR_NONE ? cli_print(cli_format(args), &table, &json, "the worker declares no webhooks")
-                              : cli_fail(&err);
-    table_free(&table);
-    buf_free(&json);
-    webhooks_close(&project);
-    return result;
+    static const struct listing_column columns[] = {
+        {.column = {.title = "WEBHOOK"}, .member = "key"},
+        {.column = {.title = "STATE"}, .member = "state"},
+        {.column = {.title = "VERIFIES"}, .write = write_verifies},
+        {.column = {.title = "ADDRESS"}, .member = "url"},
+        {{0}, 0, 0, 0},
+    };
+    static const struct listing listing = {.columns = columns, .empty = "the worker declares no webhooks"};
+    return listing_run(args, &listing, "/webhooks");
 }
 
-static int change(const struct cli_args *args,
-                  enum err_code (*how)(struct store *store, const char *key, struct err *err),
-                  const char *done)
+static int change(const struct cli_args *args, const char *action, const char *done)
 {
-    struct webhooks_project project;
-    struct err err;
-    int result = webhooks_open(&project);
-    if (result != EXIT_DONE)
-        return result;
-    const struct capability *webhook = webhooks_find(&project, args->positional[0], &err);
-    if (webhook == NULL || how(project.store, webhook->key, &err) != ERR_NONE)
-        result = cli_fail(&err);
-    else
-        cli_note("webhook %s %s", webhook->key, done);
-    webhooks_close(&project);
+    struct buf path;
+    path_make(&path, "/webhooks", args->positional[0], "/");
+    buf_adds(&path, action);
+    const struct question question = {.method = "POST", .path = &path};
+    int result = cli_ask(args, &question, NULL);
+    if (result == EXIT_DONE)
+        cli_note("webhook %s %s", args->positional[0], done);
+    buf_free(&path);
     return result;
 }
 
 static int run_reset(const struct cli_args *args)
 {
-    return change(args, store_endpoint_reset, "is open");
+    return change(args, "reset", "is open");
 }
 
 static int run_rotate(const struct cli_args *args)
 {
-    return change(args, store_endpoint_rotate,
+    return change(args, "rotate",
                   "has a new address, and the old one is gone: workers webhooks list shows it");
 }
 
@@ -108,6 +58,7 @@ const struct command cmd_webhooks_list = {
         "when the server is behind a proxy (workers serve --url).\n\n"
         "Examples:\n  workers webhooks list\n  workers webhooks list --json\n",
     .options = list_options,
+    .remote = true,
     .run = run_list,
 };
 
@@ -119,6 +70,7 @@ const struct command cmd_webhooks_reset = {
             "Examples:\n  workers webhooks reset onPush\n",
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_reset,
 };
 
@@ -130,5 +82,6 @@ const struct command cmd_webhooks_rotate = {
             "Examples:\n  workers webhooks rotate onPush\n",
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_rotate,
 };

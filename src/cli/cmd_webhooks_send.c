@@ -1,5 +1,5 @@
 /* workers webhooks send: a delivery to a webhook of the project's own, as its provider would send it. */
-#include "cli/webhooks.h"
+#include "cli/listing.h"
 
 #include "base/json.h"
 #include "engine/sending.h"
@@ -80,35 +80,51 @@ static bool read_header(const char *text, struct http_field *field)
 }
 
 /* Where the webhook is reached on the server that serves the project. */
-static enum err_code find_address(const struct webhooks_project *project, const struct capability *webhook,
-                                  struct buf *out, struct err *err)
+static enum err_code find_address(struct target *target, const char *key, struct buf *out, struct err *err)
 {
     char base[BEACON_URL_MAX];
-    struct endpoint endpoint;
-    enum err_code code = beacon_read(project->project.folder, base, err);
+    struct buf answer, path, name;
+    struct json_scan scan;
+    struct json_slice webhook;
+    bool more = false;
+    enum err_code code = target->remote == NULL ? beacon_read(target->project.folder, base, err) : ERR_NONE;
+    buf_init(&answer, BUF_UNLIMITED);
+    buf_init(&name, BUF_UNLIMITED);
+    path_make(&path, "/webhooks", NULL, NULL);
     if (code == ERR_NONE)
-        code = store_endpoint_get(project->store, webhook->key, &endpoint, err);
-    if (code != ERR_NONE)
-        return code;
-    webhooks_add_address(project, webhook, base, &endpoint, out);
-    return buf_status(out, "the address", err);
+        code = target_get(target, &path, &answer, err);
+    json_scan_init(&scan, buf_text(&answer), answer.len);
+    if (code == ERR_NONE)
+        code = json_scan_value(&scan, err);
+    while (code == ERR_NONE && (code = json_scan_element(&scan, &more, err)) == ERR_NONE && more) {
+        code = json_scan_skip(&scan, &webhook, err);
+        buf_clear(&name);
+        object_add(&webhook, "key", &name);
+        if (code == ERR_NONE && strcmp(buf_text(&name), key) == 0)
+            object_add(&webhook, "url", out);
+    }
+    if (code == ERR_NONE && out->len == 0)
+        code = err_set(err, ERR_NOT_FOUND, "the server has no webhook \"%s\"", key);
+    buf_free(&answer);
+    buf_free(&path);
+    buf_free(&name);
+    return code == ERR_NONE ? buf_status(out, "the address", err) : code;
 }
 
-static int send_to(struct webhooks_project *project, struct send *send, struct sending_request *request,
-                   struct err *err)
+static int send_to(struct target *target, struct send *send, struct sending_request *request, struct err *err)
 {
     struct sending *sending = NULL;
     struct buf address;
     buf_init(&address, ADDRESS_MAX);
     enum err_code code = ERR_NONE;
     if (request->url == NULL) {
-        code = find_address(project, request->webhook, &address, err);
+        code = find_address(target, send->key, &address, err);
         request->url = buf_text(&address);
     }
     if (code == ERR_NONE)
-        code = sending_start(project->runtime, request, done, send, &sending, err);
+        code = sending_start(target->runtime, request, done, send, &sending, err);
     if (code == ERR_NONE)
-        uv_run(project->runtime->loop, UV_RUN_DEFAULT);
+        uv_run(target->runtime->loop, UV_RUN_DEFAULT);
     sending_free(sending);
     buf_free(&address);
     return code == ERR_NONE ? send->result : cli_fail(err);
@@ -116,7 +132,7 @@ static int send_to(struct webhooks_project *project, struct send *send, struct s
 
 static int run(const struct cli_args *args)
 {
-    struct webhooks_project project;
+    struct target target;
     struct http_field headers[CLI_MAX_ARGUMENTS];
     struct err err;
     struct buf body;
@@ -134,18 +150,20 @@ static int run(const struct cli_args *args)
         return cli_fail(&err);
     }
     request.body = (struct http_slice){buf_text(&body), body.len};
-    int result = webhooks_open(&project);
+    int result = target_open(args, &target);
     if (result == EXIT_DONE) {
         struct send send = {.json = cli_flag(args, "--json"), .result = EXIT_FAILED_WORK};
-        request.webhook = webhooks_find(&project, args->positional[0], &err);
+        if (target_load(&target, &err) == ERR_NONE)
+            request.webhook =
+                worker_find(target.runtime->worker, args->positional[0], CAPABILITY_WEBHOOK, &err);
         if (request.webhook != NULL) {
             send.key = request.webhook->key;
             send.has_verify = request.webhook->has_verify;
-            result = send_to(&project, &send, &request, &err);
+            result = send_to(&target, &send, &request, &err);
         } else {
-            result = cli_fail(&err);
+            result = target_fail(&target, &err);
         }
-        webhooks_close(&project);
+        target_close(&target);
     }
     buf_free(&body);
     return result;
@@ -177,5 +195,6 @@ const struct command cmd_webhooks_send = {
     .options = options,
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run,
 };

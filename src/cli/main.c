@@ -140,6 +140,31 @@ static int unknown_option(const struct cli_args *args, const char *word, size_t 
     return cli_usage(args, "unknown option %.*s; did you mean %s?", (int)len, word, names[nearest]);
 }
 
+/* --server and --worker, of commands that work on a server as well. Returns how many words that were, 0 when
+ * it is another option, -1 after a message. */
+static int read_common(struct cli_args *args, const char *word, size_t len, const char *next)
+{
+    static const char *const names[] = {"--server", "--worker"};
+    const char **places[] = {&args->server, &args->worker};
+    for (int i = 0; i < 2; i++) {
+        if (strlen(names[i]) != len || strncmp(names[i], word, len) != 0)
+            continue;
+        if (!args->command->remote) {
+            cli_usage(args, "%s works on this machine only, and takes no %s", args->command->name, names[i]);
+            return -1;
+        }
+        bool joined = word[len] == '=';
+        const char *value = joined ? word + len + 1 : next;
+        if (value == NULL || *value == '\0') {
+            cli_usage(args, "%s needs a value: %s", names[i], i == 0 ? "URL|local" : "NAME");
+            return -1;
+        }
+        *places[i] = value;
+        return joined ? 1 : 2;
+    }
+    return 0;
+}
+
 /* Fills args from what follows the command's words; the exit code, or -1 to go on. */
 static int parse(const struct command *command, int argc, char **argv, struct cli_args *args)
 {
@@ -170,6 +195,13 @@ static int parse(const struct command *command, int argc, char **argv, struct cl
                 (option->brief != NULL && strncmp(option->brief, word, len) == 0 &&
                  option->brief[len] == '\0'))
                 found = k;
+        }
+        int common = found < 0 ? read_common(args, word, len, i + 1 < argc ? argv[i + 1] : NULL) : 0;
+        if (common < 0)
+            return EXIT_USAGE;
+        if (common > 0) {
+            i += common - 1;
+            continue;
         }
         if (found < 0)
             return unknown_option(args, word, len);

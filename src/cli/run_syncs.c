@@ -157,10 +157,7 @@ static void on_done(void *ctx, struct cycle *cycle, const struct cycle_end *end)
         say_error(session, run, &end->error);
     }
     if (end->sweep.held)
-        say(session,
-            "held: sync \"%s\": %s. If it is right, let it through with: workers sync trigger %s "
-            "--allow-deletes",
-            run->sync->key, end->sweep.reason, run->sync->key);
+        say(session, CLI_HELD, run->sync->key, end->sweep.reason, run->sync->key);
     if (end->outcome == RUN_STOPPED && !session->failed)
         say(session, "stopped: sync \"%s\" goes on from page %lld at the next run", run->sync->key,
             (long long)(run->last.resumed_pages + run->last.pages + 1));
@@ -265,51 +262,49 @@ static void add_json_run(struct buf *json, const struct run *run)
     buf_addc(json, '}');
 }
 
+static void write_time(const struct json_slice *run, bool plain, struct buf *out)
+{
+    char time[32];
+    (void)plain;
+    buf_adds(out, cli_duration((uint64_t)object_number(run, "durationMs"), time, sizeof time));
+}
+
+static const struct listing_column summary_columns[] = {
+    {.column = {.title = "SYNC"}, .member = "key"},
+    {.column = {.title = "RESULT"}, .member = "result"},
+    {.column = {.title = "ADDED", .align = TABLE_RIGHT}, .member = "added"},
+    {.column = {.title = "CHANGED", .align = TABLE_RIGHT}, .member = "changed"},
+    {.column = {.title = "UNCHANGED", .align = TABLE_RIGHT}, .member = "unchanged"},
+    {.column = {.title = "DELETED", .align = TABLE_RIGHT}, .member = "deleted"},
+    {.column = {.title = "STALE", .align = TABLE_RIGHT}, .member = "stale"},
+    {.column = {.title = "PAGES", .align = TABLE_RIGHT}, .member = "pages"},
+    {.column = {.title = "REQUESTS", .align = TABLE_RIGHT}, .member = "requests"},
+    {.column = {.title = "TIME", .align = TABLE_RIGHT}, .write = write_time},
+    {{0}, 0, 0, 0},
+};
+const struct listing cli_summary = {.columns = summary_columns};
+
 static int print_summary(struct session *session)
 {
-    static const struct table_column columns[] = {
-        {.title = "SYNC"},
-        {.title = "RESULT"},
-        {.title = "ADDED", .align = TABLE_RIGHT},
-        {.title = "CHANGED", .align = TABLE_RIGHT},
-        {.title = "UNCHANGED", .align = TABLE_RIGHT},
-        {.title = "DELETED", .align = TABLE_RIGHT},
-        {.title = "STALE", .align = TABLE_RIGHT},
-        {.title = "PAGES", .align = TABLE_RIGHT},
-        {.title = "REQUESTS", .align = TABLE_RIGHT},
-        {.title = "TIME", .align = TABLE_RIGHT},
-    };
-    struct table_printer table;
     struct buf json;
     enum cli_format format = cli_format(session->args);
-    table_init(&table, columns, sizeof columns / sizeof columns[0]);
     buf_init(&json, BUF_UNLIMITED);
     buf_addc(&json, '[');
     for (size_t i = 0; i < session->count; i++) {
         const struct run *run = &session->runs[i];
-        const struct page_counts *counts = &run->last.counts;
-        const int64_t numbers[] = {counts->added, counts->changed, counts->unchanged, counts->deleted,
-                                   counts->stale, run->last.pages, run->last.requests};
-        char time[32];
-        table_cells(&table, run->sync->key);
-        table_cells(&table, outcome_text(run));
-        for (size_t k = 0; k < sizeof numbers / sizeof numbers[0]; k++)
-            table_cellf(&table, "%lld", (long long)numbers[k]);
-        table_cells(&table, cli_duration(run->last.elapsed_ms, time, sizeof time));
         add_json_run(&json, run);
         if (session->preview && format != FORMAT_JSON)
             fwrite(buf_text(&run->diff.text), 1, run->diff.text.len, stdout);
     }
-    int result = cli_print(format, &table, &json, NULL);
+    buf_addc(&json, ']');
+    int result = listing_print(&cli_summary, format, &json);
     if (session->preview && format == FORMAT_TABLE)
         cli_note("preview: nothing was written");
-    table_free(&table);
     buf_free(&json);
     return result;
 }
 
-/* A preview of one page, for another program: what execute returned. */
-static void print_result(const struct run *run)
+void cli_print_preview(const char *json, size_t len)
 {
     struct buf out;
     struct err err;
@@ -318,10 +313,9 @@ static void print_result(const struct run *run)
     bool more = false;
     buf_init(&out, BUF_UNLIMITED);
     buf_addc(&out, '{');
-    json_scan_init(&scan, buf_text(&run->result), run->result.len);
-    if (json_scan_value(&scan, &err) != ERR_NONE)
-        return;
-    while (json_scan_member(&scan, &more, &err) == ERR_NONE && more) {
+    json_scan_init(&scan, json, len);
+    enum err_code code = json_scan_value(&scan, &err);
+    while (code == ERR_NONE && json_scan_member(&scan, &more, &err) == ERR_NONE && more) {
         bool state = json_string_is(&scan, "nextState");
         buf_adds(&out, out.len > 1 ? "," : "");
         if (state)
@@ -363,7 +357,7 @@ static int loop(struct session *session)
                (cli_format(session->args) == FORMAT_JSON || !isatty(STDOUT_FILENO));
     int result = EXIT_DONE;
     if (raw && session->runs[0].outcome == RUN_SUCCEEDED)
-        print_result(&session->runs[0]);
+        cli_print_preview(buf_text(&session->runs[0].result), session->runs[0].result.len);
     else
         result = print_summary(session);
     if (session->failed)
@@ -394,11 +388,11 @@ static int run_session(struct session *session, const char *key)
 {
     struct err err;
     struct buf report;
-    const struct capability *only = key != NULL ? worker_capability(session->runtime->worker, key) : NULL;
-    if (key != NULL && only == NULL) {
-        cli_no_capability(session->runtime->worker, key, &err);
+    int kind = session->args->command == &cmd_sync_trigger ? (int)CAPABILITY_SYNC : CAPABILITY_ANY;
+    const struct capability *only =
+        key != NULL ? worker_find(session->runtime->worker, key, kind, &err) : NULL;
+    if (key != NULL && only == NULL)
         return cli_fail(&err);
-    }
     if (only != NULL && only->kind != CAPABILITY_SYNC)
         return -1; /* for cli_exec */
     collect_runs(session, only);

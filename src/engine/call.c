@@ -463,3 +463,27 @@ void call_free(struct call *call)
     mem_free(call->traceback);
     mem_free(call);
 }
+
+void call_describe(const struct call_end *end, struct buf *out)
+{
+    char number[NUMBER_TEXT_MAX];
+    if (end->ok) {
+        buf_adds(out, "{\"_tag\":\"success\",\"value\":");
+        buf_add(out, end->value, end->value_len);
+        buf_addc(out, '}');
+        return;
+    }
+    buf_adds(out, "{\"_tag\":\"error\",\"error\":{\"name\":");
+    json_write_text(out, end->name);
+    buf_adds(out, ",\"message\":");
+    json_write_text(out, end->message);
+    if (end->traceback != NULL) {
+        buf_adds(out, ",\"trace\":");
+        json_write_text(out, end->traceback);
+    }
+    if (end->retry_after >= 0) {
+        number_format_js(end->retry_after, number);
+        buf_addf(out, ",\"retryAfter\":%s", number);
+    }
+    buf_adds(out, "}}");
+}

@@ -41,4 +41,9 @@ enum err_code call_start(struct runtime *runtime, const struct capability *capab
 void call_stop(struct call *call, enum err_code code, const char *why);
 void call_free(struct call *call);
 
+/* Appends how a call ended: {"_tag":"success","value":…} or
+ * {"_tag":"error","error":{"name","message","trace", "retryAfter"}}, without those two when there are none.
+ */
+void call_describe(const struct call_end *end, struct buf *out);
+
 #endif

@@ -146,6 +146,8 @@ static const char *value_of(struct environment *environment, const char *name)
     const char *value = find(environment->given, name);
     if (value != NULL)
         return value;
+    if (strcmp(name, TOKEN_VARIABLE) == 0) /* it is the user's, and often good for more than this worker */
+        return NULL;
     const struct config *config = environment->runtime->options.config;
     value = config->closed && !config->permissions.env.given ? NULL : getenv(name);
     if (value != NULL)

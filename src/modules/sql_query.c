@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "script/budget.h"
+#include "worker/worker.h"
 
 #include <lauxlib.h>
 #include <string.h>
@@ -15,7 +16,6 @@
 #define NAMES_MAX ((size_t)1024 * 1024) /* bytes of the names of all columns */
 #define VALUE_MAX ((size_t)16 * 1024 * 1024)   /* of one value, also in between */
 #define MEMORY_MAX ((size_t)128 * 1024 * 1024) /* of the database engine for one query */
-#define HIDDEN "_workers_"
 #define BUSY_TIMEOUT_MS 5000
 #define LOOK_NS 500000 /* between two looks at the query's CPU time */
 
@@ -120,8 +120,11 @@ static void work(uv_work_t *handle)
 {
     struct sql_query *query = handle->data;
     const struct db_sink sink = {.columns = take_columns, .row = take_row, .ctx = query};
-    const struct db_guard guard = {
-        .memory_max = MEMORY_MAX, .value_max = VALUE_MAX, .hidden = HIDDEN, .go_on = go_on, .ctx = query};
+    const struct db_guard guard = {.memory_max = MEMORY_MAX,
+                                   .value_max = VALUE_MAX,
+                                   .hidden = RESERVED_TABLES,
+                                   .go_on = go_on,
+                                   .ctx = query};
     const struct db_options options = {.busy_timeout_ms = BUSY_TIMEOUT_MS, .guard = &guard};
     query->cpu_start_ns = clock_thread_cpu_ns();
     query->code = db_query(query->driver, query->address, &options, &query->statement, &sink, &query->err);

@@ -1,5 +1,4 @@
-/* The HTTP API: /api/v1/… Routes are one table, from which requests are matched, tokens checked and the
- * OpenAPI description is written.
+/* The API over HTTP: /api/v1/…, see api/route.h.
  *
  * Who owns what: a request under way owns itself; its service is held so long. The loop's thread only, but
  * for a route's work. */
@@ -9,18 +8,18 @@
 #include "net/http_server.h"
 #include "server/hosting.h"
 
-#define API_PATH "/api/v1"
+struct api_call;
 
 struct api {
     struct hosting *hosting;
-    const char *url; /* how the server is reached */
+    const char *url;               /* how the server is reached */
+    int reading;                   /* requests in the pool; zero at first, as what follows */
+    struct api_call *first, *last; /* those that wait for it */
 };
 
 /* Whether the path is the API's; then it is answered. */
-bool api_request(struct api *api, struct http_call *call);
+bool api_answer(struct api *api, struct http_call *call);
 /* The client left before its answer. */
 void api_gone(struct http_call *call);
-/* The OpenAPI 3.1 description. */
-void api_describe(const struct api *api, struct buf *out);
 
 #endif

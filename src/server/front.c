@@ -77,7 +77,7 @@ static void on_request(void *ctx, struct http_call *call)
     const char *path = http_call_path(call);
     if (begins_with(path, INGRESS_PATH))
         ingress_request(&front->ingress, call);
-    else if (api_request(&front->api, call))
+    else if (api_answer(&front->api, call))
         return;
     else if (strcmp(path, "/metrics") == 0)
         answer_metrics(front, call);

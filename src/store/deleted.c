@@ -7,20 +7,21 @@
 #include <stdio.h>
 #include <string.h>
 
-enum err_code store_deleted_list(struct store *store, const char *database, int64_t limit, deleted_fn each,
+enum err_code store_deleted_list(struct store *store, const struct deleted_filter *filter, deleted_fn each,
                                  void *ctx, struct err *err)
 {
     const struct db_driver *driver = DRIVER(store);
     struct db_stmt *stmt = NULL;
     enum err_code code =
         store_prepare(store, &stmt,
-                      "SELECT id, database, key, deleted_at, run_id, row FROM _workers_deleted WHERE ?1 IS"
-                      " NULL OR database = ?1 ORDER BY id DESC LIMIT ?2",
+                      "SELECT id, database, key, deleted_at, run_id, row FROM _workers_deleted WHERE (?1"
+                      " IS NULL OR database = ?1) AND id < ?3 ORDER BY id DESC LIMIT ?2",
                       err);
     if (code != ERR_NONE)
         return code;
-    bind_str(stmt, 1, database);
-    driver->bind_integer(stmt, 2, limit);
+    bind_str(stmt, 1, filter->database);
+    driver->bind_integer(stmt, 2, filter->limit);
+    driver->bind_integer(stmt, 3, filter->before);
     enum db_step step = DB_DONE;
     while (code == ERR_NONE && (step = driver->step(stmt, err)) == DB_ROW) {
         struct deleted_row row = {.id = driver->column_integer(stmt, 0),

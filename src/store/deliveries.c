@@ -533,20 +533,22 @@ static enum err_code each_record(struct store *store, struct db_stmt *stmt, bool
     return code;
 }
 
-enum err_code store_deliveries_list(struct store *store, const char *key, const char *state, int64_t limit,
+enum err_code store_deliveries_list(struct store *store, const struct delivery_filter *filter,
                                     delivery_record_fn each, void *ctx, struct err *err)
 {
     struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(store, &stmt,
-                                       "SELECT " RECORD_COLUMNS
-                                       " FROM _workers_deliveries AS d WHERE (?1 IS NULL OR d.key = ?1) AND"
-                                       " (?2 IS NULL OR d.state = ?2) ORDER BY d.id DESC LIMIT ?3",
-                                       err);
+    enum err_code code = store_prepare(
+        store, &stmt,
+        "SELECT " RECORD_COLUMNS " FROM _workers_deliveries AS d WHERE (?1 IS NULL OR d.key = ?1) AND"
+        " (?2 IS NULL OR d.state = ?2) AND (?4 IS NULL OR d.id < ?4) ORDER BY d.id DESC"
+        " LIMIT ?3",
+        err);
     if (code != ERR_NONE)
         return code;
-    bind_str(stmt, 1, key);
-    bind_str(stmt, 2, state);
-    DRIVER(store)->bind_integer(stmt, 3, limit);
+    bind_str(stmt, 1, filter->key);
+    bind_str(stmt, 2, filter->state);
+    DRIVER(store)->bind_integer(stmt, 3, filter->limit);
+    bind_str(stmt, 4, filter->before);
     return each_record(store, stmt, false, each, ctx, err);
 }
 
@@ -572,8 +574,8 @@ static enum err_code whole_id(struct store *store, const char *id, char whole[ST
     if (step == DB_FAILED)
         return err->code;
     if (matches == 0 || *id == '\0')
-        return err_set(err, ERR_NOT_FOUND,
-                       "there is no delivery \"%s\": workers webhooks deliveries shows them", id);
+        return err_set(err, ERR_NOT_FOUND, "there is no delivery \"%s\": workers deliveries list shows them",
+                       id);
     if (matches > 1)
         return err_set(err, ERR_INVALID, "%lld deliveries begin with \"%s\": give more of the id",
                        (long long)matches, id);

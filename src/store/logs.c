@@ -57,21 +57,22 @@ enum err_code store_log(struct store *store, const char *run_id, const char *lev
     return step == DB_DONE ? ERR_NONE : err->code;
 }
 
-enum err_code store_logs_each(struct store *store, const char *run_id, int64_t after_id, log_fn each,
-                              void *ctx, struct err *err)
+enum err_code store_logs_each(struct store *store, const char *run_id, int64_t after_id, int64_t limit,
+                              log_fn each, void *ctx, struct err *err)
 {
     struct db_stmt *stmt = NULL;
     enum err_code code = open_logs(store, err);
     if (code == ERR_NONE)
-        code = store->logs->driver->prepare(
-            store->logs,
-            "SELECT id, at, level, text FROM _workers_logs WHERE run_id = ?1 AND id > ?2 ORDER BY id", &stmt,
-            err);
+        code = store->logs->driver->prepare(store->logs,
+                                            "SELECT id, at, level, text FROM _workers_logs WHERE run_id = ?1 "
+                                            "AND id > ?2 ORDER BY id LIMIT ?3",
+                                            &stmt, err);
     if (code != ERR_NONE)
         return code;
     const struct db_driver *driver = store->logs->driver;
     bind_str(stmt, 1, run_id);
     driver->bind_integer(stmt, 2, after_id);
+    driver->bind_integer(stmt, 3, limit);
     enum db_step step = DB_DONE;
     while (code == ERR_NONE && (step = driver->step(stmt, err)) == DB_ROW) {
         size_t level_len = 0, len = 0;

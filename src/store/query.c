@@ -5,6 +5,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 enum err_code store_path(const char *folder, char *path, size_t size, struct err *err)
@@ -18,72 +19,94 @@ enum err_code store_path(const char *folder, char *path, size_t size, struct err
     return ERR_NONE;
 }
 
-enum err_code store_query(const char *folder, const char *sql, const struct db_sink *sink, struct err *err)
+enum err_code store_query(const char *folder, const struct db_statement *statement,
+                          const struct db_guard *guard, const struct db_sink *sink, struct err *err)
 {
     char path[PATH_MAX];
-    const struct db_options options = {.read_only = true, .busy_timeout_ms = 5000};
-    const struct db_statement statement = {.sql = sql};
+    const struct db_options options = {.read_only = true, .busy_timeout_ms = 5000, .guard = guard};
     enum err_code code = store_path(folder, path, sizeof path, err);
-    return code == ERR_NONE ? db_query(&db_sqlite, path, &options, &statement, sink, err) : code;
+    return code == ERR_NONE ? db_query(&db_sqlite, path, &options, statement, sink, err) : code;
 }
 
 /* A text as an SQL literal. */
-static void add_literal(struct buf *sql, const char *text)
+static void add_literal(struct buf *sql, const char *text, size_t len)
 {
     buf_addc(sql, '\'');
-    for (; *text != '\0'; text++) {
-        if (*text == '\'')
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] == '\'')
             buf_addc(sql, '\'');
-        buf_addc(sql, *text);
+        buf_addc(sql, text[i]);
     }
     buf_addc(sql, '\'');
 }
 
-enum err_code store_list_sql(struct store *store, struct buf *out, struct err *err)
+static enum err_code no_columns(void *ctx, int count, const char *const names[])
 {
-    struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(
-        store, &stmt, "SELECT key, title, table_name FROM _workers_databases ORDER BY key", err);
-    if (code != ERR_NONE)
-        return code;
-    enum db_step step;
-    while ((step = DRIVER(store)->step(stmt, err)) == DB_ROW) {
-        size_t len = 0;
-        char quoted[2100];
-        buf_adds(out, out->len > 0 ? " UNION ALL SELECT " : "SELECT ");
-        add_literal(out, DRIVER(store)->column_text(stmt, 0, &len));
-        buf_adds(out, " AS database, ");
-        add_literal(out, DRIVER(store)->column_text(stmt, 1, &len));
-        buf_adds(out, " AS title, ");
-        const char *table = DRIVER(store)->column_text(stmt, 2, &len);
-        add_literal(out, table);
-        buf_addf(out, " AS \"table\", (SELECT count(*) FROM %s) AS rows",
-                 db_quote(table, quoted, sizeof quoted));
-    }
-    DRIVER(store)->finalize(stmt);
-    return step == DB_FAILED ? err->code : buf_status(out, "the query", err);
+    (void)ctx;
+    (void)count;
+    (void)names;
+    return ERR_NONE;
 }
 
-enum err_code store_table_name(struct store *store, const char *database, char *out, size_t size,
+static enum err_code add_database(void *ctx, int count, const struct db_value values[])
+{
+    struct buf *out = ctx;
+    char quoted[2100];
+    (void)count;
+    buf_adds(out, out->len > 0 ? " UNION ALL SELECT " : "SELECT ");
+    add_literal(out, values[0].text, values[0].len);
+    buf_adds(out, " AS database, ");
+    add_literal(out, values[1].text, values[1].len);
+    buf_adds(out, " AS title, ");
+    add_literal(out, values[2].text, values[2].len);
+    buf_addf(out, " AS \"table\", (SELECT count(*) FROM %s) AS rows",
+             db_quote(values[2].text, quoted, sizeof quoted));
+    return ERR_NONE;
+}
+
+enum err_code store_databases_sql(const char *folder, struct buf *out, struct err *err)
+{
+    const struct db_statement statement = {
+        .sql = "SELECT key, title, table_name FROM _workers_databases ORDER BY key"};
+    const struct db_sink sink = {.columns = no_columns, .row = add_database, .ctx = out};
+    enum err_code code = store_query(folder, &statement, NULL, &sink, err);
+    return code == ERR_NONE ? buf_status(out, "the query", err) : code;
+}
+
+const char store_schema_sql[] =
+    "SELECT c.database AS database, d.table_name AS \"table\", c.property AS property, c.column_name AS "
+    "\"column\", c.type AS type, CASE c.declared WHEN 1 THEN 'yes' ELSE 'no' END AS declared FROM "
+    "_workers_columns AS c JOIN _workers_databases "
+    "AS "
+    "d ON d.key = c.database ORDER BY c.database, c.declared DESC, c.position";
+
+static enum err_code take_table(void *ctx, int count, const struct db_value values[])
+{
+    char quoted[2100];
+    (void)count;
+    buf_adds(ctx, db_quote(values[0].text, quoted, sizeof quoted));
+    return ERR_NONE;
+}
+
+enum err_code store_export_sql(const char *folder, const char *database, bool page, struct buf *out,
                                struct err *err)
 {
-    struct db_stmt *stmt = NULL;
-    enum err_code code =
-        store_prepare(store, &stmt, "SELECT table_name FROM _workers_databases WHERE key = ?1", err);
-    if (code != ERR_NONE)
-        return code;
-    bind_str(stmt, 1, database);
-    enum db_step step = DRIVER(store)->step(stmt, err);
-    size_t len = 0;
-    if (step == DB_ROW)
-        snprintf(out, size, "%s", DRIVER(store)->column_text(stmt, 0, &len));
-    else if (step == DB_DONE)
+    const struct db_parameter key = {.number = 1,
+                                     .value = {.type = DB_TEXT, .text = database, .len = strlen(database)}};
+    const struct db_statement statement = {.sql = "SELECT table_name FROM _workers_databases WHERE key = ?1",
+                                           .parameters = &key,
+                                           .parameter_count = 1};
+    struct buf table;
+    buf_init(&table, BUF_UNLIMITED);
+    const struct db_sink sink = {.columns = no_columns, .row = take_table, .ctx = &table};
+    enum err_code code = store_query(folder, &statement, NULL, &sink, err);
+    if (code == ERR_NONE && table.len == 0)
         code =
             err_set(err, ERR_NOT_FOUND, "there is no database \"%s\": workers db list shows them", database);
-    else
-        code = err->code;
-    DRIVER(store)->finalize(stmt);
-    return code;
+    buf_addf(out, "SELECT * FROM %s%s ORDER BY _key%s", buf_text(&table), page ? " WHERE _key > ?1" : "",
+             page ? " LIMIT ?2" : "");
+    buf_free(&table);
+    return code == ERR_NONE ? buf_status(out, "the query", err) : code;
 }
 
 /* ---- rows as JSON ---- */

@@ -52,20 +52,22 @@ static enum err_code each_run(struct store *store, struct db_stmt *stmt, run_fn 
     return code;
 }
 
-enum err_code store_runs_list(struct store *store, const char *key, bool failed_only, int64_t limit,
-                              run_fn each, void *ctx, struct err *err)
+enum err_code store_runs_list(struct store *store, const struct run_filter *filter, run_fn each, void *ctx,
+                              struct err *err)
 {
     struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(store, &stmt,
-                                       "SELECT " RUN_COLUMNS
-                                       " FROM _workers_runs WHERE (?1 IS NULL OR key = ?1) AND (?2 = 0 OR"
-                                       " coalesce(exit_code, 0) <> 0) ORDER BY id DESC LIMIT ?3",
-                                       err);
+    enum err_code code = store_prepare(
+        store, &stmt,
+        "SELECT " RUN_COLUMNS " FROM _workers_runs WHERE (?1 IS NULL OR key = ?1) AND (?2 = 0 OR"
+        " coalesce(exit_code, 0) <> 0) AND (?4 IS NULL OR id < ?4) ORDER BY id DESC LIMIT"
+        " ?3",
+        err);
     if (code != ERR_NONE)
         return code;
-    bind_str(stmt, 1, key);
-    DRIVER(store)->bind_integer(stmt, 2, failed_only);
-    DRIVER(store)->bind_integer(stmt, 3, limit);
+    bind_str(stmt, 1, filter->key);
+    DRIVER(store)->bind_integer(stmt, 2, filter->failed_only);
+    DRIVER(store)->bind_integer(stmt, 3, filter->limit);
+    bind_str(stmt, 4, filter->before);
     return each_run(store, stmt, each, ctx, err);
 }
 

@@ -189,8 +189,13 @@ struct deleted_row {
     int64_t deleted_ms;
 };
 typedef enum err_code (*deleted_fn)(void *ctx, const struct deleted_row *row);
-/* Newest first; database NULL for all. */
-enum err_code store_deleted_list(struct store *store, const char *database, int64_t limit, deleted_fn each,
+struct deleted_filter {
+    const char *database; /* NULL for all */
+    int64_t before;       /* only of a smaller id; INT64_MAX for all */
+    int64_t limit;
+};
+/* Newest first. */
+enum err_code store_deleted_list(struct store *store, const struct deleted_filter *filter, deleted_fn each,
                                  void *ctx, struct err *err) MUST_CHECK;
 /* Puts rows of a database back: one key, or every row deleted by a run, or all (both NULL). A row that exists
  * again is left as it is. restored is how many came back. */
@@ -212,9 +217,15 @@ struct run_record {
     int64_t pages, requests;
 };
 typedef enum err_code (*run_fn)(void *ctx, const struct run_record *run);
-/* Newest first. key NULL for all. */
-enum err_code store_runs_list(struct store *store, const char *key, bool failed_only, int64_t limit,
-                              run_fn each, void *ctx, struct err *err) MUST_CHECK;
+struct run_filter {
+    const char *key;    /* NULL for all */
+    const char *before; /* only of a smaller id; NULL for all */
+    bool failed_only;
+    int64_t limit;
+};
+/* Newest first. */
+enum err_code store_runs_list(struct store *store, const struct run_filter *filter, run_fn each, void *ctx,
+                              struct err *err) MUST_CHECK;
 /* By id or by a prefix of it that is unique. */
 enum err_code store_run_get(struct store *store, const char *id, run_fn each, void *ctx,
                             struct err *err) MUST_CHECK;
@@ -309,8 +320,13 @@ struct delivery_record {
 typedef enum err_code (*delivery_record_fn)(void *ctx, const struct delivery_record *record);
 #define DELIVERY_STATES "ready, running, done or dead"
 bool delivery_state_known(const char *state);
-/* Newest first; key and state NULL for all. */
-enum err_code store_deliveries_list(struct store *store, const char *key, const char *state, int64_t limit,
+struct delivery_filter {
+    const char *key, *state; /* NULL for all */
+    const char *before;      /* only of a smaller id; NULL for all */
+    int64_t limit;
+};
+/* Newest first. */
+enum err_code store_deliveries_list(struct store *store, const struct delivery_filter *filter,
                                     delivery_record_fn each, void *ctx, struct err *err) MUST_CHECK;
 /* By id or by a prefix of it that is unique. */
 enum err_code store_delivery_get(struct store *store, const char *id, delivery_record_fn each, void *ctx,
@@ -329,6 +345,7 @@ enum err_code store_delivery_replay(struct store *store, const char *id, struct 
 #define TOKEN_SIZE 73        /* "workers_", 256 random bits in hexadecimal digits, the NUL */
 #define TOKEN_DIGEST_SIZE 65 /* SHA-256 in hexadecimal digits, the NUL */
 #define TOKEN_NAME_MAX 100
+#define TOKEN_VARIABLE "WORKERS_TOKEN" /* the environment has it for commands, and no script gets it */
 
 /* Each may do what those before it may. */
 enum token_scope { TOKEN_READ, TOKEN_RUN, TOKEN_ADMIN };
@@ -343,6 +360,8 @@ struct token_record {
     enum token_scope scope;
     int64_t created_ms;
 };
+/* ERR_INVALID says what a name may be. */
+enum err_code token_name_check(const char *name, struct err *err) MUST_CHECK;
 /* Makes a token; nobody can read it again. ERR_CONFLICT when the name is taken, ERR_INVALID when it is no
  * good. */
 enum err_code store_token_make(struct store *store, const char *name, enum token_scope scope,
@@ -493,8 +512,9 @@ enum err_code store_log(struct store *store, const char *run_id, const char *lev
                         size_t len, struct err *err) MUST_CHECK;
 typedef enum err_code (*log_fn)(void *ctx, int64_t id, int64_t at_ms, const char *level, const char *text,
                                 size_t len);
-enum err_code store_logs_each(struct store *store, const char *run_id, int64_t after_id, log_fn each,
-                              void *ctx, struct err *err) MUST_CHECK;
+/* The first lines of a run, up to limit, whose ids are greater than after_id. */
+enum err_code store_logs_each(struct store *store, const char *run_id, int64_t after_id, int64_t limit,
+                              log_fn each, void *ctx, struct err *err) MUST_CHECK;
 /* Deletes some of the oldest lines while the file is above max_bytes; more: it still is. */
 enum err_code store_logs_trim(struct store *store, uint64_t max_bytes, bool *more,
                               struct err *err) MUST_CHECK;
@@ -503,8 +523,10 @@ enum err_code store_logs_trim(struct store *store, uint64_t max_bytes, bool *mor
 
 /* The path of the store's database; ERR_NOT_FOUND says how to make one. */
 enum err_code store_path(const char *folder, char *path, size_t size, struct err *err) MUST_CHECK;
-/* Runs one statement on a connection of its own that cannot write. */
-enum err_code store_query(const char *folder, const char *sql, const struct db_sink *sink,
+/* Runs one statement on a connection of its own that cannot write. guard: NULL for our own, and for those of
+ * who could open the file as well. */
+enum err_code store_query(const char *folder, const struct db_statement *statement,
+                          const struct db_guard *guard, const struct db_sink *sink,
                           struct err *err) MUST_CHECK;
 
 /* Appends the rows of a database as a JSON array, in the order of their keys. Each is an object from the
@@ -517,10 +539,13 @@ enum err_code store_rows_json(struct store *store, const struct database *databa
  */
 enum err_code store_rows_page(struct store *store, const struct database *database, const char *after,
                               int64_t limit, struct buf *out, struct err *err) MUST_CHECK;
-/* A query that lists databases with their tables and row counts; empty when there are none. */
-enum err_code store_list_sql(struct store *store, struct buf *out, struct err *err) MUST_CHECK;
-/* The table of a database, by its key. */
-enum err_code store_table_name(struct store *store, const char *database, char *out, size_t size,
+/* Appends a query for the databases: database, title, table, rows. Empty when there are none. */
+enum err_code store_databases_sql(const char *folder, struct buf *out, struct err *err) MUST_CHECK;
+/* Which property is in which column: database, table, property, column, type, declared. */
+extern const char store_schema_sql[];
+/* Appends a query for the rows of a database in the order of their keys; with page, only those whose keys
+ * come after ?1, and up to ?2. */
+enum err_code store_export_sql(const char *folder, const char *database, bool page, struct buf *out,
                                struct err *err) MUST_CHECK;
 
 #endif

@@ -39,13 +39,16 @@ enum err_code token_digest(const char *token, size_t len, char out[TOKEN_DIGEST_
 }
 
 /* A name is shown in tables and typed in commands. */
-static bool good_name(const char *name)
+enum err_code token_name_check(const char *name, struct err *err)
 {
     size_t len = strlen(name);
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)name[i] < ' ' || name[i] == 0x7f)
-            return false;
-    return len > 0 && len <= TOKEN_NAME_MAX && text_is_utf8(name, len, NULL);
+    bool good = len > 0 && len <= TOKEN_NAME_MAX && text_is_utf8(name, len, NULL);
+    for (size_t i = 0; i < len && good; i++)
+        good = (unsigned char)name[i] >= ' ' && name[i] != 0x7f;
+    return good ? ERR_NONE
+                : err_set(err, ERR_INVALID,
+                          "a token needs a name of 1 to %d bytes of UTF-8 without control characters",
+                          TOKEN_NAME_MAX);
 }
 
 enum err_code store_token_make(struct store *store, const char *name, enum token_scope scope,
@@ -54,11 +57,9 @@ enum err_code store_token_make(struct store *store, const char *name, enum token
     unsigned char bytes[TOKEN_BYTES];
     char digest[TOKEN_DIGEST_SIZE], id[STORE_ID_SIZE];
     struct db_stmt *stmt = NULL;
-    if (!good_name(name))
-        return err_set(err, ERR_INVALID,
-                       "a token needs a name of 1 to %d bytes of UTF-8 without control characters",
-                       TOKEN_NAME_MAX);
-    enum err_code code = crypto_random(bytes, sizeof bytes, err);
+    enum err_code code = token_name_check(name, err);
+    if (code == ERR_NONE)
+        code = crypto_random(bytes, sizeof bytes, err);
     if (code != ERR_NONE)
         return code;
     snprintf(out, TOKEN_SIZE, "workers_");

@@ -47,6 +47,38 @@ const struct capability *worker_capability(const struct worker *worker, const ch
     return NULL;
 }
 
+static void no_capability(const struct worker *worker, const char *key, int kind, struct err *err)
+{
+    const char *what = kind == CAPABILITY_ANY ? "capability" : kind_names[kind];
+    size_t count = 0;
+    const char **keys = mem_alloc((worker->capability_count + 1) * sizeof *keys);
+    for (size_t i = 0; keys != NULL && i < worker->capability_count; i++)
+        if (kind == CAPABILITY_ANY || (int)worker->capabilities[i].kind == kind)
+            keys[count++] = worker->capabilities[i].key;
+    int nearest = keys != NULL ? text_nearest(key, strlen(key), keys, count) : -1;
+    if (nearest >= 0)
+        err_set(err, ERR_NOT_FOUND, "the worker has no %s \"%s\"; did you mean \"%s\"?", what, key,
+                keys[nearest]);
+    else
+        err_set(err, ERR_NOT_FOUND, "the worker has no %s \"%s\": workers capabilities list shows them", what,
+                key);
+    mem_free(keys);
+}
+
+const struct capability *worker_find(const struct worker *worker, const char *key, int kind, struct err *err)
+{
+    const struct capability *capability = worker_capability(worker, key);
+    if (capability == NULL) {
+        no_capability(worker, key, kind, err);
+        return NULL;
+    }
+    if (kind == CAPABILITY_ANY || (int)capability->kind == kind)
+        return capability;
+    err_set(err, ERR_INVALID, "\"%s\" is a %s, not a %s", key, kind_names[capability->kind],
+            kind_names[kind]);
+    return NULL;
+}
+
 const struct pacer *worker_pacer(const struct worker *worker, const char *key)
 {
     for (size_t i = 0; i < worker->pacer_count; i++)

@@ -139,10 +139,18 @@ struct worker {
     "@alert" /* stands for a key where the function for alerts is meant; no key begins so                    \
               */
 
+/* Tables whose names begin so are the program's own: who could not open the file does not read them. */
+#define RESERVED_TABLES "_workers_"
+
 struct worker *worker_new(void); /* NULL when memory is out */
 void worker_free(struct worker *worker);
 
 const struct capability *worker_capability(const struct worker *worker, const char *key);
+#define CAPABILITY_ANY (-1)
+/* The same of one kind, or CAPABILITY_ANY; NULL after an error: ERR_NOT_FOUND with what may have been meant,
+ * or ERR_INVALID when it is of another kind. */
+const struct capability *worker_find(const struct worker *worker, const char *key, int kind,
+                                     struct err *err) MUST_CHECK;
 const struct pacer *worker_pacer(const struct worker *worker, const char *key);
 /* Index of the database, or SIZE_MAX. */
 size_t worker_database(const struct worker *worker, const char *key);

@@ -126,7 +126,7 @@ class Docs(unittest.TestCase):
             self.skipTest("WORKERS_BIN does not name the binary")
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="workers-docs-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.servers = []
+        self.servers, self.address = [], "127.0.0.1:8321"
         self.addCleanup(self.stop_servers)
         tools = self.folder / "bin"
         tools.mkdir()
@@ -190,7 +190,8 @@ class Docs(unittest.TestCase):
         """Starts what the block says in the page's folder."""
         log = open(self.folder / "serve.log", "ab")
         self.addCleanup(log.close)
-        process = subprocess.Popen([*block.text.split(), "--listen", f"127.0.0.1:{harness.free_port()}"], cwd=folder, env=self.environment,
+        self.address = f"127.0.0.1:{harness.free_port()}"
+        process = subprocess.Popen([*block.text.split(), "--listen", self.address], cwd=folder, env=self.environment,
                                    executable=BINARY, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.servers.append(process)
         harness.wait_until(lambda: (folder / ".workers/server").exists() or process.poll() is not None,
@@ -215,7 +216,8 @@ class Docs(unittest.TestCase):
 
     def run_shell_once(self, block, folder):
         place = (self.folder / "place").read_text().strip() if (self.folder / "place").exists() else str(folder)
-        command = f"set -eu\ncd '{place}'\n{block.text}\npwd > '{self.folder}/place'\n"
+        text = block.text.replace("127.0.0.1:8321", self.address)
+        command = f"set -eu\ncd '{place}'\n{text}\npwd > '{self.folder}/place'\n"
         result = subprocess.run(["bash", "-c", command], env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, encoding="utf-8", timeout=120)
         self.assertEqual(result.returncode, 0, f"{block.where}:\n{block.text}\n{result.stdout}")

@@ -196,7 +196,7 @@ class Sending(WebhooksTest):
 
     def test_mistakes(self):
         self.assertEqual(self.send("push", code=1).stderr, "error: no server serves this project: start one with workers serve\n")
-        self.assertEqual(self.send("pull", code=1).stderr, 'error: the worker has no webhook "pull": workers webhooks list shows them\n')
+        self.assertEqual(self.send("pull", code=1).stderr, 'error: the worker has no webhook "pull": workers capabilities list shows them\n')
         self.assertEqual(self.send("job", code=1).stderr, 'error: "job" is a job, not a webhook\n')
         self.assertIn("--header must be a name and a value", self.send("push", "--header", "x", code=2).stderr)
         self.assertIn("cannot read missing", self.send("push", "-d", "@missing", code=1).stderr)

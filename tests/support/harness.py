@@ -157,10 +157,16 @@ class Server:
     def wait_for(self, text, count=1):
         return wait_until(lambda: self.text().count(text) >= count, lambda: f"{text!r} in the log:\n{self.text()[-3000:]}")
 
-    def webhook(self, key):
-        """The host with its port, and the path, where a webhook takes deliveries."""
+    @property
+    def url(self):
+        """How the server is reached; waits until it is there."""
         place = self.project.folder / ".workers" / "server"
         wait_until(lambda: place.exists() or self.process.poll() is not None, lambda: f"the server:\n{self.text()[-3000:]}")
+        return place.read_text(encoding="utf-8").split("\n")[1]
+
+    def webhook(self, key):
+        """The host with its port, and the path, where a webhook takes deliveries."""
+        wait_until(lambda: self.url, "the server")
         listed = self.project.run("webhooks", "list", "--json")
         if listed.returncode != 0:
             raise AssertionError(listed.stderr)

@@ -1,5 +1,5 @@
 /* What is known of syncs, runs and deliveries, as JSON. */
-#include "engine/describe.h"
+#include "api/describe.h"
 
 #include "base/clock.h"
 #include "base/iso8601.h"
@@ -14,7 +14,20 @@ static void add_text(struct buf *json, const char *name, const char *text)
     json_write_text(json, text);
 }
 
-int64_t describe_rate(const struct sync_info *info)
+/* As the manifest has it, and for people. */
+static void add_schedule(const struct schedule *schedule, struct buf *json)
+{
+    struct buf text;
+    buf_init(&text, 4096);
+    buf_adds(json, ",\"schedule\":");
+    schedule_write(schedule, json);
+    schedule_describe(schedule, &text);
+    add_text(json, "scheduleText", buf_text(&text));
+    buf_free(&text);
+}
+
+/* Rows a second of the run under way. */
+static int64_t rate(const struct sync_info *info)
 {
     int64_t elapsed = clock_now_ms() - info->run_started_ms;
     return elapsed > 0 ? info->run_rows * 1000 / elapsed : 0;
@@ -58,8 +71,7 @@ void describe_capability(const struct capability *capability, const struct capab
     add_text(json, "title",
              capability->title != NULL && capability->title[0] != '\0' ? capability->title : NULL);
     if (capability->kind == CAPABILITY_SYNC || capability->kind == CAPABILITY_JOB) {
-        buf_adds(json, ",\"schedule\":");
-        schedule_write(&capability->schedule, json);
+        add_schedule(&capability->schedule, json);
     }
     if (capability->kind != CAPABILITY_TOOL)
         buf_addf(json, ",\"enabled\":%s", info->paused ? "false" : "true");
@@ -73,10 +85,9 @@ void describe_sync(const struct capability *sync, const struct sync_info *info, 
     char time[ISO_UTC_SIZE];
     buf_adds(json, "{\"key\":");
     json_write_text(json, sync->key);
-    buf_addf(json, ",\"status\":\"%s\",\"running\":%s,\"mode\":\"%s\",\"schedule\":",
-             sync_status_name(info->status), info->running ? "true" : "false",
-             sync->mode == SYNC_REPLACE ? "replace" : "incremental");
-    schedule_write(&sync->schedule, json);
+    buf_addf(json, ",\"status\":\"%s\",\"running\":%s,\"mode\":\"%s\"", sync_status_name(info->status),
+             info->running ? "true" : "false", sync->mode == SYNC_REPLACE ? "replace" : "incremental");
+    add_schedule(&sync->schedule, json);
     buf_addf(json,
              ",\"consecutiveFailureCount\":%lld,\"cycleOpen\":%s,\"cyclePages\":%lld,\"stateBytes\":%zu",
              (long long)info->failures, info->cycle_open ? "true" : "false", (long long)info->cycle_pages,
@@ -91,7 +102,7 @@ void describe_sync(const struct capability *sync, const struct sync_info *info, 
         buf_addf(json, ",\"lastRunId\":\"%s\"", info->last_run_id);
     if (info->running)
         buf_addf(json, ",\"run\":{\"pages\":%lld,\"rows\":%lld,\"rowsPerSecond\":%lld}",
-                 (long long)info->run_pages, (long long)info->run_rows, (long long)describe_rate(info));
+                 (long long)info->run_pages, (long long)info->run_rows, (long long)rate(info));
     if (info->last_error != NULL) {
         buf_adds(json, ",\"lastError\":");
         json_write_text(json, info->last_error);

@@ -2,8 +2,8 @@
  * API.
  *
  * Each appends one object. */
-#ifndef WORKERS_ENGINE_DESCRIBE_H
-#define WORKERS_ENGINE_DESCRIBE_H
+#ifndef WORKERS_API_DESCRIBE_H
+#define WORKERS_API_DESCRIBE_H
 
 #include "store/store.h"
 
@@ -17,8 +17,6 @@ struct capability_info *capability_infos(struct store *store, const struct worke
                                          struct err *err) MUST_CHECK;
 void describe_capability(const struct capability *capability, const struct capability_info *info,
                          struct buf *json);
-/* Rows a second of the run under way. */
-int64_t describe_rate(const struct sync_info *info);
 void describe_sync(const struct capability *sync, const struct sync_info *info, struct buf *json);
 void describe_run(const struct run_record *run, struct buf *json);
 /* With what it carries, if the record has it. */

@@ -11,8 +11,6 @@
 #include "base/json.h"
 #include "worker/worker.h"
 
-#include <stdatomic.h>
-
 #define API_PATH_PARTS 2
 
 struct api_request {
@@ -21,6 +19,8 @@ struct api_request {
     const char *name;            /* the worker's */
     const char *url;             /* how the server is reached */
     const char *folder;          /* the store's */
+    /* Whether nobody waits for the answer any more; NULL: somebody does. From the thread of the work. */
+    bool (*left)(const struct api_request *request);
 
     const struct capability *capability; /* of routes that name one */
     char *parameters[API_PATH_PARTS];    /* of the path, decoded */
@@ -30,7 +30,6 @@ struct api_request {
     int status;       /* of the answer, when it went well */
     const char *type; /* its content type; NULL for JSON */
     struct buf out;
-    atomic_bool gone; /* nobody waits for the answer any more */
     enum err_code code;
     struct err err;
 };

@@ -13,7 +13,7 @@
 #define QUERY_MEMORY ((size_t)128 * 1024 * 1024) /* of the database engine */
 #define QUERY_VALUE ((size_t)16 * 1024 * 1024)   /* of one value, also in between */
 #define QUERY_TEXT ((size_t)256 * 1024)          /* of the statement itself */
-#define LOOK_NS 500000                           /* between two looks at the CPU time */
+#define LOOK_NS 5000000                          /* between two looks at the CPU time and the asker */
 #define EXPORT_BYTES ((size_t)8 * 1024 * 1024)   /* after which a page is full */
 #define EXPORT_ROWS 1000
 #define COLUMNS_MAX 2000
@@ -184,12 +184,13 @@ static void export_rows(struct api_request *request, struct store *store)
 static bool go_on(void *ctx)
 {
     struct reading *reading = ctx;
-    if (atomic_load(&reading->request->gone))
-        return false;
+    const struct api_request *request = reading->request;
     uint64_t now = clock_mono_ns();
     if (now - reading->looked_ns < LOOK_NS)
         return true;
     reading->looked_ns = now;
+    if (request->left != NULL && request->left(request))
+        return false;
     return clock_thread_cpu_ns() - reading->cpu_start_ns < QUERY_CPU_NS;
 }
 

@@ -104,7 +104,7 @@ static bool is_json(const struct http_response *response)
            json_scan_skip(&scan, NULL, &ignored) == ERR_NONE && json_scan_end(&scan, &ignored) == ERR_NONE;
 }
 
-/* The message of {"error":{"message":…}}; false when the answer is none. */
+/* The message of {"error":{"message":…}}, without what would drive the terminal; false when there is none. */
 static bool find_message(const struct http_response *response, struct buf *out)
 {
     struct json_slice error, message;
@@ -117,6 +117,9 @@ static bool find_message(const struct http_response *response, struct buf *out)
     if (json_scan_value(&scan, &ignored) != ERR_NONE || scan.token != JSON_STRING)
         return false;
     json_string_copy(&scan, out);
+    for (size_t i = 0; i < out->len; i++)
+        if ((unsigned char)out->data[i] < ' ' || out->data[i] == 0x7f)
+            out->data[i] = ' ';
     return true;
 }
 

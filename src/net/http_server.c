@@ -13,6 +13,7 @@
 #include "net/address.h"
 #include "net/microhttpd_api.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -736,6 +737,20 @@ const char *http_call_peer(const struct http_call *call)
 void http_call_set_user(struct http_call *call, void *user)
 {
     call->user = user;
+}
+
+int http_call_socket(const struct http_call *call)
+{
+    const union MHD_ConnectionInfo *info =
+        call->server->api->get_connection_info(call->connection->handle, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info != NULL ? info->connect_fd : -1;
+}
+
+bool http_socket_left(int socket)
+{
+    char byte;
+    ssize_t got = recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
 void *http_call_user(const struct http_call *call)

@@ -77,6 +77,11 @@ const struct http_header *http_call_header_at(const struct http_call *call, size
 const char *http_call_header(const struct http_call *call, const char *name);
 const char *http_call_peer(const struct http_call *call); /* "192.0.2.1", or "unix" */
 
+/* The connection's socket, which is open as long as the call is; -1 when it is not known. */
+int http_call_socket(const struct http_call *call);
+/* Whether the peer has hung up. While a call waits for its answer nobody else looks. From any thread. */
+bool http_socket_left(int socket);
+
 void http_call_set_user(struct http_call *call, void *user);
 void *http_call_user(const struct http_call *call); /* NULL until it is set */
 /* In begin only. */

@@ -8,6 +8,8 @@
 #include "engine/call.h"
 #include "server/answer.h"
 
+#include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -21,6 +23,8 @@ struct api_call {
     struct service *service;
     struct job job;
     uv_work_t reading;
+    int socket; /* of the client, while it is not gone */
+    atomic_bool gone;
     struct api_call *next; /* that waits for its turn to read */
     struct call *call;     /* of a capability */
     struct service_intake intake;
@@ -104,7 +108,7 @@ void api_gone(struct http_call *http)
     if (call == NULL)
         return;
     call->http = NULL;
-    atomic_store(&call->request.gone, true);
+    atomic_store(&call->gone, true);
 }
 
 /* ---- on the store's thread ---- */
@@ -133,6 +137,13 @@ static void use_store(struct api_call *call)
 /* ---- in the pool, without the store ---- */
 
 static void read_more(struct api *api);
+
+static bool has_left(const struct api_request *request)
+{
+    const struct api_call *call =
+        (const struct api_call *)((const char *)request - offsetof(struct api_call, request));
+    return atomic_load(&call->gone) || (call->socket >= 0 && http_socket_left(call->socket));
+}
 
 static void read_now(uv_work_t *reading)
 {
@@ -255,6 +266,8 @@ static void begin(struct api *api, struct http_call *http, const struct route *r
                                          .name = service_name(service),
                                          .url = api->url,
                                          .folder = service_runtime(service)->store_folder};
+    call->request.left = has_left;
+    call->socket = http_call_socket(http);
     call->api = api;
     call->http = http;
     call->service = service;

@@ -4,8 +4,10 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 import unittest
 import urllib.error
 import urllib.request
@@ -282,10 +284,27 @@ console.log(JSON.stringify(await new Validator().validate(JSON.parse(readFileSyn
             "deliveries?state=gone": "state must be ready, running, done or dead",
             "runs/any/logs?after=x": "after must be a whole number from 0 to 9223372036854775807",
             "databases/items/rows?after=" + "k" * 4097: "after has at most 4096 bytes",
+            "databases/items/export?after=" + "k" * 4097: "after has at most 4096 bytes",
+            "databases/items/export?limit=1001": "limit must be a whole number from 1 to 1000",
+            "runs/any/logs?limit=0": "limit must be a whole number from 1 to 1000",
+            "runs?before=" + "0" * 37: "before has at most 36 bytes", "deliveries?before=" + "0" * 37: "before has at most 36 bytes",
+            "deleted?before=x": "before must be a whole number from 0 to 9223372036854775807",
         }.items():
             self.assertEqual(self.refused("GET", "/workers/shop/" + path), message, path)
         self.assertEqual(self.done("GET", "/workers/shop/databases/items/rows?after=" + "z" * 4096), [])
         self.assertEqual(self.done("GET", "/workers/shop/deliveries?state=dead&limit=1000"), [])
+
+    def test_a_query_ends_when_nobody_waits_for_it(self):
+        """Without that, these four would compute for ten seconds each, two at a time."""
+        sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+        body = json.dumps({"sql": sql}).encode()
+        began = time.monotonic()
+        for _ in range(4):
+            with socket.create_connection(self.url.removeprefix("http://").split(":")) as client:
+                client.sendall(b"POST /api/v1/workers/shop/query HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + self.tokens["read"].encode() +
+                               b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        self.assertEqual(self.done("POST", "/workers/shop/query", "read", {"sql": "SELECT 1 AS one, 'x' AS two"}), {"columns": ["one", "two"], "rows": [[1, "x"]]})
+        self.assertLess(time.monotonic() - began, 10)
 
     def test_what_is_wrong_with_a_body(self):
         name = "a token needs a name of 1 to 100 bytes of UTF-8 without control characters"
@@ -293,6 +312,12 @@ console.log(JSON.stringify(await new Validator().validate(JSON.parse(readFileSyn
         needs = 'the body needs "name", a text of 1 to 100 bytes'
         for body in ({}, [], 7, None, {"name": ""}, {"name": 7}, {"name": "a\0b"}, {"name": "k" * 101}):
             self.assertEqual(self.refused("POST", "/workers/shop/tokens", {**body, "scope": "read"} if isinstance(body, dict) else body), needs, body)
+        for body, message in (({}, 'the body needs "sql", a text'), ({"sql": 7}, 'the body needs "sql", a text'), ({"sql": "SELECT 1\0"}, '"sql" has NUL bytes'),
+                              ({"sql": ""}, "the statement is empty"), ({"sql": "SELECT ?"}, "the parameter ?1 is missing")):
+            self.assertEqual(self.refused("POST", "/workers/shop/query", body), message, body)
+        self.assertEqual(self.call("POST", "/workers/shop/query", "read", {"sql": "SELECT " + "1 + " * 100000 + "1"})[0], 413)
+        for body in ({}, {"all": False}, {"key": ""}, {"key": "k" * 4097}, {"runId": 7}):
+            self.assertIn("the body needs", self.refused("POST", "/workers/shop/databases/items/restore", body))
         for body in (b"\xff", b"{", b"[1,]", b"{} {}"):
             self.assertRegex(self.refused("POST", "/workers/shop/tools/double", body), "^the body is not JSON: (?!the body)", body)
         for given in ("", "two\nlines", "k" * 101, "\udcff"):

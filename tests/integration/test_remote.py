@@ -383,6 +383,7 @@ class RemoteTest(harness.TestCase):
                       r"error: {} sends elsewhere \(status 302\); give the address it has there"),
             "half": (harness.Page(b'[{"id":"x"'), r"error: {} did not answer as workers serve does \(status 200\): .*"),
             "other": (harness.Page({"runs": []}), r"error: the answer is no list: is the server of another version\?"),
+            "terminal": (harness.Page({"error": {"code": "x", "message": "red \x1b[31m\nline"}}, status=422), r"error: red  \[31m line"),
             "gone": (harness.Page(b"", drop=True), r"error: {} cannot be asked: .*"),
         }
         for name, (page, message) in answers.items():

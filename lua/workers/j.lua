@@ -1,4 +1,4 @@
--- Builders for the JSON Schema of a tool's input and output. A value never changes: describe and nullable return new
+-- Builders for the JSON Schema of a tool's input and output. A value never changes: its methods return new
 -- ones. The schema is in the metatable's __jsonvalue, the order of declaration beside it. Must refuse mistakes at the
 -- caller's line.
 
@@ -11,6 +11,7 @@ local show, remedy, unknown_key = suggest.show, suggest.remedy, suggest.unknown_
 ---@class workers.j.Value
 ---@field describe fun(self: workers.j.Value, text: string): workers.j.Value
 ---@field nullable fun(self: workers.j.Value): workers.j.Value
+---@field optional fun(self: workers.j.Value): workers.j.Value
 
 ---@class workers.j
 ---@field string fun(): workers.j.Value
@@ -29,11 +30,11 @@ local show, remedy, unknown_key = suggest.show, suggest.remedy, suggest.unknown_
 local j = {}
 
 local methods = {}
-local METHOD_NAMES = { "describe", "nullable" }
+local METHOD_NAMES = { "describe", "nullable", "optional" }
 local ARRAY_KEYS = { "minItems" }
 
 local function refuse_change(_, key)
-  error(("j values never change: cannot set %s; describe and nullable return new values"):format(show(key)), 2)
+  error(("j values never change: cannot set %s; describe, nullable and optional return new values"):format(show(key)), 2)
 end
 
 local function find_method(_, name)
@@ -44,8 +45,9 @@ local function find_method(_, name)
   return method
 end
 
-local function build(schema)
+local function build(schema, optional)
   return setmetatable({}, {
+    optional = optional,
     __name = "workers.j",
     __index = find_method,
     __newindex = refuse_change,
@@ -92,7 +94,7 @@ function methods.describe(self, text)
     schema[key] = value
   end
   schema.description = text
-  return build(schema)
+  return build(schema, found.optional)
 end
 
 ---Allows null as well. A description moves to the outer schema.
@@ -109,7 +111,16 @@ function methods.nullable(self)
       inner[key] = value
     end
   end
-  return build { anyOf = json.array { inner, { type = "null" } }, description = description }
+  return build({ anyOf = json.array { inner, { type = "null" } }, description = description }, found.optional)
+end
+
+---As a property of an object: it may be left out.
+function methods.optional(self)
+  local found = meta(self)
+  if not found then
+    error("optional: call it with a colon on a j value, as in j.string():optional()", 2)
+  end
+  return build(found.__jsonvalue, true)
 end
 
 for name, schema in pairs {
@@ -239,7 +250,7 @@ local function read_properties(properties)
   return names
 end
 
----An object with exactly these properties, all of them required; use nullable() for one that may be missing.
+---An object with exactly these properties; all of them are required but those with optional().
 ---@param properties table<string, workers.j.Value>
 ---@return workers.j.Value
 function j.object(properties)
@@ -247,14 +258,18 @@ function j.object(properties)
   if not names then
     error("j.object: " .. message, 2)
   end
-  local schemas = {}
+  local schemas, required = {}, {}
   for _, name in ipairs(names) do
-    schemas[name] = meta(properties[name]).__jsonvalue
+    local found = meta(properties[name])
+    schemas[name] = found.__jsonvalue
+    if not found.optional then
+      required[#required + 1] = name
+    end
   end
   return build {
     type = "object",
     properties = json.object(schemas),
-    required = json.array(names),
+    required = json.array(required),
     additionalProperties = false,
   }
 end
@@ -287,6 +302,16 @@ function j.ref(path)
     error('j.ref: needs a path such as "#" or "#/properties/name", not ' .. show(path), 2)
   end
   return build { ["$ref"] = path }
+end
+
+---A schema as JSON Schema writes it, of the keywords that this module makes, and $defs.
+---@param schema table
+---@return workers.j.Value
+function j.schema(schema)
+  if type(schema) ~= "table" or meta(schema) then
+    error("j.schema: needs a table of JSON Schema, such as { type = \"object\" }, not " .. show(schema), 2)
+  end
+  return build(schema)
 end
 
 return suggest.strict("j", j)

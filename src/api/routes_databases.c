@@ -20,20 +20,35 @@
 
 /* ---- rows as the script declares them ---- */
 
+/* NULL after an error. */
+static const struct database *find_database(struct api_request *request)
+{
+    size_t index = worker_database(request->worker, request->parameters[0]);
+    if (index != SIZE_MAX)
+        return &request->worker->databases[index];
+    request->code =
+        err_set(&request->err, ERR_NOT_FOUND, "there is no database \"%s\": workers db list shows them",
+                request->parameters[0]);
+    return NULL;
+}
+
+static void get_row(struct api_request *request, struct store *store)
+{
+    const struct database *database = find_database(request);
+    if (database != NULL)
+        request->code = store_row_get(store, database, request->parameters[1], &request->out, &request->err);
+}
+
 static void list_rows(struct api_request *request, struct store *store)
 {
-    const struct worker *worker = request->worker;
-    size_t database = worker_database(worker, request->parameters[0]);
     char after[ROW_KEY_MAX + 1] = "";
     int64_t limit = 0;
     api_query(request, "after", after, sizeof after);
     if (request->code != ERR_NONE || !api_limit(request, &limit))
         return;
-    request->code =
-        database != SIZE_MAX
-            ? store_rows_page(store, &worker->databases[database], after, limit, &request->out, &request->err)
-            : err_set(&request->err, ERR_NOT_FOUND, "there is no database \"%s\": workers db list shows them",
-                      request->parameters[0]);
+    const struct database *database = find_database(request);
+    if (database != NULL)
+        request->code = store_rows_page(store, database, after, limit, &request->out, &request->err);
 }
 
 /* ---- rows as they are in tables ---- */
@@ -297,6 +312,15 @@ const struct route database_routes[] = {
      .query = "after:string limit:integer",
      .success = 200,
      .work = list_rows},
+    {.method = "GET",
+     .path = "/databases/{database}/rows/{key}",
+     .scope = TOKEN_READ,
+     .capability = ROUTE_NONE,
+     .needs = ROUTE_WORKER | ROUTE_TABLES,
+     .id = "getRow",
+     .summary = "One row",
+     .success = 200,
+     .work = get_row},
     {.method = "GET",
      .path = "/databases/{database}/export",
      .scope = TOKEN_READ,

@@ -590,6 +590,7 @@ void json_string_copy(const struct json_scan *scan, struct buf *out)
 bool json_find(const char *text, size_t len, const char *name, struct json_slice *out)
 {
     struct json_scan scan;
+    struct json_slice value;
     struct err ignored;
     bool more = false;
     json_scan_init(&scan, text, len);
@@ -597,10 +598,13 @@ bool json_find(const char *text, size_t len, const char *name, struct json_slice
         return false;
     while (json_scan_member(&scan, &more, &ignored) == ERR_NONE && more) {
         bool wanted = json_string_is(&scan, name);
-        if (json_scan_value(&scan, &ignored) != ERR_NONE || json_scan_skip(&scan, out, &ignored) != ERR_NONE)
+        if (json_scan_value(&scan, &ignored) != ERR_NONE ||
+            json_scan_skip(&scan, &value, &ignored) != ERR_NONE)
             return false;
-        if (wanted)
-            return true;
+        if (!wanted)
+            continue;
+        *out = value;
+        return true;
     }
     return false;
 }

@@ -78,7 +78,8 @@ enum err_code json_scan_skip(struct json_scan *scan, struct json_slice *slice, s
 /* Nothing but white space may be left. */
 enum err_code json_scan_end(struct json_scan *scan, struct err *err) MUST_CHECK;
 
-/* A member of the object that the text is; false when it is not there, or the text no object. */
+/* A member of the object that the text is, the first of its name; false, and out as it was, when it is not
+ * there or the text is no object. */
 bool json_find(const char *text, size_t len, const char *name, struct json_slice *out);
 
 /* An error at the current token, with its line and column in front. */

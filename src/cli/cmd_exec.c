@@ -75,49 +75,13 @@ static void print_value(const struct exec *exec, const struct call_end *end)
     }
 }
 
-/* The list of mistakes in an input as a sentence: "input/times must be integer; …". False when json is no
- * such list. */
-static bool describe_mistakes(const char *json, struct buf *out)
-{
-    struct json_scan scan;
-    struct err ignored;
-    bool more_errors = false, more = false;
-    json_scan_init(&scan, json, strlen(json));
-    if (json_scan_value(&scan, &ignored) != ERR_NONE || scan.token != JSON_ARRAY)
-        return false;
-    while (json_scan_element(&scan, &more_errors, &ignored) == ERR_NONE && more_errors) {
-        struct buf path, message;
-        enum err_code code = scan.token == JSON_OBJECT ? ERR_NONE : ERR_INVALID;
-        buf_init(&path, BUF_UNLIMITED);
-        buf_init(&message, BUF_UNLIMITED);
-        while (code == ERR_NONE && json_scan_member(&scan, &more, &ignored) == ERR_NONE && more) {
-            struct buf *field = json_string_is(&scan, "instancePath") ? &path
-                                : json_string_is(&scan, "message")    ? &message
-                                                                      : NULL;
-            code = json_scan_value(&scan, &ignored);
-            if (code == ERR_NONE && scan.token == JSON_STRING && field != NULL)
-                json_string_copy(&scan, field);
-            else if (code == ERR_NONE)
-                code = json_scan_skip(&scan, NULL, &ignored);
-        }
-        buf_addf(out, "%sinput%s %s", out->len > 0 ? "; " : "", buf_text(&path), buf_text(&message));
-        buf_free(&path);
-        buf_free(&message);
-        if (code != ERR_NONE)
-            return false;
-    }
-    return !more_errors && out->len > 0;
-}
-
 int exec_fail(const struct call_end *end)
 {
     struct err err;
     struct buf text;
     buf_init(&text, BUF_UNLIMITED);
-    if (strcmp(end->name, "InvalidToolInputError") == 0 && describe_mistakes(end->message, &text))
-        err_set(&err, ERR_SCRIPT, "%s: %s", end->name, buf_text(&text));
-    else
-        err_set(&err, ERR_SCRIPT, "%s: %s", end->name, end->message);
+    call_explain(end, &text);
+    err_set(&err, ERR_SCRIPT, "%s: %s", end->name, buf_text(&text));
     cli_fail(&err);
     if (end->traceback != NULL && end->traceback[0] != '\0')
         fprintf(stderr, "%s\n", end->traceback);

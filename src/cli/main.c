@@ -12,6 +12,7 @@ const struct command *const cli_commands[] = {
     &cmd_run,
     &cmd_exec,
     &cmd_serve,
+    &cmd_mcp,
     &cmd_new,
     &cmd_test,
     &cmd_check,

@@ -10,6 +10,7 @@
 #include "worker/json_schema.h"
 #include "worker/page.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,6 +26,7 @@ struct call {
     struct task *task;
     bool verify;                     /* the webhook's verify function, not execute */
     const struct delivery *delivery; /* NULL: input */
+    const struct observer *observer;
     char *input;
     size_t input_len;
     struct buf value;
@@ -41,6 +43,7 @@ static void finish(void *ctx)
 {
     struct call *call = ctx;
     if (call->warm != NULL) {
+        call->warm->execution.observer = NULL;
         call->end.requests = call->warm->execution.requests;
         call->end.peak_bytes = (int64_t)isolate_memory_peak(call->warm->isolate);
         warm_give(call->warm, call->end.ok);
@@ -75,6 +78,15 @@ static const char *execution_error(const struct call *call)
 
 /* ---- results ---- */
 
+/* Whether workers.content made the table at index. */
+static bool content_is(lua_State *L, int index)
+{
+    bool is = luaL_getmetafield(L, index, "__content") != LUA_TNIL;
+    if (is)
+        lua_pop(L, 1);
+    return is;
+}
+
 static enum err_code encode(struct call *call, lua_State *co, const char *what)
 {
     enum err_code code = json_encode(co, 1, NULL, &call->value, &call->err);
@@ -83,12 +95,36 @@ static enum err_code encode(struct call *call, lua_State *co, const char *what)
     return code == ERR_NONE ? code : (err_context(&call->err, "%s is not JSON", what), code);
 }
 
+/* The structured part is what the output schema is about. */
+static void content_result(struct call *call, lua_State *co)
+{
+    const struct capability *tool = call->capability;
+    call->end.is_content = true;
+    lua_pushliteral(co, "structuredContent");
+    if (tool->output_schema != NULL &&
+        (lua_rawget(co, 1) == LUA_TNIL ||
+         json_schema_validate(tool->output_schema, co, -1, &call->errors) != ERR_NONE)) {
+        fail(call, "InvalidToolOutputError",
+             call->errors.len > 0
+                 ? buf_text(&call->errors)
+                 : "the tool declares an output schema: give content its structured part as well",
+             NULL);
+        return;
+    }
+    if (encode(call, co, "the tool's result") != ERR_NONE)
+        fail(call, "InvalidToolOutputError", call->err.message, NULL);
+}
+
 static void tool_result(struct call *call, lua_State *co)
 {
     const struct capability *tool = call->capability;
     if (lua_isnil(co, 1)) {
         lua_pushlightuserdata(co, NULL); /* no result is null */
         lua_replace(co, 1);
+    }
+    if (content_is(co, 1)) {
+        content_result(call, co);
+        return;
     }
     if (tool->output_schema != NULL &&
         json_schema_validate(tool->output_schema, co, 1, &call->errors) != ERR_NONE) {
@@ -242,13 +278,28 @@ static void push_delivery(lua_State *L, struct call *call)
         lua_pushnil(L);
 }
 
+/* ctx.progress(progress, total?, message?): for whoever waits for the result. */
+static int tell_progress(lua_State *L)
+{
+    double progress = luaL_checknumber(L, 1), total = luaL_optnumber(L, 2, -1);
+    const char *message = luaL_optstring(L, 3, NULL);
+    const struct isolate_host *host = isolate_host(isolate_of(L));
+    luaL_argcheck(L, isfinite(progress) && progress >= 0, 1, "must be a number of at least 0");
+    luaL_argcheck(L, isfinite(total), 2, "must be a number");
+    if (host->progress != NULL)
+        host->progress(host->ctx, progress, total, message);
+    return 0;
+}
+
 /* The second argument of execute. */
 static void push_context(lua_State *L, const struct call *call)
 {
     const struct delivery *delivery = call->delivery;
-    lua_createtable(L, 0, 6);
+    lua_createtable(L, 0, 7);
     lua_pushstring(L, call->capability->key);
     lua_setfield(L, -2, "key");
+    lua_pushcfunction(L, tell_progress);
+    lua_setfield(L, -2, "progress");
     if (delivery == NULL)
         return;
     lua_pushstring(L, delivery->run_id);
@@ -350,6 +401,7 @@ static void begin(struct call *call)
     struct isolate *isolate = code == ERR_NONE ? call->warm->isolate : NULL;
     lua_State *L = code == ERR_NONE ? isolate_state(isolate) : NULL;
     if (code == ERR_NONE) {
+        call->warm->execution.observer = call->observer;
         call->warm->execution.writes_nothing = call->capability->kind == CAPABILITY_SYNC;
         if (call->delivery != NULL)
             snprintf(call->warm->execution.run_id, sizeof call->warm->execution.run_id, "%s",
@@ -432,6 +484,7 @@ enum err_code call_start(struct runtime *runtime, const struct capability *capab
     call->done_ctx = ctx;
     call->end.retry_after = -1;
     call->delivery = input->delivery;
+    call->observer = input->observer;
     buf_init(&call->value, VALUE_MAX);
     buf_init(&call->errors, ERRORS_MAX);
     const char *json = input->len > 0 ? input->json : default_input(capability->kind);
@@ -486,4 +539,47 @@ void call_describe(const struct call_end *end, struct buf *out)
         buf_addf(out, ",\"retryAfter\":%s", number);
     }
     buf_adds(out, "}}");
+}
+
+/* The list of mistakes in an input as a sentence: "input/times must be integer; …". False when json is no
+ * such list. */
+static bool describe_mistakes(const char *json, struct buf *out)
+{
+    struct json_scan scan;
+    struct err ignored;
+    bool more_errors = false, more = false;
+    json_scan_init(&scan, json, strlen(json));
+    if (json_scan_value(&scan, &ignored) != ERR_NONE || scan.token != JSON_ARRAY)
+        return false;
+    while (json_scan_element(&scan, &more_errors, &ignored) == ERR_NONE && more_errors) {
+        struct buf path, message;
+        enum err_code code = scan.token == JSON_OBJECT ? ERR_NONE : ERR_INVALID;
+        buf_init(&path, BUF_UNLIMITED);
+        buf_init(&message, BUF_UNLIMITED);
+        while (code == ERR_NONE && json_scan_member(&scan, &more, &ignored) == ERR_NONE && more) {
+            struct buf *field = json_string_is(&scan, "instancePath") ? &path
+                                : json_string_is(&scan, "message")    ? &message
+                                                                      : NULL;
+            code = json_scan_value(&scan, &ignored);
+            if (code == ERR_NONE && scan.token == JSON_STRING && field != NULL)
+                json_string_copy(&scan, field);
+            else if (code == ERR_NONE)
+                code = json_scan_skip(&scan, NULL, &ignored);
+        }
+        buf_addf(out, "%sinput%s %s", out->len > 0 ? "; " : "", buf_text(&path), buf_text(&message));
+        buf_free(&path);
+        buf_free(&message);
+        if (code != ERR_NONE)
+            return false;
+    }
+    return !more_errors && out->len > 0;
+}
+
+void call_explain(const struct call_end *end, struct buf *out)
+{
+    size_t before = out->len;
+    if (strcmp(end->name, "InvalidToolInputError") == 0 && describe_mistakes(end->message, out))
+        return;
+    out->len = before;
+    buf_adds(out, end->message);
 }

@@ -18,7 +18,8 @@ struct call_end {
     double retry_after;    /* seconds, < 0 when not given */
     const char *value;     /* JSON; on success */
     size_t value_len;
-    bool skipped; /* the automation's when has declined the event */
+    bool is_content; /* the value is what workers.content made: {"content": […], "structuredContent": …} */
+    bool skipped;    /* the automation's when has declined the event */
     bool rate_limited;
     bool unverified; /* it failed with a WebhookVerificationError: trying again is of no use */
     int64_t requests, peak_bytes;
@@ -32,6 +33,7 @@ struct call_input {
     const char *json;
     size_t len;
     const struct delivery *delivery;
+    const struct observer *observer; /* told while it runs, and outlives the call; NULL for nobody */
 };
 
 enum err_code call_start(struct runtime *runtime, const struct capability *capability,
@@ -45,5 +47,7 @@ void call_free(struct call *call);
  * {"_tag":"error","error":{"name","message","trace", "retryAfter"}}, without those two when there are none.
  */
 void call_describe(const struct call_end *end, struct buf *out);
+/* Appends why a call has failed, for people and agents: mistakes in a tool's input as a sentence. */
+void call_explain(const struct call_end *end, struct buf *out);
 
 #endif

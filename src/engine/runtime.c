@@ -78,21 +78,41 @@ char *runtime_redacted(struct runtime *runtime, const char *text)
 
 /* ---- the host interface ---- */
 
+/* The line is redacted. */
+static void tell_line(const struct execution *execution, const char *level, const char *text, size_t len)
+{
+    const struct runtime_options *options = &execution->runtime->options;
+    const struct observer *observer = execution->observer;
+    if (options->log != NULL)
+        options->log(options->log_ctx, execution->key,
+                     execution->run_id[0] != '\0' ? execution->run_id : NULL, level, text, len);
+    if (observer != NULL && observer->log != NULL)
+        observer->log(observer->ctx, level, text, len);
+}
+
 void execution_log(struct execution *execution, const char *level, const char *text, size_t len)
 {
     struct runtime *runtime = execution->runtime;
     struct buf out;
-    if (runtime->options.log == NULL)
-        return;
-    const char *run_id = execution->run_id[0] != '\0' ? execution->run_id : NULL;
     if (!redactor_has_values(runtime->redactor)) {
-        runtime->options.log(runtime->options.log_ctx, execution->key, run_id, level, text, len);
+        tell_line(execution, level, text, len);
         return;
     }
     buf_init(&out, BUF_UNLIMITED);
     redactor_write(runtime->redactor, text, len, &out);
-    runtime->options.log(runtime->options.log_ctx, execution->key, run_id, level, buf_text(&out), out.len);
+    tell_line(execution, level, buf_text(&out), out.len);
     buf_free(&out);
+}
+
+static void host_progress(void *ctx, double progress, double total, const char *message)
+{
+    const struct execution *execution = ctx;
+    const struct observer *observer = execution->observer;
+    if (observer == NULL || observer->progress == NULL)
+        return;
+    char *redacted = message != NULL ? runtime_redacted(execution->runtime, message) : NULL;
+    observer->progress(observer->ctx, progress, total, redacted);
+    mem_free(redacted);
 }
 
 static void host_log(void *ctx, const char *level, const char *text, size_t len)
@@ -274,6 +294,7 @@ void execution_init(struct execution *execution, struct runtime *runtime, const 
     execution->host = (struct isolate_host){
         .ctx = execution,
         .log = host_log,
+        .progress = host_progress,
         .env = host_env,
         .pacer_wait = host_pacer_wait,
         .pacer_cancel = host_pacer_cancel,
@@ -304,10 +325,15 @@ static enum err_code open_isolate(struct execution *execution, struct isolate **
 {
     struct runtime *runtime = execution->runtime;
     const struct config *config = runtime->options.config;
+    const struct capability *capability = runtime->worker != NULL && execution->key != NULL
+                                              ? worker_capability(runtime->worker, execution->key)
+                                              : NULL;
+    bool tool = capability != NULL && capability->kind == CAPABILITY_TOOL;
     const struct isolate_config isolate_config = {
         .limits = {.memory_bytes = (size_t)config->limits.memory_bytes,
                    .cpu_ms = (uint64_t)config->limits.cpu_ms,
-                   .wall_ms = (uint64_t)config->limits.wall_ms},
+                   .wall_ms = tool ? config->limits.tool_ms : config->limits.wall_ms,
+                   .wall_setting = tool ? "limits.tool" : "limits.wall"},
         .scheduler = runtime->scheduler,
         .sources = runtime->sources,
         .host = &execution->host,

@@ -75,16 +75,24 @@ enum err_code runtime_renew_memory(struct runtime *runtime, struct err *err) MUS
 struct http_client *runtime_http(struct runtime *runtime, struct err *err) MUST_CHECK;
 void runtime_free(struct runtime *runtime);
 
+/* Told of what an execution says while it runs. Texts are redacted, and live during the call. */
+struct observer {
+    void (*log)(void *ctx, const char *level, const char *text, size_t len);
+    void (*progress)(void *ctx, double progress, double total, const char *message); /* see isolate_host */
+    void *ctx;
+};
+
 /* One execution's connection to the outside, given to its isolate as the host. */
 struct execution {
     struct runtime *runtime;
     const char *key;
-    char run_id[STORE_ID_SIZE]; /* empty when the run is not recorded */
-    bool writes_nothing;        /* a preview: what it sets with workers.kv goes to kv_layer */
-    struct kv_layer *kv_layer;  /* made by the first such call; NULL otherwise */
-    int64_t requests;           /* HTTP requests sent */
-    int waiting_on_pacer;       /* branches that wait for a slot */
-    int waiting_on_http;        /* requests under way */
+    char run_id[STORE_ID_SIZE];      /* empty when the run is not recorded */
+    const struct observer *observer; /* NULL for nobody */
+    bool writes_nothing;             /* a preview: what it sets with workers.kv goes to kv_layer */
+    struct kv_layer *kv_layer;       /* made by the first such call; NULL otherwise */
+    int64_t requests;                /* HTTP requests sent */
+    int waiting_on_pacer;            /* branches that wait for a slot */
+    int waiting_on_http;             /* requests under way */
     struct isolate_host host;
     struct registration registration;
 };

@@ -27,18 +27,20 @@
  * a connection has had a request, so that they decide what idle ones cost. More than 32 KiB altogether are
  * mapped: they cost nothing before, and go back to the system. */
 #define LIBRARY_ROOM ((size_t)HEADERS_MAX * 64 + (size_t)12 * 1024)
-#define BODY_SMALL ((size_t)64 * 1024) /* always taken */
-#define FILES_KEPT 64                  /* descriptors that are not for connections */
+#define BODY_SMALL ((size_t)64 * 1024)   /* always taken */
+#define STREAM_BLOCK ((size_t)16 * 1024) /* that the library asks for at once */
+#define FILES_KEPT 64                    /* descriptors that are not for connections */
 
 #define BUSY_RUNS                                                                                            \
     64 /* of the library, one after the other, in which nothing happened, before it has to wait */
 #define BUSY_MS 20
 
 enum call_state {
-    CALL_READING,  /* the body comes */
-    CALL_REFUSED,  /* an error of the server's own is due once the body has been read */
-    CALL_WAITING,  /* for its answer; the connection is suspended */
-    CALL_ANSWERED, /* the library has the answer, or is about to */
+    CALL_READING,   /* the body comes */
+    CALL_REFUSED,   /* an error of the server's own is due once the body has been read */
+    CALL_WAITING,   /* for its answer; the connection is suspended */
+    CALL_STREAMING, /* the answer has begun; more of its body comes */
+    CALL_ANSWERED,  /* the library has the answer, or is about to */
 };
 
 struct connection {
@@ -64,6 +66,8 @@ struct http_call {
     struct arena text;
     struct buf body;
     size_t body_max;
+    struct buf stream; /* of an answer that comes piece by piece: what the library has not taken yet */
+    size_t stream_at;
     int refusal;  /* status */
     bool refused; /* the answer was the server's own */
     size_t dropped;
@@ -101,6 +105,7 @@ static void free_call(struct http_call *call)
     if (call->response != NULL)
         call->server->api->destroy_response(call->response);
     free_body(call);
+    buf_free(&call->stream);
     arena_free(&call->text);
     mem_free(call->headers);
     mem_free(call);
@@ -214,6 +219,31 @@ static bool announces_more_than(const struct http_call *call, size_t max)
 
 /* ---- answers ---- */
 
+/* *response becomes NULL when they cannot be added. */
+static void add_fields(const struct http_server *server, struct MHD_Response **response,
+                       const struct http_answer_field *fields, size_t count)
+{
+    for (size_t i = 0; i < count && *response != NULL; i++) {
+        if (server->api->add_response_header(*response, fields[i].name, fields[i].value) == MHD_NO) {
+            server->api->destroy_response(*response);
+            *response = NULL;
+        }
+    }
+}
+
+/* The library asks again. */
+static void resume(struct http_call *call)
+{
+    struct http_server *server = call->server;
+    if (!call->suspended)
+        return;
+    call->suspended = false;
+    server->api->resume_connection(call->connection->handle);
+    if (!server->running)
+        uv_timer_start(server->timer, on_timer, 0, 0);
+    server->again = true;
+}
+
 static struct MHD_Response *make_response(const struct http_server *server,
                                           const struct http_answer_field *fields, size_t count,
                                           const void *body, size_t len)
@@ -221,12 +251,7 @@ static struct MHD_Response *make_response(const struct http_server *server,
     struct MHD_Response *response =
         server->api->create_response_from_buffer(len, (void *)(uintptr_t)(len > 0 ? body : ""),
                                                  len > 0 ? MHD_RESPMEM_MUST_COPY : MHD_RESPMEM_PERSISTENT);
-    for (size_t i = 0; i < count && response != NULL; i++) {
-        if (server->api->add_response_header(response, fields[i].name, fields[i].value) == MHD_NO) {
-            server->api->destroy_response(response);
-            response = NULL;
-        }
-    }
+    add_fields(server, &response, fields, count);
     return response;
 }
 
@@ -270,18 +295,77 @@ void http_call_answer(struct http_call *call, int status, const struct http_answ
                       size_t count, const void *body, size_t len)
 {
     struct http_server *server = call->server;
-    if (call->state == CALL_ANSWERED)
+    if (call->state == CALL_ANSWERED || call->state == CALL_STREAMING)
         return;
     call->state = CALL_ANSWERED;
     call->status = status;
     call->response = make_response(server, fields, count, body, len);
-    if (call->suspended) {
-        call->suspended = false;
-        server->api->resume_connection(call->connection->handle);
-        if (!server->running)
-            uv_timer_start(server->timer, on_timer, 0, 0);
-        server->again = true;
+    resume(call);
+}
+
+/* ---- answers that come piece by piece ---- */
+
+static void shut(struct connection *connection);
+
+/* Asked by the library for more of the body. */
+static ssize_t read_stream(void *ctx, uint64_t position, char *out, size_t max)
+{
+    struct http_call *call = ctx;
+    size_t len = call->stream.len - call->stream_at;
+    (void)position;
+    if (len == 0 && call->state == CALL_ANSWERED)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    if (len == 0) {
+        call->suspended = true;
+        call->server->api->suspend_connection(call->connection->handle);
+        return 0;
     }
+    len = len < max ? len : max;
+    memcpy(out, call->stream.data + call->stream_at, len);
+    call->stream_at += len;
+    if (call->stream_at == call->stream.len) {
+        buf_clear(&call->stream);
+        call->stream_at = 0;
+    }
+    return (ssize_t)len;
+}
+
+void http_call_begin(struct http_call *call, int status, const struct http_answer_field *fields, size_t count)
+{
+    struct http_server *server = call->server;
+    if (call->state == CALL_ANSWERED || call->state == CALL_STREAMING)
+        return;
+    call->state = CALL_STREAMING;
+    call->status = status;
+    buf_init(&call->stream, BUF_UNLIMITED);
+    call->response =
+        server->api->create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, call, NULL);
+    add_fields(server, &call->response, fields, count);
+    resume(call);
+}
+
+void http_call_write(struct http_call *call, const void *data, size_t len)
+{
+    if (call->state != CALL_STREAMING)
+        return;
+    if (call->stream_at > STREAM_BLOCK) { /* what has been taken makes room */
+        memmove(call->stream.data, call->stream.data + call->stream_at, call->stream.len - call->stream_at);
+        call->stream.len -= call->stream_at;
+        call->stream_at = 0;
+    }
+    buf_add(&call->stream, data, len);
+    if (call->connection != NULL &&
+        (call->stream.failed || call->stream.len - call->stream_at > HTTP_STREAM_MAX))
+        shut(call->connection);
+    resume(call);
+}
+
+void http_call_end(struct http_call *call)
+{
+    if (call->state != CALL_STREAMING)
+        return;
+    call->state = CALL_ANSWERED;
+    resume(call);
 }
 
 /* ---- what the library tells ---- */
@@ -291,7 +375,7 @@ static enum MHD_Result lend(struct http_call *call, void (*callback)(void *ctx, 
     const struct http_server *server = call->server;
     call->lent = true;
     callback(server->options.ctx, call);
-    if (call->state == CALL_ANSWERED)
+    if (call->state == CALL_ANSWERED || call->state == CALL_STREAMING)
         return call->response != NULL ? queue(call) : MHD_NO;
     return MHD_YES;
 }
@@ -312,7 +396,7 @@ static enum MHD_Result begin_call(struct http_call *call, const char *method, co
     call->server->counts.requests++;
     if (server->options.begin != NULL) {
         enum MHD_Result result = lend(call, server->options.begin);
-        if (call->state == CALL_ANSWERED)
+        if (call->state == CALL_ANSWERED || call->state == CALL_STREAMING)
             return result;
     }
     if (!announces_more_than(call, call->body_max))
@@ -373,13 +457,13 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *handle, cons
         return read_body(call, data, len);
     if (call->state == CALL_REFUSED)
         return refuse(call, call->refusal);
-    if (call->state == CALL_ANSWERED) /* resumed */
+    if (call->state == CALL_ANSWERED || call->state == CALL_STREAMING) /* resumed */
         return call->response != NULL ? queue(call) : MHD_NO;
     if (call->state == CALL_WAITING)
         return MHD_YES;
     call->state = CALL_WAITING;
     enum MHD_Result result = lend(call, server->options.request);
-    if (call->state == CALL_ANSWERED)
+    if (call->state == CALL_ANSWERED || call->state == CALL_STREAMING)
         return result;
     call->suspended = true;
     server->api->suspend_connection(handle);
@@ -448,7 +532,7 @@ static void evict(struct http_server *server)
 {
     struct connection *oldest = NULL;
     for (struct connection *at = server->connections; at != NULL; at = at->next) {
-        bool waits = at->call != NULL && at->call->state == CALL_WAITING; /* for us */
+        bool waits = at->call != NULL && at->call->suspended; /* for us */
         if (!waits && !at->shut && (oldest == NULL || without_since(at) <= without_since(oldest)))
             oldest = at;
     }

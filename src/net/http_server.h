@@ -98,4 +98,14 @@ struct http_answer_field {
 void http_call_answer(struct http_call *call, int status, const struct http_answer_field *fields,
                       size_t count, const void *body, size_t len);
 
+/* An answer whose body comes piece by piece: begun, written any number of times, ended. In between the call
+ * is lent as before, and gone tells that the client has left. */
+void http_call_begin(struct http_call *call, int status, const struct http_answer_field *fields,
+                     size_t count);
+/* Copies what it is given. More than HTTP_STREAM_MAX bytes that the client has not read close the connection.
+ */
+void http_call_write(struct http_call *call, const void *data, size_t len);
+void http_call_end(struct http_call *call);
+#define HTTP_STREAM_MAX ((size_t)16 * 1024 * 1024)
+
 #endif

@@ -23,6 +23,7 @@
     X(resume_connection)                                                                                     \
     X(queue_response)                                                                                        \
     X(create_response_from_buffer)                                                                           \
+    X(create_response_from_callback)                                                                         \
     X(add_response_header)                                                                                   \
     X(destroy_response)
 

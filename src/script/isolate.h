@@ -31,6 +31,7 @@ struct isolate_limits {
     size_t memory_bytes; /* of the Lua state; 0 = no limit */
     uint64_t cpu_ms;  /* of one task and its children, or of loading; waiting does not count; 0 = no limit */
     uint64_t wall_ms; /* of one task from its start, waiting included; 0 = no limit */
+    const char *wall_setting; /* where that is set, for the message; NULL: limits.wall */
 };
 
 /* One Lua module written in C; luaopen as in Lua's own require. */
@@ -46,6 +47,8 @@ struct isolate_host {
     /* One line of the script's log. level is "debug", "info", "warn" or "error"; "http" for a request, which
      * is for those who look into the log later. */
     void (*log)(void *ctx, const char *level, const char *text, size_t len);
+    /* How far the execution is; total is negative, message NULL when not given. */
+    void (*progress)(void *ctx, double progress, double total, const char *message);
     /* Value of an environment variable that the script may see, NULL if there is none or it may not. */
     const char *(*env)(void *ctx, const char *name);
     /* Calls back (task_wake) when the pacer's next slot has come. */

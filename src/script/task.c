@@ -114,9 +114,11 @@ static int make_thread(lua_State *L)
 static void wall_expired(void *ctx)
 {
     struct task *task = ctx;
+    const struct isolate_limits *limits = &task->isolate->config.limits;
     task_stop(task, ERR_TIMEOUT,
-              "time limit of %g s reached (raise limits.wall in workers.yaml, or do less in one execute)",
-              (double)task->isolate->config.limits.wall_ms / 1000.0);
+              "time limit of %g s reached (raise %s in workers.yaml, or do less in one execute)",
+              (double)limits->wall_ms / 1000.0,
+              limits->wall_setting != NULL ? limits->wall_setting : "limits.wall");
 }
 
 static void start_wall_timer(struct task *task)

@@ -19,7 +19,9 @@
 struct api_call {
     struct api *api;
     struct api_request request;
-    struct http_call *http; /* NULL when the client has left */
+    struct http_call *http; /* NULL when the client has left, and of api_ask */
+    api_told_fn told;       /* of api_ask */
+    void *told_ctx;
     struct service *service;
     struct job job;
     uv_work_t reading;
@@ -90,6 +92,8 @@ static void finish(struct api_call *call)
     struct api_request *request = &call->request;
     if (request->code == ERR_NONE)
         request->code = buf_status(&request->out, "the answer", &request->err);
+    if (call->told != NULL)
+        call->told(call->told_ctx, request->code, buf_text(&request->out), request->out.len, &request->err);
     if (call->http != NULL && request->code == ERR_NONE && request->type != NULL) {
         const struct http_answer_field type = {"content-type", request->type};
         http_call_answer(call->http, request->status, &type, 1, buf_text(&request->out), request->out.len);
@@ -242,8 +246,7 @@ static void deliver(struct api_call *call)
 
 /* ---- requests ---- */
 
-/* The bearer token of the request; NULL when there is none. */
-static const char *bearer(const struct http_call *http, size_t *len)
+const char *api_bearer(const struct http_call *http, size_t *len)
 {
     const char *value = http_call_header(http, "authorization");
     if (value == NULL || strncasecmp(value, "bearer ", 7) != 0)
@@ -253,28 +256,8 @@ static const char *bearer(const struct http_call *http, size_t *len)
     return value;
 }
 
-static void begin(struct api *api, struct http_call *http, const struct route *route, struct service *service,
-                  struct api_asked *asked)
+static void start_call(struct api_call *call, const struct api_asked *asked)
 {
-    struct api_call *call = mem_zalloc(sizeof *call);
-    if (call == NULL) {
-        answer_error(http, 503, "no_memory", "out of memory");
-        return;
-    }
-    call->request = (struct api_request){.route = route,
-                                         .worker = service_runtime(service)->worker,
-                                         .name = service_name(service),
-                                         .url = api->url,
-                                         .folder = service_runtime(service)->store_folder};
-    call->request.left = has_left;
-    call->socket = http_call_socket(http);
-    call->api = api;
-    call->http = http;
-    call->service = service;
-    service_hold(service);
-    http_call_set_user(http, call);
-    asked->query = http_call_query(http);
-    asked->body = http_call_body(http, &asked->body_len);
     static void (*const ways[])(struct api_call *) = {[ROUTE_STORE] = use_store,
                                                       [ROUTE_READ] = read_in_turn,
                                                       [ROUTE_CALL] = call_capability,
@@ -283,7 +266,66 @@ static void begin(struct api *api, struct http_call *http, const struct route *r
     if (api_request_read(&call->request, asked) != ERR_NONE)
         finish(call);
     else
-        ways[route->kind](call);
+        ways[call->request.route->kind](call);
+}
+
+static struct api_call *new_call(struct api *api, const struct route *route, struct service *service)
+{
+    struct api_call *call = mem_zalloc(sizeof *call);
+    if (call == NULL)
+        return NULL;
+    call->request = (struct api_request){.route = route,
+                                         .worker = service_runtime(service)->worker,
+                                         .name = service_name(service),
+                                         .url = api->url,
+                                         .folder = service_runtime(service)->store_folder};
+    call->socket = -1;
+    call->api = api;
+    call->service = service;
+    service_hold(service);
+    return call;
+}
+
+static void begin(struct api *api, struct http_call *http, const struct route *route, struct service *service,
+                  struct api_asked *asked)
+{
+    struct api_call *call = new_call(api, route, service);
+    if (call == NULL) {
+        answer_error(http, 503, "no_memory", "out of memory");
+        return;
+    }
+    call->request.left = has_left;
+    call->socket = http_call_socket(http);
+    call->http = http;
+    http_call_set_user(http, call);
+    asked->query = http_call_query(http);
+    asked->body = http_call_body(http, &asked->body_len);
+    start_call(call, asked);
+}
+
+void api_ask(struct api *api, struct service *service, const char *path, api_told_fn told, void *ctx)
+{
+    struct api_asked asked;
+    struct err err;
+    struct buf plain;
+    bool known = false;
+    const char *query = strchr(path, '?');
+    buf_init(&plain, BUF_UNLIMITED);
+    buf_add(&plain, path, query != NULL ? (size_t)(query - path) : strlen(path));
+    const struct route *route = api_match("GET", buf_text(&plain), &asked, &known);
+    struct api_call *call = route != NULL && !plain.failed ? new_call(api, route, service) : NULL;
+    if (call != NULL) {
+        asked.query = query != NULL ? query + 1 : "";
+        call->told = told;
+        call->told_ctx = ctx;
+        start_call(call, &asked); /* copies the path */
+    } else if (route == NULL) {
+        told(ctx, ERR_NOT_FOUND, NULL, 0,
+             (err_set(&err, ERR_NOT_FOUND, "there is nothing at %s", path), &err));
+    } else {
+        told(ctx, ERR_NOMEM, NULL, 0, (err_nomem(&err), &err));
+    }
+    buf_free(&plain);
 }
 
 /* The workers that the token is good for. */
@@ -319,7 +361,7 @@ static void refuse_method(struct http_call *http)
 static void route_request(struct api *api, struct http_call *http, const char *rest)
 {
     size_t token_len = 0, name_len = strcspn(rest, "/");
-    const char *token = bearer(http, &token_len);
+    const char *token = api_bearer(http, &token_len);
     enum token_scope scope = TOKEN_READ;
     struct service *service = hosting_find(api->hosting, rest, name_len);
     /* Who has no token learns nothing of which workers there are. */
@@ -363,7 +405,7 @@ bool api_answer(struct api *api, struct http_call *http)
         buf_free(&out);
     } else if (strcmp(path, "/workers") == 0 && get) {
         size_t len = 0;
-        const char *token = bearer(http, &len);
+        const char *token = api_bearer(http, &len);
         list_workers(api, http, token != NULL ? token : "", len);
     } else if (strcmp(path, "/openapi.json") == 0 || strcmp(path, "/workers") == 0) {
         refuse_method(http);

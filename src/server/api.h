@@ -22,4 +22,12 @@ bool api_answer(struct api *api, struct http_call *call);
 /* The client left before its answer. */
 void api_gone(struct http_call *call);
 
+/* The bearer token of a request; NULL when there is none. */
+const char *api_bearer(const struct http_call *call, size_t *len);
+typedef void (*api_told_fn)(void *ctx, enum err_code code, const char *json, size_t len,
+                            const struct err *err);
+/* Asks for what a GET of the path (after the worker's) answers. told is called once, now or later, from the
+ * loop. */
+void api_ask(struct api *api, struct service *service, const char *path, api_told_fn told, void *ctx);
+
 #endif

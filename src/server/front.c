@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "server/answer.h"
 #include "server/api.h"
+#include "server/mcp_http.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@ struct front {
     struct http_server *http;
     struct ingress ingress;
     struct api api;
+    struct mcp_http *mcp;
     bool stopping;
 };
 
@@ -77,7 +79,7 @@ static void on_request(void *ctx, struct http_call *call)
     const char *path = http_call_path(call);
     if (begins_with(path, INGRESS_PATH))
         ingress_request(&front->ingress, call);
-    else if (api_answer(&front->api, call))
+    else if (api_answer(&front->api, call) || mcp_http_answer(front->mcp, call))
         return;
     else if (strcmp(path, "/metrics") == 0)
         answer_metrics(front, call);
@@ -96,6 +98,8 @@ static void on_gone(void *ctx, struct http_call *call)
     (void)ctx;
     if (begins_with(http_call_path(call), INGRESS_PATH))
         ingress_gone(call);
+    else if (mcp_http_owns(http_call_path(call)))
+        mcp_http_gone(call);
     else
         api_gone(call);
 }
@@ -116,8 +120,11 @@ enum err_code front_new(const struct front_options *options, struct front **out,
                                              .request = on_request,
                                              .gone = on_gone,
                                              .ctx = front};
-    enum err_code code = http_server_new(options->loop, &http, &front->http, err);
+    enum err_code code = mcp_http_new(options->loop, &front->api, &front->mcp, err);
+    if (code == ERR_NONE)
+        code = http_server_new(options->loop, &http, &front->http, err);
     if (code != ERR_NONE) {
+        mcp_http_free(front->mcp);
         mem_free(front);
         return code;
     }
@@ -125,9 +132,15 @@ enum err_code front_new(const struct front_options *options, struct front **out,
     return ERR_NONE;
 }
 
+void front_changed(struct front *front, const char *worker)
+{
+    mcp_http_changed(front->mcp, worker);
+}
+
 void front_stop(struct front *front)
 {
     front->stopping = true;
+    mcp_http_stop(front->mcp);
     http_server_stop(front->http);
 }
 
@@ -141,5 +154,6 @@ void front_free(struct front *front)
     if (front == NULL)
         return;
     http_server_free(front->http);
+    mcp_http_free(front->mcp);
     mem_free(front);
 }

@@ -21,6 +21,8 @@ struct front_options {
 enum err_code front_new(const struct front_options *options, struct front **out, struct err *err) MUST_CHECK;
 /* Accepts no more; answers what is under way. */
 void front_stop(struct front *front);
+/* A worker has been loaded anew: whoever listens is told. */
+void front_changed(struct front *front, const char *worker);
 bool front_is_idle(const struct front *front);
 void front_free(struct front *front);
 

@@ -202,6 +202,7 @@ static void reload(struct hosted *hosted)
     service_open_webhooks(version->service);
     service_look(version->service);
     say(hosted, "info", "loaded anew");
+    hosted->hosting->options.reloaded(hosted->hosting->options.ctx, version->service);
 }
 
 void hosting_reload(struct hosting *hosting)

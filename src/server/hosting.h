@@ -18,6 +18,7 @@ struct hosting_options {
     void (*say)(void *ctx, const char *worker, const char *key, const char *level, const char *text,
                 size_t len);
     void (*ended)(void *ctx, struct service *service, const struct run_report *report);
+    void (*reloaded)(void *ctx, struct service *service);
     void (*idle)(void *ctx); /* after hosting_stop: nothing is under way any more */
     void *ctx;
 };

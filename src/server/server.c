@@ -141,6 +141,13 @@ static void look_whether_idle(struct server *server)
         uv_stop(&server->loop);
 }
 
+static void on_reloaded(void *ctx, struct service *service)
+{
+    const struct server *server = ctx;
+    if (server->front != NULL)
+        front_changed(server->front, service_name(service));
+}
+
 static void on_idle(void *ctx)
 {
     look_whether_idle(ctx);
@@ -202,6 +209,7 @@ static enum err_code begin(struct server *server, struct err *err)
         .watch = server->options->watch,
         .say = say,
         .ended = on_ended,
+        .reloaded = on_reloaded,
         .idle = on_idle,
         .ctx = server,
     };

@@ -235,6 +235,38 @@ enum err_code query_prepare_rows(struct store *store, const struct database *dat
     return code;
 }
 
+static enum err_code write_keyed(struct db_stmt *stmt, const struct database *database, struct buf *out,
+                                 struct err *err)
+{
+    buf_adds(out, "{\"key\":");
+    enum err_code code = write_text(stmt, stmt->db->driver->column_count(stmt) - 1, out, err);
+    buf_adds(out, ",\"row\":");
+    if (code == ERR_NONE)
+        code = query_write_row(stmt, database, out, err);
+    buf_addc(out, '}');
+    return code;
+}
+
+enum err_code store_row_get(struct store *store, const struct database *database, const char *key,
+                            struct buf *out, struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    enum err_code code = query_prepare_rows(store, database, " WHERE _key = ?1", &stmt, err);
+    if (code != ERR_NONE)
+        return code;
+    bind_str(stmt, 1, key);
+    enum db_step step = DRIVER(store)->step(stmt, err);
+    if (step == DB_ROW)
+        code = write_keyed(stmt, database, out, err);
+    else if (step == DB_DONE)
+        code =
+            err_set(err, ERR_NOT_FOUND, "there is no row \"%.200s\" in database \"%s\"", key, database->key);
+    else
+        code = err->code;
+    DRIVER(store)->finalize(stmt);
+    return code;
+}
+
 enum err_code store_rows_page(struct store *store, const struct database *database, const char *after,
                               int64_t limit, struct buf *out, struct err *err)
 {
@@ -250,12 +282,8 @@ enum err_code store_rows_page(struct store *store, const struct database *databa
     const char *separator = "";
     buf_addc(out, '[');
     while (code == ERR_NONE && (step = driver->step(stmt, err)) == DB_ROW) {
-        buf_addf(out, "%s{\"key\":", separator);
-        code = write_text(stmt, driver->column_count(stmt) - 1, out, err);
-        buf_adds(out, ",\"row\":");
-        if (code == ERR_NONE)
-            code = query_write_row(stmt, database, out, err);
-        buf_addc(out, '}');
+        buf_adds(out, separator);
+        code = write_keyed(stmt, database, out, err);
         separator = ",";
     }
     if (code == ERR_NONE && step == DB_FAILED)

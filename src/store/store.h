@@ -539,6 +539,9 @@ enum err_code store_rows_json(struct store *store, const struct database *databa
  */
 enum err_code store_rows_page(struct store *store, const struct database *database, const char *after,
                               int64_t limit, struct buf *out, struct err *err) MUST_CHECK;
+/* Appends one row in the same form; ERR_NOT_FOUND. */
+enum err_code store_row_get(struct store *store, const struct database *database, const char *key,
+                            struct buf *out, struct err *err) MUST_CHECK;
 /* Appends a query for the databases: database, title, table, rows. Empty when there are none. */
 enum err_code store_databases_sql(const char *folder, struct buf *out, struct err *err) MUST_CHECK;
 /* Which property is in which column: database, table, property, column, type, declared. */

@@ -35,6 +35,7 @@ struct config {
         uint64_t memory_bytes; /* 1 MiB to 1 TiB */
         uint64_t cpu_ms;       /* 10 ms to 24 h */
         uint64_t wall_ms;      /* 100 ms to 7 d */
+        uint64_t tool_ms;      /* the same for a call of a tool: 100 ms to 7 d */
         uint64_t state_bytes;  /* 1 KiB to 1 GiB */
         uint64_t webhooks;     /* taken in a second, 1 to 1,000,000 */
         uint64_t concurrency;  /* executions at once under workers serve, 1 to 10,000 */

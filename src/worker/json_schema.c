@@ -151,6 +151,21 @@ static enum err_code compile_description(struct compiler *compiler, const struct
     return copy_text(compiler, -1, &node->description);
 }
 
+/* What is written here means the same in every one of them. */
+static enum err_code compile_dialect(struct compiler *compiler, const struct place *place,
+                                     struct schema_node *node)
+{
+    static const char *const known[] = {
+        "https://json-schema.org/draft/2020-12/schema", "https://json-schema.org/draft/2019-09/schema",
+        "http://json-schema.org/draft-07/schema#", "http://json-schema.org/draft-07/schema"};
+    const char *name = lua_type(compiler->L, -1) == LUA_TSTRING ? lua_tostring(compiler->L, -1) : "";
+    (void)node;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(known[i], name) == 0)
+            return ERR_NONE;
+    return refuse(compiler, place, ERR_INVALID, "must be %s, or that of 2019-09 or draft 7", known[0]);
+}
+
 static enum err_code compile_format(struct compiler *compiler, const struct place *place,
                                     struct schema_node *node)
 {
@@ -373,6 +388,7 @@ static const struct keyword {
     {"properties", compile_properties},
     {"required", compile_required},
     {"additionalProperties", compile_additional},
+    {"$schema", compile_dialect},
     {"$defs", compile_definitions},
     {"$ref", compile_ref},
     {"anyOf", compile_any_of},
@@ -456,26 +472,6 @@ static enum err_code order_properties(struct compiler *compiler, const struct pl
     return index_properties(compiler, node);
 }
 
-static enum err_code require_all_properties(struct compiler *compiler, const struct place *place,
-                                            const struct schema_node *node)
-{
-    if (node->type != TYPE_OBJECT || node->listed_count == node->property_count)
-        return ERR_NONE;
-    struct buf missing;
-    buf_init(&missing, 400);
-    for (size_t i = node->listed_count; i < node->property_count; i++) {
-        if (missing.len > 0)
-            buf_adds(&missing, ", ");
-        buf_add(&missing, node->properties[i].name.text, node->properties[i].name.len);
-    }
-    enum err_code code = refuse(compiler, place, ERR_INVALID,
-                                "properties [%s] must be listed in \"required\"; for an optional one use "
-                                "nullable(), which is anyOf with {type=\"null\"}",
-                                buf_text(&missing));
-    buf_free(&missing);
-    return code;
-}
-
 static bool named_ref_inside(const struct schema_property *list, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -534,8 +530,6 @@ static enum err_code compile_table(struct compiler *compiler, const struct place
         code = index_properties(compiler, node);
     if (code == ERR_NONE)
         code = order_properties(compiler, place, node);
-    if (code == ERR_NONE)
-        code = require_all_properties(compiler, place, node);
     node->has_ref_inside = code == ERR_NONE && find_ref_inside(node);
     return code;
 }

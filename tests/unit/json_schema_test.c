@@ -267,16 +267,6 @@ static void test_refusals(void **state)
         {"{type='array', items={{type='string'}}}", "invalid schema at items: a schema's keys are names, but "
                                                     "this one has a key that is a number; write j.array "
                                                     "or j.anyOf for a list"},
-        {"{type='object', properties={a={type='string'}, b={}, c={}}, required={'b'}, "
-         "additionalProperties=false}",
-         "invalid schema: properties [a, c] must be listed in \"required\"; for an optional one use "
-         "nullable(), "
-         "which is anyOf with {type=\"null\"}"},
-        {"{type='array', items={type='object', properties={x={type='object', properties={y={}}}}, "
-         "required={'x'}}}",
-         "invalid schema at items.properties.x: properties [y] must be listed in \"required\"; for an "
-         "optional one "
-         "use nullable(), which is anyOf with {type=\"null\"}"},
         {"{type='object', properties={a={}}, required={'a','a'}}",
          "invalid schema: \"required\" lists \"a\" twice"},
         {"{type='object', required={7}}",

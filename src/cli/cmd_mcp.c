@@ -1,0 +1,251 @@
+/* workers mcp: the worker's tools and databases for one agent, over standard input and output. */
+#include "cli/target.h"
+
+#include "base/json.h"
+#include "mcp/mcp.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MESSAGE_MAX ((size_t)64 * 1024 * 1024)
+#define BLOCK 65536
+
+struct serving {
+    struct target *target;
+    struct mcp_client *client;
+    struct mcp_host host;
+    struct buf input; /* of a line that has not ended */
+    uv_poll_t poll;
+    bool polled, ended;
+    int under_way;
+};
+
+/* ---- what goes out: one message a line ---- */
+
+static void write_line(void *ctx, const char *json, size_t len)
+{
+    (void)ctx;
+    fwrite(json, 1, len, stdout);
+    putchar('\n');
+    if (fflush(stdout) != 0)
+        exit(EXIT_DONE); /* nobody listens any more */
+}
+
+static void look_whether_over(struct serving *serving)
+{
+    if (!serving->polled || !serving->ended || serving->under_way > 0)
+        return;
+    serving->polled = false;
+    uv_close((uv_handle_t *)&serving->poll, NULL);
+}
+
+static void done(void *ctx, const char *json, size_t len)
+{
+    struct serving *serving = ctx;
+    if (json != NULL)
+        write_line(NULL, json, len);
+    serving->under_way--;
+    look_whether_over(serving);
+}
+
+static void ask(void *ctx, struct mcp_request *request, const char *text)
+{
+    struct serving *serving = ctx;
+    struct buf path, answer;
+    struct err err;
+    path_make(&path, text, NULL, NULL);
+    buf_init(&answer, BUF_UNLIMITED);
+    enum err_code code = target_get(serving->target, &path, &answer, &err);
+    mcp_told(request, code, buf_text(&answer), answer.len, &err);
+    buf_free(&path);
+    buf_free(&answer);
+}
+
+/* ---- what comes in ---- */
+
+static void take_line(struct serving *serving, const char *line, size_t len)
+{
+    const struct mcp_reply reply = {.notify = write_line, .done = done, .ctx = serving};
+    while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == ' '))
+        len--;
+    if (len == 0)
+        return;
+    serving->under_way++;
+    mcp_receive(serving->client, &serving->host, line, len, &reply);
+}
+
+static void take_lines(struct serving *serving)
+{
+    size_t begin = 0;
+    const char *end = NULL;
+    struct buf *input = &serving->input;
+    while ((end = memchr(input->data + begin, '\n', input->len - begin)) != NULL) {
+        size_t len = (size_t)(end - input->data) - begin;
+        take_line(serving, input->data + begin, len);
+        begin += len + 1;
+    }
+    memmove(input->data, input->data + begin, input->len - begin);
+    input->len -= begin;
+}
+
+static void on_input(uv_poll_t *poll, int status, int events)
+{
+    struct serving *serving = poll->data;
+    (void)events;
+    char *room = buf_reserve(&serving->input, BLOCK);
+    ssize_t got = room != NULL && status == 0 ? read(STDIN_FILENO, room, BLOCK) : 0;
+    if (room == NULL)
+        cli_note("error: a message has more than %zu bytes", MESSAGE_MAX);
+    if (got > 0) {
+        serving->input.len += (size_t)got;
+        take_lines(serving);
+        return;
+    }
+    serving->ended = true; /* the client has left: what is under way ends first */
+    uv_poll_stop(poll);
+    look_whether_over(serving);
+}
+
+/* A file is no stream to wait for: all of it is there. */
+static void read_file(struct serving *serving)
+{
+    ssize_t got = 0;
+    do {
+        char *room = buf_reserve(&serving->input, BLOCK);
+        got = room != NULL ? read(STDIN_FILENO, room, BLOCK) : 0;
+        serving->input.len += got > 0 ? (size_t)got : 0;
+    } while (got > 0);
+    serving->ended = true;
+    if (serving->input.len > 0)
+        take_lines(serving);
+}
+
+static int serve(struct target *target)
+{
+    struct serving serving = {.target = target};
+    uv_loop_t *loop = target->runtime->loop;
+    buf_init(&serving.input, MESSAGE_MAX);
+    serving.client = mcp_client_new();
+    serving.host = (struct mcp_host){
+        .runtime = target->runtime, .name = target->name, .may_call = true, .ask = ask, .ctx = &serving};
+    target->runtime->keeps_warm = true;
+    serving.polled = uv_poll_init(loop, &serving.poll, STDIN_FILENO) == 0;
+    serving.poll.data = &serving;
+    if (serving.polled)
+        uv_poll_start(&serving.poll, UV_READABLE, on_input);
+    else
+        read_file(&serving);
+    uv_run(loop, UV_RUN_DEFAULT);
+    mcp_client_free(serving.client);
+    buf_free(&serving.input);
+    return EXIT_DONE;
+}
+
+/* ---- what an agent is told ---- */
+
+struct agent {
+    const char *name;
+    const char *begin, *end; /* around the entries; they differ in little else */
+    const char *type;        /* of a server that is started */
+};
+
+static const struct agent agents[] = {
+    {"claude", "{\"mcpServers\":{", "}}", NULL},
+    {"cursor", "{\"mcpServers\":{", "}}", NULL},
+    {"vscode", "{\"servers\":{", "}}", "stdio"},
+};
+
+static void add_command(struct buf *out, const struct agent *agent, const char *folder)
+{
+    char program[PATH_MAX] = "workers";
+    ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (len > 0)
+        program[len] = '\0';
+    if (agent->type != NULL)
+        buf_addf(out, "\"type\":\"%s\",", agent->type);
+    buf_adds(out, "\"command\":");
+    json_write_text(out, program);
+    buf_adds(out, ",\"args\":[\"mcp\",");
+    json_write_text(out, folder);
+    buf_addc(out, ']');
+}
+
+static void add_url(struct buf *out, const char *url, const char *name)
+{
+    struct buf whole;
+    buf_init(&whole, BUF_UNLIMITED);
+    buf_addf(&whole, "%.*s/mcp/%s", (int)(strlen(url) - (url[strlen(url) - 1] == '/')), url, name);
+    buf_adds(out, "\"type\":\"http\",\"url\":");
+    json_write_text(out, buf_text(&whole));
+    buf_adds(out, ",\"headers\":{\"Authorization\":\"Bearer ${" TOKEN_VARIABLE "}\"}");
+    buf_free(&whole);
+}
+
+static int print_config(const struct cli_args *args, const struct target *target, const char *url)
+{
+    const char *name = cli_value(args, "--config");
+    const struct agent *agent = NULL;
+    struct buf out;
+    for (size_t i = 0; i < sizeof agents / sizeof agents[0]; i++)
+        if (strcmp(agents[i].name, name) == 0)
+            agent = &agents[i];
+    if (agent == NULL)
+        return cli_usage(args, "--config must be claude, cursor or vscode");
+    buf_init(&out, BUF_UNLIMITED);
+    buf_adds(&out, agent->begin);
+    json_write_text(&out, target->name);
+    buf_adds(&out, ":{");
+    if (url != NULL)
+        add_url(&out, url, target->name);
+    else
+        add_command(&out, agent, target->project.folder);
+    buf_addc(&out, '}');
+    buf_adds(&out, agent->end);
+    int result = cli_print_json(buf_text(&out), out.len);
+    buf_free(&out);
+    return result;
+}
+
+static int run(const struct cli_args *args)
+{
+    struct target target;
+    struct err err;
+    const struct cli_args here = {.command = args->command, .server = "local"};
+    const char *url = cli_value(args, "--url");
+    if (url != NULL && !cli_flag(args, "--config"))
+        return cli_usage(args, "--url goes with --config");
+    if (args->count > 0 && chdir(args->positional[0]) != 0) {
+        err_set(&err, ERR_NOT_FOUND, "there is no folder %s", args->positional[0]);
+        return cli_fail(&err);
+    }
+    int result = target_open(&here, &target);
+    if (result != EXIT_DONE)
+        return result;
+    if (cli_flag(args, "--config"))
+        result = print_config(args, &target, url);
+    else
+        result = target_load(&target, &err) == ERR_NONE ? serve(&target) : target_fail(&target, &err);
+    target_close(&target);
+    return result;
+}
+
+static const struct cli_option options[] = {
+    {"--config", NULL, "AGENT", "print what claude, cursor or vscode needs in its configuration"},
+    {"--url", NULL, "URL", "of a server: the configuration for its /mcp, in the place of this program"},
+    {NULL, NULL, NULL, NULL},
+};
+
+const struct command cmd_mcp = {
+    .name = "mcp",
+    .arguments = "[DIR]",
+    .summary = "Give an agent the worker's tools and databases",
+    .help = "Speaks the Model Context Protocol over standard input and output, for the agent that starts it. "
+            "Log lines go\nto the agent, and to standard error.\n\n"
+            "Examples:\n  workers mcp\n  workers mcp --config claude\n"
+            "  workers mcp --config vscode --url https://workers.example.com\n",
+    .options = options,
+    .max_arguments = 1,
+    .run = run,
+};

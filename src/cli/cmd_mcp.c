@@ -18,17 +18,23 @@ struct serving {
     struct mcp_host host;
     struct buf input; /* of a line that has not ended */
     uv_poll_t poll;
+    uv_prepare_t prepare; /* before the loop waits */
     bool polled, ended;
     int under_way;
 };
 
-/* ---- what goes out: one message a line ---- */
+/* ---- what goes out: one message a line, all that is ready at once ---- */
 
 static void write_line(void *ctx, const char *json, size_t len)
 {
     (void)ctx;
     fwrite(json, 1, len, stdout);
     putchar('\n');
+}
+
+static void flush_lines(uv_prepare_t *prepare)
+{
+    (void)prepare;
     if (fflush(stdout) != 0)
         exit(EXIT_DONE); /* nobody listens any more */
 }
@@ -131,12 +137,18 @@ static int serve(struct target *target)
     serving.host = (struct mcp_host){
         .runtime = target->runtime, .name = target->name, .may_call = true, .ask = ask, .ctx = &serving};
     target->runtime->keeps_warm = true;
+    setvbuf(stdout, NULL, _IOFBF, BLOCK);
+    uv_prepare_init(loop, &serving.prepare);
+    uv_prepare_start(&serving.prepare, flush_lines);
+    uv_unref((uv_handle_t *)&serving.prepare);
     serving.polled = uv_poll_init(loop, &serving.poll, STDIN_FILENO) == 0;
     serving.poll.data = &serving;
     if (serving.polled)
         uv_poll_start(&serving.poll, UV_READABLE, on_input);
     else
         read_file(&serving);
+    uv_run(loop, UV_RUN_DEFAULT);
+    uv_close((uv_handle_t *)&serving.prepare, NULL);
     uv_run(loop, UV_RUN_DEFAULT);
     mcp_client_free(serving.client);
     buf_free(&serving.input);

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 
+from mcp import measure_mcp
 from report import Report, Sample
 from serve import measure_serve
 
@@ -331,6 +332,7 @@ def main():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     parser.add_argument("--serve", action="store_true", help="workers serve only")
+    parser.add_argument("--mcp", action="store_true", help="tools for agents only")
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
     parser.add_argument("--build", default=os.path.join(HERE, "..", "..", "build", "bench"), help="folder of a release build")
     parser.add_argument("--npm", default=os.path.join(HERE, "..", "..", "build", "npm"), help="where npm installs the peers")
@@ -356,9 +358,12 @@ def main():
         if peers:
             os.symlink(os.path.join(npm, "node_modules"), os.path.join(folder, "node_modules"))
         runner = Runner(build, folder)
-        if not args.serve:
+        if not args.serve and not args.mcp:
             measure_commands(report, workers, build, runner, peers, npm, args.quick)
-        measure_serve(report, workers, folder, peers, args.quick, note)
+        if not args.mcp:
+            measure_serve(report, workers, folder, peers, args.quick, note)
+        if not args.serve:
+            measure_mcp(report, workers, folder, npm, args.quick, note)
     if args.json:
         print(json.dumps({"cores": os.cpu_count(), "load": load, "quick": args.quick, "figures": report.rows}, indent=2))
     else:

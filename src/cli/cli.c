@@ -249,8 +249,8 @@ static void log_to_stderr(void *ctx, const char *key, const char *run_id, const 
     fprintf(stderr, "%s%s%s: %.*s\n", key != NULL ? key : "", key != NULL ? " " : "", level, (int)len, text);
 }
 
-enum err_code cli_runtime_open(const struct project *project, log_sink sink, void *ctx, struct runtime **out,
-                               struct script_error *error)
+enum err_code cli_runtime_open(const struct project *project, uv_loop_t *loop, log_sink sink, void *ctx,
+                               struct runtime **out, struct script_error *error)
 {
-    return project_load(project, NULL, sink != NULL ? sink : log_to_stderr, ctx, out, error);
+    return project_load(project, loop, sink != NULL ? sink : log_to_stderr, ctx, out, error);
 }

@@ -106,9 +106,9 @@ int cli_exec(const struct cli_args *args, const char *script, const char *key);
 
 /* ---- the project ---- */
 
-/* project_load with a loop of its own; log lines go to sink (NULL: to stderr). */
-enum err_code cli_runtime_open(const struct project *project, log_sink sink, void *ctx, struct runtime **out,
-                               struct script_error *error) MUST_CHECK;
+/* project_load; log lines go to sink (NULL: to stderr). */
+enum err_code cli_runtime_open(const struct project *project, uv_loop_t *loop, log_sink sink, void *ctx,
+                               struct runtime **out, struct script_error *error) MUST_CHECK;
 
 /* Lines of the levels "trace" and "http" are kept, but not shown while something runs: the traceback comes
  * with the error, and requests are many. */

@@ -143,7 +143,7 @@ int cli_exec(const struct cli_args *args, const char *script, const char *key)
     }
     script_error_init(&error);
     int result = EXIT_FAILED_WORK;
-    if (cli_runtime_open(&project, print_log_line, &exec, &exec.runtime, &error) != ERR_NONE)
+    if (cli_runtime_open(&project, NULL, print_log_line, &exec, &exec.runtime, &error) != ERR_NONE)
         cli_fail_script(&error);
     else
         result = call_capability(&exec, key, &data);

@@ -8,7 +8,7 @@ static int load(const struct cli_args *args, struct project *project, struct run
     if (project_open(args->count > 0 ? args->positional[0] : NULL, ".", project, &err) != ERR_NONE)
         return cli_fail(&err);
     script_error_init(&error);
-    if (cli_runtime_open(project, NULL, NULL, runtime, &error) != ERR_NONE) {
+    if (cli_runtime_open(project, NULL, NULL, NULL, runtime, &error) != ERR_NONE) {
         cli_fail_script(&error);
         script_error_free(&error);
         project_free(project);

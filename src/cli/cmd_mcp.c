@@ -2,7 +2,9 @@
 #include "cli/target.h"
 
 #include "base/json.h"
+#include "base/mem.h"
 #include "mcp/mcp.h"
+#include "server/watch.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -11,9 +13,21 @@
 
 #define MESSAGE_MAX ((size_t)64 * 1024 * 1024)
 #define BLOCK 65536
+#define LOOK_MS 500 /* between two looks at the files */
+
+/* The project as it was loaded. */
+struct version {
+    struct project project;
+    struct runtime *runtime;
+    struct version *next;
+};
 
 struct serving {
-    struct target *target;
+    uv_loop_t loop;
+    struct target *target; /* its runtime is that of the current version */
+    struct version *current, *leaving;
+    uint64_t seen; /* of the files */
+    uv_timer_t timer;
     struct mcp_client *client;
     struct mcp_host host;
     struct buf input; /* of a line that has not ended */
@@ -45,6 +59,77 @@ static void look_whether_over(struct serving *serving)
         return;
     serving->polled = false;
     uv_close((uv_handle_t *)&serving->poll, NULL);
+}
+
+/* ---- the project, as it changes ---- */
+
+static void free_version(struct version *version)
+{
+    runtime_free(version->runtime);
+    project_free(&version->project);
+    mem_free(version);
+}
+
+static void free_leaving(struct serving *serving)
+{
+    while (serving->leaving != NULL && serving->under_way == 0) {
+        struct version *version = serving->leaving;
+        serving->leaving = version->next;
+        free_version(version);
+    }
+}
+
+/* The exit code; what is wrong has been said. */
+static int load(struct serving *serving, struct version **out)
+{
+    struct err err;
+    struct script_error error;
+    struct version *version = mem_need(sizeof *version);
+    if (project_open(NULL, serving->target->project.folder, &version->project, &err) != ERR_NONE) {
+        mem_free(version);
+        return cli_fail(&err);
+    }
+    script_error_init(&error);
+    int result = EXIT_DONE;
+    if (cli_runtime_open(&version->project, &serving->loop, NULL, NULL, &version->runtime, &error) !=
+        ERR_NONE)
+        result = cli_fail_script(&error);
+    script_error_free(&error);
+    serving->seen = watch_fingerprint(version->project.folder, version->project.script);
+    if (result == EXIT_DONE) {
+        version->runtime->keeps_warm = true;
+        *out = version;
+    } else {
+        free_version(version);
+    }
+    return result;
+}
+
+static void use(struct serving *serving, struct version *version)
+{
+    serving->current = version;
+    serving->host.runtime = serving->target->runtime = version->runtime;
+    store_close(serving->target->store); /* it knows the tables of the version before */
+    serving->target->store = NULL;
+    serving->target->has_tables = false;
+}
+
+static void look_at_files(uv_timer_t *timer)
+{
+    struct serving *serving = timer->data;
+    struct version *version = NULL, *before = serving->current;
+    free_leaving(serving);
+    if (watch_fingerprint(before->project.folder, before->project.script) == serving->seen)
+        return;
+    if (load(serving, &version) != EXIT_DONE) {
+        cli_note("not loaded anew, the earlier version goes on");
+        return;
+    }
+    before->next = serving->leaving;
+    serving->leaving = before;
+    use(serving, version);
+    write_line(NULL, mcp_tools_changed, strlen(mcp_tools_changed));
+    write_line(NULL, mcp_resources_changed, strlen(mcp_resources_changed));
 }
 
 static void done(void *ctx, const char *json, size_t len)
@@ -128,31 +213,48 @@ static void read_file(struct serving *serving)
         take_lines(serving);
 }
 
+static void begin(struct serving *serving)
+{
+    setvbuf(stdout, NULL, _IOFBF, BLOCK);
+    uv_prepare_init(&serving->loop, &serving->prepare);
+    uv_prepare_start(&serving->prepare, flush_lines);
+    uv_timer_init(&serving->loop, &serving->timer);
+    uv_timer_start(&serving->timer, look_at_files, LOOK_MS, LOOK_MS);
+    uv_unref((uv_handle_t *)&serving->prepare);
+    uv_unref((uv_handle_t *)&serving->timer);
+    serving->timer.data = serving->poll.data = serving;
+    serving->polled = uv_poll_init(&serving->loop, &serving->poll, STDIN_FILENO) == 0;
+    if (serving->polled)
+        uv_poll_start(&serving->poll, UV_READABLE, on_input);
+    else
+        read_file(serving);
+}
+
 static int serve(struct target *target)
 {
-    struct serving serving = {.target = target};
-    uv_loop_t *loop = target->runtime->loop;
+    struct serving serving = {.target = target, .client = mcp_client_new()};
+    struct version *version = NULL;
+    if (uv_loop_init(&serving.loop) != 0)
+        return EXIT_FAILED_WORK;
     buf_init(&serving.input, MESSAGE_MAX);
-    serving.client = mcp_client_new();
-    serving.host = (struct mcp_host){
-        .runtime = target->runtime, .name = target->name, .may_call = true, .ask = ask, .ctx = &serving};
-    target->runtime->keeps_warm = true;
-    setvbuf(stdout, NULL, _IOFBF, BLOCK);
-    uv_prepare_init(loop, &serving.prepare);
-    uv_prepare_start(&serving.prepare, flush_lines);
-    uv_unref((uv_handle_t *)&serving.prepare);
-    serving.polled = uv_poll_init(loop, &serving.poll, STDIN_FILENO) == 0;
-    serving.poll.data = &serving;
-    if (serving.polled)
-        uv_poll_start(&serving.poll, UV_READABLE, on_input);
-    else
-        read_file(&serving);
-    uv_run(loop, UV_RUN_DEFAULT);
-    uv_close((uv_handle_t *)&serving.prepare, NULL);
-    uv_run(loop, UV_RUN_DEFAULT);
+    serving.host = (struct mcp_host){.name = target->name, .may_call = true, .ask = ask, .ctx = &serving};
+    int result = load(&serving, &version);
+    if (result == EXIT_DONE) {
+        use(&serving, version);
+        begin(&serving);
+        uv_run(&serving.loop, UV_RUN_DEFAULT);
+        uv_close((uv_handle_t *)&serving.prepare, NULL);
+        uv_close((uv_handle_t *)&serving.timer, NULL);
+        free_leaving(&serving);
+        free_version(serving.current);
+        target->runtime = NULL;
+    }
+    uv_run(&serving.loop, UV_RUN_DEFAULT); /* closes what is closing */
+    fflush(stdout);
+    uv_loop_close(&serving.loop);
     mcp_client_free(serving.client);
     buf_free(&serving.input);
-    return EXIT_DONE;
+    return result;
 }
 
 /* ---- what an agent is told ---- */
@@ -238,7 +340,7 @@ static int run(const struct cli_args *args)
     if (cli_flag(args, "--config"))
         result = print_config(args, &target, url);
     else
-        result = target_load(&target, &err) == ERR_NONE ? serve(&target) : target_fail(&target, &err);
+        result = serve(&target);
     target_close(&target);
     return result;
 }

@@ -422,7 +422,7 @@ int cli_run_syncs(const struct cli_args *args, const char *script, const char *k
     session.progress = progress_new();
     session.journal = journal_new();
     int result = EXIT_FAILED_WORK;
-    if (cli_runtime_open(&project, on_log, &session, &session.runtime, &error) != ERR_NONE)
+    if (cli_runtime_open(&project, NULL, on_log, &session, &session.runtime, &error) != ERR_NONE)
         cli_fail_script(&error);
     else
         result = run_session(&session, key);

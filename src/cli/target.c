@@ -184,8 +184,8 @@ void target_close(struct target *target)
 
 enum err_code target_load(struct target *target, struct err *err)
 {
-    if (target->runtime != NULL ||
-        cli_runtime_open(&target->project, NULL, NULL, &target->runtime, &target->script_error) == ERR_NONE)
+    if (target->runtime != NULL || cli_runtime_open(&target->project, NULL, NULL, NULL, &target->runtime,
+                                                    &target->script_error) == ERR_NONE)
         return ERR_NONE;
     return err_set(err, ERR_SCRIPT, "the script cannot be loaded");
 }

@@ -160,6 +160,38 @@ class McpTest(harness.TestCase):
             self.assertEqual(ran.returncode, 0, ran.stderr + ran.stdout)
             self.assertEqual(json.loads(ran.stdout)["structuredContent"], {"sum": 42})
 
+    def test_a_project_that_is_edited_under_its_agent(self):
+        script = (HERE / "everything.lua").read_text(encoding="utf-8")
+        project = self.project(script, "name: everything\nmain: main.lua\n")
+        process = project.start("mcp", stdin=subprocess.PIPE)
+
+        def ask(id, method, params=None):
+            process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params or {}}) + "\n")
+            process.stdin.flush()
+
+        def until(wanted):
+            while True:
+                message = json.loads(process.stdout.readline())
+                if wanted(message):
+                    return message
+
+        ask(1, "tools/call", {"name": "wait"})
+        until(lambda message: message.get("method") == "notifications/message")
+        project.write("main.lua", script.replace('worker:tool("add"', 'worker:tool("sum"'))
+        until(lambda message: message.get("method") == "notifications/tools/list_changed")
+        ask(2, "tools/call", {"name": "sum", "arguments": {"a": 1, "b": 1}})
+        self.assertEqual(until(lambda message: message.get("id") == 2)["result"]["structuredContent"], {"sum": 2})
+        project.write("main.lua", "this is no Lua")
+        self.assertRegex(process.stderr.readline(), "wait info: waiting")
+        self.assertRegex(process.stderr.readline(), "error: main.lua:1: ")
+        ask(3, "tools/call", {"name": "sum", "arguments": {"a": 1, "b": 2}})
+        self.assertEqual(until(lambda message: message.get("id") == 3)["result"]["structuredContent"], {"sum": 3})
+        # What ran in the first version can still be stopped; then the input ends, and with it the program.
+        process.stdin.write('{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}\n')
+        process.stdin.close()
+        process.stdin = None
+        self.assertEqual(process.wait(30), 0)
+
     # ---- the protocol ----
 
     def test_revisions(self):

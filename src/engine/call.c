@@ -7,6 +7,7 @@
 #include "engine/event.h"
 #include "engine/warm.h"
 #include "modules/json.h"
+#include "modules/modules.h"
 #include "worker/json_schema.h"
 #include "worker/page.h"
 
@@ -295,7 +296,7 @@ static int tell_progress(lua_State *L)
 static void push_context(lua_State *L, const struct call *call)
 {
     const struct delivery *delivery = call->delivery;
-    lua_createtable(L, 0, 7);
+    modules_push_context(L, 7);
     lua_pushstring(L, call->capability->key);
     lua_setfield(L, -2, "key");
     lua_pushcfunction(L, tell_progress);

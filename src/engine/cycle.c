@@ -5,6 +5,7 @@
 #include "base/crypto.h"
 #include "base/mem.h"
 #include "modules/json.h"
+#include "modules/modules.h"
 #include "script/timer.h"
 
 #include <math.h>
@@ -498,7 +499,7 @@ static int push_arguments(lua_State *L)
         lua_pushnil(L);
     else if (json_decode(L, buf_text(&cycle->state), cycle->state.len, &arguments->err) != ERR_NONE)
         return luaL_error(L, "the stored state is damaged: %s", arguments->err.message);
-    lua_createtable(L, 0, 4);
+    modules_push_context(L, 4);
     lua_pushstring(L, cycle->sync->key);
     lua_setfield(L, -2, "key");
     if (cycle->leased) {

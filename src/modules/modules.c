@@ -3,6 +3,8 @@
 
 #include "modules/json.h"
 
+#include <string.h>
+
 const struct script_module workers_modules[] = {
     {"workers", luaopen_workers, &workers_docs},
     {"workers.builder", luaopen_workers_builder, &builder_docs},
@@ -26,3 +28,29 @@ const struct script_module workers_modules[] = {
     {"cjson.safe", luaopen_cjson_safe, &cjson_safe_docs},
     {NULL, NULL, NULL},
 };
+
+/* ctx.notion: the client with what the environment says. */
+static int find_in_context(lua_State *L)
+{
+    if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "notion") != 0)
+        return 0;
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "workers.notion");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "default");
+    lua_call(L, 0, 1);
+    lua_pushliteral(L, "notion");
+    lua_pushvalue(L, -2);
+    lua_rawset(L, 1);
+    return 1;
+}
+
+void modules_push_context(lua_State *L, int fields)
+{
+    lua_createtable(L, 0, fields);
+    if (luaL_newmetatable(L, "workers.context")) {
+        lua_pushcfunction(L, find_in_context);
+        lua_setfield(L, -2, "__index");
+    }
+    lua_setmetatable(L, -2);
+}

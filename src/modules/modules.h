@@ -25,6 +25,10 @@ enum err_code modules_load_worker(struct isolate *isolate, struct script_error *
  */
 bool modules_push_function(struct isolate *isolate, const char *key, const char *name);
 
+/* Pushes an empty context, the second argument of execute, with room for so many fields. Its notion is there
+ * when it is asked for. */
+void modules_push_context(lua_State *L, int fields);
+
 /* workers.c: for C functions that wait for a pacer's slot. The key of the pacer handle at index, which holds
  * the string; NULL when it is none. */
 const char *modules_pacer_key(lua_State *L, int index);

@@ -3,6 +3,7 @@
 
 #include "base/crypto.h"
 #include "base/mem.h"
+#include "engine/oauth.h"
 #include "engine/warm.h"
 #include "net/http_client.h"
 #include "worker/config.h"
@@ -51,6 +52,7 @@ void runtime_free(struct runtime *runtime)
         return;
     warm_close_idle(runtime, 0);
     pacers_free(runtime->pacers);
+    oauth_free(runtime);
     executor_free(runtime->executor);
     http_client_free(runtime->http);
     scheduler_free(runtime->scheduler);
@@ -311,6 +313,7 @@ void execution_init(struct execution *execution, struct runtime *runtime, const 
         .http_scrub = host_http_scrub,
         .http_scrub_safe = host_http_scrub_safe,
         .credential_declared = host_credential_declared,
+        .oauth = execution_oauth,
     };
 }
 

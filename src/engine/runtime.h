@@ -48,6 +48,7 @@ struct runtime {
     struct redactor *credentials; /* values that were put into requests: what comes back must not hold them */
     struct environment *environment;
     struct pacers *pacers;
+    struct oauth_flight *flights; /* tokens that are being asked for */
     char store_folder[4096];
     char memory_store[32];  /* its address when it is in memory; else empty */
     unsigned memory_stores; /* made so far */

@@ -74,6 +74,10 @@ extern const struct script_docs url_docs;
 extern const struct script_docs xml_docs;
 extern const struct script_docs yaml_docs;
 
+/* oauth.c: the method of the handle that worker:oauth returns, and what it needs. */
+int oauth_access_token(lua_State *L);
+void oauth_setup(lua_State *L);
+
 /* async.c: waits; to be returned after task_wait_begin. k runs when the seconds, 0 to 1e9, have passed. */
 int modules_sleep(lua_State *L, double seconds, lua_KContext ctx, lua_KFunction k);
 

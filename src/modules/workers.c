@@ -110,6 +110,21 @@ static int worker_declare_pacer(lua_State *L)
     return 1;
 }
 
+static int worker_declare_oauth(lua_State *L)
+{
+    const char *key = check_arguments(L, "oauth");
+    struct registration *registration = registration_of(L);
+    lua_settop(L, 3);
+    if (registration->discover) {
+        declare_check_key(L, registration->worker, key, "oauth");
+        declare_oauth(L, registration->worker, key, 3);
+    } else if (worker_oauth(registration->worker, key) == NULL) {
+        return refuse_changed_script(L, "oauth", key);
+    }
+    push_handle(L, OAUTH_HANDLE);
+    return 1;
+}
+
 static int worker_declare_credential(lua_State *L)
 {
     const char *key = check_arguments(L, "credential");
@@ -377,6 +392,7 @@ static void make_worker_metatable(lua_State *L)
     static const luaL_Reg methods[] = {{"database", worker_declare_database},
                                        {"pacer", worker_declare_pacer},
                                        {"credential", worker_declare_credential},
+                                       {"oauth", worker_declare_oauth},
                                        {"onAlert", worker_on_alert},
                                        {NULL, NULL}};
     make_metatable(L, WORKER, methods);
@@ -530,10 +546,13 @@ const struct script_docs workers_docs = {
 int luaopen_workers(lua_State *L)
 {
     static const luaL_Reg pacer_methods[] = {{"wait", pacer_wait}, {NULL, NULL}};
+    static const luaL_Reg oauth_methods[] = {{"accessToken", oauth_access_token}, {NULL, NULL}};
     make_worker_metatable(L);
     make_metatable(L, DATABASE_HANDLE, NULL);
     make_metatable(L, PACER_HANDLE, pacer_methods);
-    lua_pop(L, 2);
+    make_metatable(L, OAUTH_HANDLE, oauth_methods);
+    oauth_setup(L);
+    lua_pop(L, 3);
     functions_push(L, functions);
     lua_pushlightuserdata(L, NULL);
     lua_setfield(L, -2, "null");

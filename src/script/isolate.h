@@ -22,6 +22,7 @@ struct buf;
 struct db_driver;
 struct isolate;
 struct kv_call;
+struct oauth_call;
 struct scheduler;
 struct sources;
 struct script_error;
@@ -69,6 +70,9 @@ struct isolate_host {
      * in the call, and task_wake is called. kv_cancel gives the call up: it is freed when that is safe. */
     enum err_code (*kv)(void *ctx, struct kv_call *call, struct task *task, struct err *err);
     void (*kv_cancel)(void *ctx, struct kv_call *call);
+    /* Gets an access token (modules/oauth.h); when that is over, its outcome is in the call, and task_wake is
+     * called. */
+    enum err_code (*oauth)(void *ctx, struct oauth_call *call, struct task *task, struct err *err);
     /* Whether the script may connect to port of host; ERR_DENIED names the line to add. */
     enum err_code (*net_allowed)(void *ctx, const char *host, int port, struct err *err);
     /* Gives the fields that are put into a request to the host below Lua, one by one to take

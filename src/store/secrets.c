@@ -73,6 +73,11 @@ enum err_code store_key(struct store *store, uint8_t key[STORE_KEY_BYTES], struc
     return load_key(store, true, key, err);
 }
 
+enum err_code store_key_read(struct store *store, uint8_t key[STORE_KEY_BYTES], struct err *err)
+{
+    return load_key(store, false, key, err);
+}
+
 enum err_code store_secret_name(const char *name, size_t len, struct err *err)
 {
     if (len <= SECRET_NAME_MAX && dotenv_is_name(name, len))

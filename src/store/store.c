@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 3
+#define SCHEMA_VERSION 4
 #define BUSY_TIMEOUT_MS 15000
 
 /* Times are Unix milliseconds. JSON is text. Every statement can be run again: a store of an older version
@@ -83,6 +83,10 @@ static const char runtime_schema[] =
     "CREATE TABLE IF NOT EXISTS _workers_endpoints(key TEXT PRIMARY KEY, generation INTEGER NOT NULL DEFAULT "
     "1, "
     "failures INTEGER NOT NULL DEFAULT 0, closed_at INTEGER) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS _workers_grants(key TEXT PRIMARY KEY, generation INTEGER NOT NULL, sealed "
+    "BLOB, "
+    "expires_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, lease_owner TEXT, lease_expires_at INTEGER) "
+    "WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS _workers_tokens(id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, digest TEXT "
     "NOT "
     "NULL, scope TEXT NOT NULL, created_at INTEGER NOT NULL) WITHOUT ROWID;"

@@ -506,6 +506,32 @@ enum err_code store_secret_unset(struct store *store, const char *name, bool *ex
 enum err_code store_secrets_each(struct store *store, bool reveal, secret_fn each, void *ctx,
                                  struct err *err) MUST_CHECK;
 
+/* ---- grants of OAuth (grants.c) ---- */
+
+#define GRANT_MAX ((size_t)256 * 1024) /* bytes of its tokens */
+
+struct grant {
+    int64_t generation; /* another one after each change; 0: there is none */
+    int64_t expires_ms; /* of the access token; 0: it does not say */
+    int64_t updated_ms;
+    char *access, *refresh, *scope; /* refresh and scope: NULL when there is none */
+};
+void grant_free(struct grant *grant); /* and wipes it */
+/* generation is 0 when there is none. */
+enum err_code store_grant_get(struct store *store, const char *key, struct grant *out,
+                              struct err *err) MUST_CHECK;
+/* On the disk when it returns; gives the claim back. */
+enum err_code store_grant_set(struct store *store, const char *key, const struct grant *grant,
+                              struct err *err) MUST_CHECK;
+/* The grant, if its access token is fresh: not about to expire, and not the one that is stale (NULL for
+ * none). Otherwise what there is, and, unless another process has it, the right to ask for a new one:
+ * claimed. */
+enum err_code store_grant_claim(struct store *store, const char *key, const char *stale, struct grant *out,
+                                bool *fresh, bool *claimed, struct err *err) MUST_CHECK;
+enum err_code store_grant_release(struct store *store, const char *key, struct err *err) MUST_CHECK;
+enum err_code store_grant_delete(struct store *store, const char *key, bool *existed,
+                                 struct err *err) MUST_CHECK;
+
 /* ---- logs (logs.c): a file of their own beside the store ---- */
 
 enum err_code store_log(struct store *store, const char *run_id, const char *level, const char *text,

@@ -171,6 +171,8 @@ enum err_code schedules_retry(struct store *store, const char *key, int64_t retr
 #define STORE_KEY_BYTES 32
 /* The store's key, made when there is none. */
 enum err_code store_key(struct store *store, uint8_t key[STORE_KEY_BYTES], struct err *err) MUST_CHECK;
+/* The same, but one that is missing is not made: ERR_NOT_FOUND. */
+enum err_code store_key_read(struct store *store, uint8_t key[STORE_KEY_BYTES], struct err *err) MUST_CHECK;
 
 /* kv_layer.c */
 struct kv_layer_entry {

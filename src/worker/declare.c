@@ -53,7 +53,8 @@ void declare_check_key(lua_State *L, const struct worker *worker, const char *ke
         if ((unsigned char)*at < 0x20 || *at == 0x7f)
             luaL_error(L, "worker:%s: the key must not contain control characters", method);
     if (worker_database(worker, key) != SIZE_MAX || worker_pacer(worker, key) != NULL ||
-        worker_credential(worker, key) != NULL || worker_capability(worker, key) != NULL)
+        worker_credential(worker, key) != NULL || worker_oauth(worker, key) != NULL ||
+        worker_capability(worker, key) != NULL)
         luaL_error(
             L,
             "worker:%s(\"%s\"): something with this key is already registered; keys are unique in a worker",

@@ -14,6 +14,7 @@ void declare_check_key(lua_State *L, const struct worker *worker, const char *ke
 /* The table of options is at index. */
 void declare_database(lua_State *L, struct worker *worker, const char *key, int index);
 void declare_credential(lua_State *L, struct worker *worker, const char *key, int index);
+void declare_oauth(lua_State *L, struct worker *worker, const char *key, int index);
 void declare_pacer(lua_State *L, struct worker *worker, const char *key, int index);
 /* kind decides which options there are. */
 void declare_capability(lua_State *L, struct worker *worker, enum capability_kind kind, const char *key,
@@ -22,5 +23,6 @@ void declare_capability(lua_State *L, struct worker *worker, enum capability_kin
 /* Metatables of what worker:database and worker:pacer return; the handle's key is its field "key". */
 #define DATABASE_HANDLE "workers.database"
 #define PACER_HANDLE "workers.pacer"
+#define OAUTH_HANDLE "workers.oauth"
 
 #endif

@@ -79,6 +79,14 @@ const struct capability *worker_find(const struct worker *worker, const char *ke
     return NULL;
 }
 
+const struct oauth *worker_oauth(const struct worker *worker, const char *key)
+{
+    for (size_t i = 0; i < worker->oauth_count; i++)
+        if (strcmp(worker->oauths[i].key, key) == 0)
+            return &worker->oauths[i];
+    return NULL;
+}
+
 const struct pacer *worker_pacer(const struct worker *worker, const char *key)
 {
     for (size_t i = 0; i < worker->pacer_count; i++)

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "worker/credential.h"
+#include "worker/oauth.h"
 #include "worker/schedule.h"
 
 #include <stdbool.h>
@@ -131,6 +132,8 @@ struct worker {
     size_t capability_count;
     struct credential *credentials;
     size_t credential_count;
+    struct oauth *oauths;
+    size_t oauth_count, oauth_room;
     bool has_alert; /* there is a function for alerts */
     size_t database_room, pacer_room, capability_room, credential_room;
 };

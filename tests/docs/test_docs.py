@@ -273,13 +273,13 @@ class Docs(unittest.TestCase):
 
     def test_commands(self):
         """docs/commands.md has every command of `workers help`, with exactly its arguments, options and an example."""
-        listed = re.findall(r"^  ([a-z]+(?: [a-z]+)*)(?: .*)?$", self.must("help", "help").split("Examples:")[0], re.M)
+        listed = re.findall(r"^  ([a-z]+(?: [a-z][a-z-]*)*)(?: .*)?$", self.must("help", "help").split("Examples:")[0], re.M)
         sections = re.split(r"^### ", self.reference("commands.md"), flags=re.M)[1:]
         documented = {}
         for section in sections:
             usage = re.match(r"`workers ([^`]+)`", section)
             self.assertIsNotNone(usage, f"commands.md: the heading {section[:40]!r} must be a command in backticks")
-            name = re.match(r"[a-z]+(?: [a-z]+)*", usage[1])[0]
+            name = re.match(r"[a-z]+(?: [a-z][a-z-]*)*", usage[1])[0]
             documented[name] = (usage[1], section)
         self.assertEqual([*documented], listed)
         for name, (usage, section) in documented.items():

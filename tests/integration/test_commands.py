@@ -111,7 +111,7 @@ class CommandsTest(TestCase):
     def commands(self):
         """The names of all commands, as help lists them."""
         text = self.ok(self.p.run("help")).stdout
-        return re.findall(r"^  ((?:[a-z]+ ?)+)(?<! )", text.partition("Commands:")[2].partition("Examples:")[0], re.M)
+        return re.findall(r"^  ((?:[a-z][a-z-]* ?)+)(?<! )", text.partition("Commands:")[2].partition("Examples:")[0], re.M)
 
     # ---- help and wrong usage ----
 

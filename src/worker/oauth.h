@@ -1,0 +1,45 @@
+/* Access on behalf of people, by OAuth 2 (RFC 6749, 7636, 8628, 7009): what a script declares of a provider.
+ *
+ * Who owns what: declarations belong to the worker. A text that begins with "$" names a variable, which is
+ * read when it is needed. */
+#ifndef WORKERS_WORKER_OAUTH_H
+#define WORKERS_WORKER_OAUTH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct worker;
+
+enum oauth_grant {
+    OAUTH_CODE,   /* a person says yes in a browser */
+    OAUTH_CLIENT, /* the worker stands for itself */
+    OAUTH_DEVICE, /* a person says yes on another device */
+};
+
+/* How the worker says who it is at the token endpoint. */
+enum oauth_client_auth { OAUTH_BODY, OAUTH_BASIC, OAUTH_PUBLIC /* an id, and no secret */ };
+
+struct oauth_parameter {
+    const char *name, *value;
+};
+
+struct oauth {
+    const char *key;
+    const char *name;                                    /* what people see */
+    const char *authorization_endpoint, *token_endpoint; /* URLs */
+    const char *device_endpoint, *revocation_endpoint;   /* NULL when not given */
+    const char *client_id, *client_secret;               /* client_secret: NULL for a public client */
+    const char *scope;                                   /* NULL when not given */
+    const char *callback_url;                            /* NULL: this machine's */
+    struct oauth_parameter *parameters;                  /* added to the authorization URL */
+    size_t parameter_count;
+    int64_t access_ms; /* how long an access token is good, when the answer does not say; 0: not known */
+    enum oauth_grant grant;
+    enum oauth_client_auth client_auth;
+    bool pkce;
+};
+
+const struct oauth *worker_oauth(const struct worker *worker, const char *key);
+
+#endif

@@ -186,7 +186,7 @@ class SqlTest(TestCase):
         self.assertIn("CPU limit of 0.5 s reached", said)
 
     def test_time_limit(self):
-        self.p.write("workers.yaml", "name: test\nmain: main.lua\nlimits: { wall: 300ms }\n")
+        self.p.write("workers.yaml", "name: test\nmain: main.lua\nlimits: { tool: 300ms }\n")
         self.ok(self.p.run("run", "main.lua"))
         self.assertIn("time limit of 0.3 s reached", self.query(BOMB, code_expected=1))
 

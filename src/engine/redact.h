@@ -10,7 +10,9 @@ struct redactor;
 
 struct redactor *redactor_new(void);
 void redactor_free(struct redactor *redactor);
-/* Values shorter than 6 bytes are not hidden: they would mangle ordinary text. */
+/* Hides the value as it is and written as base64 or base64url (wherever in a longer text it stands), hex,
+ * percent-encoded or as a string of JSON. Values shorter than 6 bytes are not hidden: they would mangle
+ * ordinary text. */
 void redactor_add(struct redactor *redactor, const char *value, size_t len);
 /* Appends text with every known value, or its first half and what follows of it, replaced by [redacted]; the
  * longest match wins. */

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Every command: output for people, --plain and --json; exit codes; secrets; Ctrl-C; standard input that never ends."""
+import base64
 import csv
 import fcntl
 import io
@@ -62,6 +63,13 @@ worker:tool("leak", {
     if input.how == "cut" then error("begins with " .. token:sub(1, -3)) end
     if input.how == "table" then error({ message = token }) end
     if input.how == "length" then return #token end
+    if input.how == "forms" then
+      local crypto, url, json = require "workers.crypto", require "workers.url", require "workers.json"
+      for user in ("|a|bc"):gmatch "[^|]*" do
+        log.warn("basic", { header = "Basic " .. crypto.base64(user .. ":" .. token .. "!"), safe = crypto.base64url(user .. token) })
+      end
+      error(table.concat({ crypto.hex(token), crypto.hex(token):upper(), url.encode(token), json.encode { token } }, " and "))
+    end
     return #token
   end,
 })
@@ -84,6 +92,16 @@ worker:job("nightly", { title = "Nightly", description = "Tidies", schedule = { 
 
 return worker
 """
+
+
+def forms_of(secret):
+    """What gives bytes away: themselves, and the middle of their base64 behind 0, 1 and 2 other bytes, and their hex."""
+    forms = [secret, secret.hex().encode(), secret.hex().upper().encode()]
+    for before in range(3):
+        text = base64.b64encode(bytes(before) + secret)
+        forms.append(text[(before * 8 + 5) // 6:(before + len(secret)) * 8 // 6])
+    return forms
+
 
 SECRET = "tok-\u00fcnic\u00f6de-4711-geheim"
 
@@ -421,7 +439,7 @@ class CommandsTest(TestCase):
         for args in (["env", "list"], ["env", "list", "--json"], ["env", "list", "--plain"]):
             self.ok(run(*args))
         self.assertEqual(run("run", "main.lua", "leaky").returncode, 1)
-        for how in ("log", "error", "table", "half", "cut"):
+        for how in ("log", "error", "table", "half", "cut", "forms"):
             for flags in ([], ["--json"], ["--stream"]):
                 run("exec", "leak", "-d", json.dumps({"how": how}), *flags)
         run("run", "main.lua", "leaky", "--preview")
@@ -437,11 +455,14 @@ class CommandsTest(TestCase):
         self.assertIn("token is [redacted]", "".join(shown))
         self.assertIn("begins with [redacted]; ends", "".join(shown), "nor is the half of it that a cut message leaves")
         self.assertNotIn(SECRET[:-2], "".join(shown))
+        self.assertIn("[redacted] and [redacted] and [redacted] and [\"[redacted]\"]", "".join(shown))
+        forms = forms_of(b"4711-geheim")
         for text in shown:
-            self.assertNotIn(SECRET, text)
-            self.assertNotIn("4711-geheim", text)
+            for form in forms:
+                self.assertNotIn(form, text.encode())
         for file in (self.p.folder / ".workers").iterdir():
-            self.assertNotIn(b"4711-geheim", file.read_bytes(), file)
+            for form in forms:
+                self.assertNotIn(form, file.read_bytes(), file)
         key = self.p.folder / ".workers" / "key"
         self.assertEqual(stat.S_IMODE(key.stat().st_mode), 0o600)
         self.assertEqual(stat.S_IMODE(self.p.store.stat().st_mode), 0o600)

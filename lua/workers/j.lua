@@ -12,6 +12,7 @@ local show, remedy, unknown_key = suggest.show, suggest.remedy, suggest.unknown_
 ---@field describe fun(self: workers.j.Value, text: string): workers.j.Value
 ---@field nullable fun(self: workers.j.Value): workers.j.Value
 ---@field optional fun(self: workers.j.Value): workers.j.Value
+---@field default fun(self: workers.j.Value, value: string|number|boolean|lightuserdata): workers.j.Value
 
 ---@class workers.j
 ---@field string fun(): workers.j.Value
@@ -30,11 +31,11 @@ local show, remedy, unknown_key = suggest.show, suggest.remedy, suggest.unknown_
 local j = {}
 
 local methods = {}
-local METHOD_NAMES = { "describe", "nullable", "optional" }
+local METHOD_NAMES = { "default", "describe", "nullable", "optional" }
 local ARRAY_KEYS = { "minItems" }
 
 local function refuse_change(_, key)
-  error(("j values never change: cannot set %s; describe, nullable and optional return new values"):format(show(key)), 2)
+  error(("j values never change: cannot set %s; default, describe, nullable and optional return new values"):format(show(key)), 2)
 end
 
 local function find_method(_, name)
@@ -97,21 +98,22 @@ function methods.describe(self, text)
   return build(schema, found.optional)
 end
 
----Allows null as well. A description moves to the outer schema.
+---Allows null as well. A description and a default move to the outer schema.
 function methods.nullable(self)
   local found = meta(self)
   if not found then
     error("nullable: call it with a colon on a j value, as in j.string():nullable()", 2)
   end
-  local inner, description = {}, nil
+  local inner, outer = {}, { anyOf = json.array {} }
   for key, value in next, found.__jsonvalue do
-    if key == "description" then
-      description = value
+    if key == "description" or key == "default" then
+      outer[key] = value
     else
       inner[key] = value
     end
   end
-  return build({ anyOf = json.array { inner, { type = "null" } }, description = description }, found.optional)
+  outer.anyOf = json.array { inner, { type = "null" } }
+  return build(outer, found.optional)
 end
 
 ---As a property of an object: it may be left out.
@@ -121,6 +123,58 @@ function methods.optional(self)
     error("optional: call it with a colon on a j value, as in j.string():optional()", 2)
   end
   return build(found.__jsonvalue, true)
+end
+
+local TYPES = {
+  string = function(value) return type(value) == "string" end,
+  number = function(value) return type(value) == "number" end,
+  integer = function(value) return math.type(value) == "integer" or type(value) == "number" and value % 1 == 0 end,
+  boolean = function(value) return type(value) == "boolean" end,
+  null = function(value) return value == json.null end,
+}
+
+-- Whether a scalar passes the schema, as far as types and enums say.
+local function fits(schema, value)
+  if schema.anyOf then
+    for _, branch in ipairs(schema.anyOf) do
+      local inner = meta(branch)
+      if fits(inner and inner.__jsonvalue or branch, value) then
+        return true
+      end
+    end
+    return false
+  end
+  if schema.enum then
+    for _, allowed in ipairs(schema.enum) do
+      if allowed == value then
+        return true
+      end
+    end
+    return false
+  end
+  local fits_type = schema.type and TYPES[schema.type]
+  return schema.type == nil or fits_type ~= nil and fits_type(value)
+end
+
+---As a property of an object: it may be left out, and is then this string, number, boolean or null.
+function methods.default(self, value)
+  local found = meta(self)
+  if not found then
+    error("default: call it with a colon on a j value, as in j.integer():default(20)", 2)
+  end
+  local kind = type(value)
+  if kind ~= "string" and kind ~= "number" and kind ~= "boolean" and value ~= json.null then
+    error("default: the default must be a string, a number, a boolean or null, not " .. show(value), 2)
+  end
+  if not fits(found.__jsonvalue, value) then
+    error(("default: %s does not pass the schema that it is the default of"):format(show(value)), 2)
+  end
+  local schema = {}
+  for key, part in next, found.__jsonvalue do
+    schema[key] = part
+  end
+  schema.default = value
+  return build(schema, true)
 end
 
 for name, schema in pairs {
@@ -250,7 +304,7 @@ local function read_properties(properties)
   return names
 end
 
----An object with exactly these properties; all of them are required but those with optional().
+---An object with exactly these properties; all of them are required but those with optional() or default().
 ---@param properties table<string, workers.j.Value>
 ---@return workers.j.Value
 function j.object(properties)

@@ -327,6 +327,8 @@ static int push_arguments(lua_State *L)
         push_delivery(L, call);
     else
         push_input(L, call);
+    if (call->capability->kind == CAPABILITY_TOOL)
+        json_schema_fill(call->capability->input_schema, L, -1);
     push_context(L, call);
     return 2;
 }

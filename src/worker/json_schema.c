@@ -235,6 +235,19 @@ static enum err_code compile_enum(struct compiler *compiler, const struct place 
     return refuse_duplicate_values(compiler, place, node);
 }
 
+static enum err_code compile_default(struct compiler *compiler, const struct place *place,
+                                     struct schema_node *node)
+{
+    node->preset = take_array(compiler, 1, sizeof *node->preset);
+    if (node->preset == NULL)
+        return out_of_memory(compiler);
+    if (!schema_read_scalar(compiler->L, -1, node->preset))
+        return refuse(compiler, place, ERR_INVALID,
+                      "must be a string, a finite number, true, false or null, not a %s",
+                      type_on_top(compiler->L));
+    return node->preset->kind == VALUE_STRING ? copy_text(compiler, -1, &node->preset->string) : ERR_NONE;
+}
+
 static enum err_code compile_min_items(struct compiler *compiler, const struct place *place,
                                        struct schema_node *node)
 {
@@ -379,19 +392,13 @@ static const struct keyword {
     const char *name;
     enum err_code (*compile)(struct compiler *compiler, const struct place *place, struct schema_node *node);
 } keywords[] = {
-    {"type", compile_type},
-    {"description", compile_description},
-    {"format", compile_format},
-    {"enum", compile_enum},
-    {"items", compile_items},
-    {"minItems", compile_min_items},
-    {"properties", compile_properties},
-    {"required", compile_required},
-    {"additionalProperties", compile_additional},
-    {"$schema", compile_dialect},
-    {"$defs", compile_definitions},
-    {"$ref", compile_ref},
-    {"anyOf", compile_any_of},
+    {"type", compile_type},          {"description", compile_description},
+    {"default", compile_default},    {"format", compile_format},
+    {"enum", compile_enum},          {"items", compile_items},
+    {"minItems", compile_min_items}, {"properties", compile_properties},
+    {"required", compile_required},  {"additionalProperties", compile_additional},
+    {"$schema", compile_dialect},    {"$defs", compile_definitions},
+    {"$ref", compile_ref},           {"anyOf", compile_any_of},
 };
 
 #define KEYWORD_COUNT (sizeof keywords / sizeof keywords[0])
@@ -414,11 +421,11 @@ static enum err_code refuse_keyword(struct compiler *compiler, const struct plac
     if (nearest >= 0)
         return refuse(compiler, place, ERR_INVALID, "unknown keyword \"%.80s\"; did you mean \"%s\"?", key,
                       names[nearest]);
-    return refuse(
-        compiler, place, ERR_INVALID,
-        "unknown keyword \"%.80s\"; the keywords are type, description, format, enum, items, minItems, "
-        "properties, required, additionalProperties, $defs, $ref and anyOf",
-        key);
+    return refuse(compiler, place, ERR_INVALID,
+                  "unknown keyword \"%.80s\"; the keywords are type, description, default, format, enum, "
+                  "items, minItems, "
+                  "properties, required, additionalProperties, $defs, $ref and anyOf",
+                  key);
 }
 
 /* What depends on several keywords at once */

@@ -40,6 +40,11 @@ void json_schema_free(struct json_schema *schema);
 enum err_code json_schema_validate(const struct json_schema *schema, lua_State *L, int index,
                                    struct buf *errors) MUST_CHECK;
 
+/* Puts the defaults of properties in place where objects within the value at index lack them; not below
+ * anyOf, where it is open which branch is meant. Raises when Lua is out of memory, and after
+ * JSON_SCHEMA_MAX_STEPS. */
+void json_schema_fill(const struct json_schema *schema, lua_State *L, int index);
+
 /* Appends the JSON Schema text, properties in the order in which they were declared. */
 enum err_code json_schema_write(const struct json_schema *schema, struct buf *out) MUST_CHECK;
 

@@ -51,6 +51,7 @@ struct schema_node {
     bool has_ref_inside;
     struct text_ref description;
     const struct string_format *format;
+    struct enum_value *preset; /* the default; NULL when absent */
     struct enum_value *values;
     size_t value_count;
     struct schema_node *items;
@@ -93,6 +94,7 @@ bool schema_ref_is_root(struct text_ref ref);
 
 void schema_write_escaped(struct buf *out, const char *text, size_t len); /* without the quotes */
 void schema_write_string(struct buf *out, const char *text, size_t len);
+void schema_write_scalar(struct buf *out, const struct enum_value *value);
 void schema_write_values(struct buf *out, const struct schema_node *node);
 
 #endif

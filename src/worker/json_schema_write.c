@@ -31,29 +31,33 @@ void schema_write_escaped(struct buf *out, const char *text, size_t len)
     }
 }
 
-void schema_write_values(struct buf *out, const struct schema_node *node)
+void schema_write_scalar(struct buf *out, const struct enum_value *value)
 {
     char number[NUMBER_TEXT_MAX];
+    switch (value->kind) {
+    case VALUE_STRING:
+        schema_write_string(out, value->string.text, value->string.len);
+        break;
+    case VALUE_INTEGER:
+        buf_addf(out, "%lld", value->integer);
+        break;
+    case VALUE_FLOAT:
+        buf_add(out, number, number_format_js(value->number, number));
+        break;
+    case VALUE_BOOLEAN:
+        buf_adds(out, value->integer ? "true" : "false");
+        break;
+    case VALUE_NULL:
+        buf_adds(out, "null");
+        break;
+    }
+}
+
+void schema_write_values(struct buf *out, const struct schema_node *node)
+{
     for (size_t i = 0; i < node->value_count; i++) {
-        const struct enum_value *value = &node->values[i];
         buf_addc(out, i == 0 ? '[' : ',');
-        switch (value->kind) {
-        case VALUE_STRING:
-            schema_write_string(out, value->string.text, value->string.len);
-            break;
-        case VALUE_INTEGER:
-            buf_addf(out, "%lld", value->integer);
-            break;
-        case VALUE_FLOAT:
-            buf_add(out, number, number_format_js(value->number, number));
-            break;
-        case VALUE_BOOLEAN:
-            buf_adds(out, value->integer ? "true" : "false");
-            break;
-        case VALUE_NULL:
-            buf_adds(out, "null");
-            break;
-        }
+        schema_write_scalar(out, &node->values[i]);
     }
     buf_addc(out, ']');
 }
@@ -155,6 +159,10 @@ static void write_node(struct buf *out, const struct schema_node *node)
     if (node->description.text != NULL) {
         begin_member(out, start, "description");
         schema_write_string(out, node->description.text, node->description.len);
+    }
+    if (node->preset != NULL) {
+        begin_member(out, start, "default");
+        schema_write_scalar(out, node->preset);
     }
     buf_addc(out, '}');
 }

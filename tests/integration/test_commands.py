@@ -74,6 +74,10 @@ worker:tool("leak", {
   end,
 })
 
+worker:tool("page", { title = "Page", description = "Gives its input back", schema = j.object {
+  limit = j.integer():default(20), from = j.object { key = j.string():default("a"), after = j.string():optional() }:optional() },
+  execute = function(input) return input end })
+
 worker:sync("leaky", { database = tasks, schedule = "manual", execute = function()
   log.info("using " .. env.require("API_TOKEN"))
   error("refused: " .. env.require("API_TOKEN"))
@@ -264,9 +268,16 @@ class CommandsTest(TestCase):
                 self.assertEqual(line.count("\t"), columns - 1, (args, line))
             self.assertNotIn("\033", table + plain, "no colour without a terminal")
 
+    def test_defaults_of_a_tool(self):
+        for given, taken in (({}, {"limit": 20}), ({"limit": 5}, {"limit": 5}), ({"from": {}}, {"limit": 20, "from": {"key": "a"}}),
+                             ({"from": {"key": "b", "after": "c"}}, {"limit": 20, "from": {"key": "b", "after": "c"}})):
+            self.assertEqual(json.loads(self.ok(self.p.run("exec", "page", "-d", json.dumps(given))).stdout), taken)
+        result = self.p.run("exec", "page", "-d", '{"limit": null}')
+        self.assertIn("must be integer", result.stderr)
+
     def test_capabilities_and_manifest(self):
         listed = {row["key"]: row["kind"] for row in self.json("capabilities", "list", "--json")}
-        self.assertEqual(listed, {"pages": "sync", "delta": "sync", "leaky": "sync", "greet": "tool", "leak": "tool",
+        self.assertEqual(listed, {"pages": "sync", "delta": "sync", "leaky": "sync", "greet": "tool", "page": "tool", "leak": "tool",
                                   "onPush": "webhook", "onChange": "automation", "nightly": "job"})
         manifest = self.json("manifest")
         self.assertEqual({c["key"] for c in manifest["capabilities"]}, set(listed))

@@ -122,6 +122,25 @@ test("j", function()
       .. '"required":["name","when"],"additionalProperties":false}'
   )
   same(j.enum("a", "b"), '{"type":"string","enum":["a","b"]}')
+  same(
+    j.object { limit = j.integer():default(20):describe "At most", all = j.boolean():default(false) },
+    '{"type":"object","properties":{"all":{"type":"boolean","default":false},'
+      .. '"limit":{"type":"integer","description":"At most","default":20}},"required":[],"additionalProperties":false}'
+  )
+  same(j.string():default("x"):nullable(), '{"anyOf":[{"type":"string"},{"type":"null"}],"default":"x"}')
+  same(j.string():nullable():default(json.null), '{"anyOf":[{"type":"string"},{"type":"null"}],"default":null}')
+  same(j.enum("a", "b"):default "b", '{"type":"string","enum":["a","b"],"default":"b"}')
+  for _, wrong in ipairs { { j.integer(), 1.5 }, { j.string(), 1 }, { j.enum("a", "b"), "c" }, { j.array(j.string()), "c" } } do
+    raises(function()
+      wrong[1]:default(wrong[2])
+    end, "does not pass the schema that it is the default of")
+  end
+  raises(function()
+    j.array(j.string()):default {}
+  end, "default: the default must be a string, a number, a boolean or null, not a table")
+  raises(function()
+    j.string().default "x"
+  end, "default: call it with a colon on a j value, as in j.integer():default(20)")
   raises(function()
     j.object { name = j.string }
   end, 'property "name" must be a j value such as j.string(), not the function j.string; call it: j.string()')

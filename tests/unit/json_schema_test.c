@@ -240,7 +240,8 @@ static void test_refusals(void **state)
          "invalid schema at type: must be one type name, not a table; for several types use anyOf"},
         {"{typ='string'}", "invalid schema: unknown keyword \"typ\"; did you mean \"type\"?"},
         {"{minLength=3}",
-         "invalid schema: unknown keyword \"minLength\"; the keywords are type, description, format, "
+         "invalid schema: unknown keyword \"minLength\"; the keywords are type, description, default, "
+         "format, "
          "enum, items, minItems, properties, required, additionalProperties, $defs, $ref and anyOf"},
         {"{{type='string'}}",
          "invalid schema: a schema's keys are names, but this one has a key that is a number; "
@@ -249,6 +250,10 @@ static void test_refusals(void **state)
         {"{type='string', format='mail'}", "invalid schema at format: unknown format \"mail\"; valid formats "
                                            "are date-time, date, time, duration, "
                                            "email, hostname, ipv4, ipv6 and uuid"},
+        {"{type='object', properties={a={default={}}}}",
+         "invalid schema at properties.a.default: must be a string, a finite number, true, false or null, "
+         "not a "
+         "table"},
         {"{enum={}}", "invalid schema at enum: needs at least one allowed value"},
         {"{enum={'a','a'}}", "invalid schema at enum: lists \"a\" twice; name each value once"},
         {"{enum={1,1.0}}", "invalid schema at enum: lists a value twice; name each value once"},
@@ -438,6 +443,11 @@ static void test_write(void **state)
          "{\"type\":\"object\",\"properties\":{\"z\":{\"$ref\":\"#\"},\"m\":{},\"a\":{\"type\":\"array\","
          "\"items\":{},"
          "\"minItems\":0}},\"required\":[\"z\",\"m\",\"a\"],\"additionalProperties\":false}"},
+        {"{properties={a={default='\"x\"'}, b={default=false}, c={default=1.5}, d={default=null, "
+         "type='null'}}}",
+         "{\"properties\":{\"a\":{\"default\":\"\\\"x\\\"\"},\"b\":{\"default\":false},\"c\":{\"default\":1."
+         "5},"
+         "\"d\":{\"type\":\"null\",\"default\":null}}}"},
         {"{anyOf={{type='integer'}, {type='null'}}, ['$defs']={x={type='boolean'}}}",
          "{\"anyOf\":[{\"type\":\"integer\"},{\"type\":\"null\"}],\"$defs\":{\"x\":{\"type\":\"boolean\"}}}"},
     };
@@ -457,12 +467,54 @@ static void test_write(void **state)
     lua_close(L);
 }
 
+/* Fills the value and compares it with what is expected, as JSON. */
+static void expect_filled(lua_State *L, const char *schema_text, const char *value, const char *expected)
+{
+    struct json_schema *schema = compile(L, schema_text);
+    struct err err = {0};
+    struct buf out;
+    buf_init(&out, 4096);
+    assert_int_equal(json_decode(L, value, strlen(value), &err), ERR_NONE);
+    int top = lua_gettop(L);
+    json_schema_fill(schema, L, -1);
+    assert_int_equal(lua_gettop(L), top);
+    assert_int_equal(json_encode(L, -1, NULL, &out, &err), ERR_NONE);
+    assert_string_equal(buf_text(&out), expected);
+    buf_free(&out);
+    lua_pop(L, 1);
+    json_schema_free(schema);
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    lua_State *L = new_state();
+    expect_filled(L, "{properties={a={default=20}}}", "{}", "{\"a\":20}");
+    expect_filled(L, "{properties={a={default=20}}}", "{\"a\":3}", "{\"a\":3}");
+    expect_filled(L, "{properties={a={default=20}}}", "{\"a\":null}", "{\"a\":null}");
+    expect_filled(L, "{properties={a={default=false}}}", "{}", "{\"a\":false}");
+    expect_filled(L, "{properties={a={default='x'}}}", "{\"a\":false}", "{\"a\":false}");
+    expect_filled(L, "{properties={a={default=null}}}", "{}", "{\"a\":null}");
+    /* Within what is there: objects, elements of arrays, what a reference means; not what may be meant. */
+    expect_filled(L, "{properties={o={properties={a={default=0.5}}}}}", "{}", "{}");
+    expect_filled(L, "{properties={o={properties={a={default=0.5}}}}}", "{\"o\":{}}", "{\"o\":{\"a\":0.5}}");
+    expect_filled(L, "{items={properties={a={default='x'}}}}", "[{},{\"a\":1},[],2]",
+                  "[{\"a\":\"x\"},{\"a\":1},[],2]");
+    expect_filled(L, "{properties={a={default=1}, next={['$ref']='#'}}}",
+                  "{\"a\":2,\"next\":{\"a\":3,\"next\":{}}}",
+                  "{\"a\":2,\"next\":{\"a\":3,\"next\":{\"a\":1}}}");
+    expect_filled(L, "{anyOf={{properties={a={default=1}}}, {}}}", "{}", "{}");
+    expect_filled(L, "{properties={a={default=1}}}", "\"text\"", "\"text\"");
+    lua_close(L);
+}
+
 static void test_allocation_failures(void **state)
 {
     (void)state;
 #ifdef WORKERS_FAULT_INJECTION
     lua_State *L = new_state();
-    push(L, "{type='object', properties={a={enum={'x','y'}}, b={anyOf={{['$ref']='#/properties/a'}}}}, "
+    push(L, "{type='object', properties={a={enum={'x','y'}, default='x'}, "
+            "b={anyOf={{['$ref']='#/properties/a'}}}}, "
             "required={'a','b'}, additionalProperties=false, description='d'}");
     unsigned long nth = 0;
     enum err_code code;
@@ -552,6 +604,7 @@ int main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_small_error_buffer),
         cmocka_unit_test(test_write),
+        cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_allocation_failures),
         cmocka_unit_test(test_formats),
     };

@@ -152,7 +152,7 @@ check(
   select(2, pcall(function()
     second.description = "y"
   end)):match ": (.*)",
-  'j values never change: cannot set "description"; describe, nullable and optional return new values'
+  'j values never change: cannot set "description"; default, describe, nullable and optional return new values'
 )
 refuses("j.strin()", 'j has no function "strin"; did you mean "string"?')
 

@@ -470,6 +470,7 @@ static void test_write(void **state)
 /* Fills the value and compares it with what is expected, as JSON. */
 static void expect_filled(lua_State *L, const char *schema_text, const char *value, const char *expected)
 {
+    const struct json_encode_options sorted = {.sort_keys = true};
     struct json_schema *schema = compile(L, schema_text);
     struct err err = {0};
     struct buf out;
@@ -478,7 +479,7 @@ static void expect_filled(lua_State *L, const char *schema_text, const char *val
     int top = lua_gettop(L);
     json_schema_fill(schema, L, -1);
     assert_int_equal(lua_gettop(L), top);
-    assert_int_equal(json_encode(L, -1, NULL, &out, &err), ERR_NONE);
+    assert_int_equal(json_encode(L, -1, &sorted, &out, &err), ERR_NONE);
     assert_string_equal(buf_text(&out), expected);
     buf_free(&out);
     lua_pop(L, 1);

@@ -81,6 +81,16 @@ local function not_j(value)
   return show(value)
 end
 
+-- The same schema with a keyword more.
+local function extended(schema, name, value)
+  local copy = {}
+  for key, part in next, schema do
+    copy[key] = part
+  end
+  copy[name] = value
+  return copy
+end
+
 ---Sets the description.
 function methods.describe(self, text)
   local found = meta(self)
@@ -90,12 +100,7 @@ function methods.describe(self, text)
   if type(text) ~= "string" then
     error("describe: the description must be a string, not " .. show(text), 2)
   end
-  local schema = {}
-  for key, value in next, found.__jsonvalue do
-    schema[key] = value
-  end
-  schema.description = text
-  return build(schema, found.optional)
+  return build(extended(found.__jsonvalue, "description", text), found.optional)
 end
 
 ---Allows null as well. A description and a default move to the outer schema.
@@ -169,12 +174,7 @@ function methods.default(self, value)
   if not fits(found.__jsonvalue, value) then
     error(("default: %s does not pass the schema that it is the default of"):format(show(value)), 2)
   end
-  local schema = {}
-  for key, part in next, found.__jsonvalue do
-    schema[key] = part
-  end
-  schema.default = value
-  return build(schema, true)
+  return build(extended(found.__jsonvalue, "default", value), true)
 end
 
 for name, schema in pairs {

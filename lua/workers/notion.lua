@@ -29,13 +29,7 @@ local PART = 10 * 1024 * 1024
 
 local PAGING = { "start_cursor", "page_size" }
 
-local function with(...)
-  local all = {}
-  for _, list in ipairs { ... } do
-    table.move(list, 1, #list, #all + 1, all)
-  end
-  return all
-end
+local with = options.joined
 
 -- name = { method, path, query, body }; names in the path's braces are parameters too.
 -- stylua: ignore

@@ -87,4 +87,15 @@ function options.check(what, given, specs)
   return given
 end
 
+---One list of the elements of all.
+---@param ... any[]
+---@return any[]
+function options.joined(...)
+  local all = {}
+  for _, list in ipairs { ... } do
+    table.move(list, 1, #list, #all + 1, all)
+  end
+  return all
+end
+
 return options

@@ -88,13 +88,7 @@ local HELP = "give a string, a list of strings, or a function that returns one o
 ---@type table<function, workers.webhooks.Made>
 local made = setmetatable({}, { __mode = "k" })
 
-local function joined(...)
-  local all = {}
-  for _, list in ipairs { ... } do
-    table.move(list, 1, #list, #all + 1, all)
-  end
-  return all
-end
+local joined = options.joined
 
 -- The secrets in an option, which must be there. Must be called by a function that the script calls.
 local function read_source(what, given, name)

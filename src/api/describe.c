@@ -70,9 +70,8 @@ void describe_capability(const struct capability *capability, const struct capab
     json_write_text(json, capability->key);
     add_text(json, "title",
              capability->title != NULL && capability->title[0] != '\0' ? capability->title : NULL);
-    if (capability->kind == CAPABILITY_SYNC || capability->kind == CAPABILITY_JOB) {
+    if (capability->kind == CAPABILITY_SYNC || capability->kind == CAPABILITY_JOB)
         add_schedule(&capability->schedule, json);
-    }
     if (capability->kind != CAPABILITY_TOOL)
         buf_addf(json, ",\"enabled\":%s", info->paused ? "false" : "true");
     if (info->next_ms != 0)
@@ -103,14 +102,8 @@ void describe_sync(const struct capability *sync, const struct sync_info *info, 
     if (info->running)
         buf_addf(json, ",\"run\":{\"pages\":%lld,\"rows\":%lld,\"rowsPerSecond\":%lld}",
                  (long long)info->run_pages, (long long)info->run_rows, (long long)rate(info));
-    if (info->last_error != NULL) {
-        buf_adds(json, ",\"lastError\":");
-        json_write_text(json, info->last_error);
-    }
-    if (info->held_reason != NULL) {
-        buf_adds(json, ",\"held\":");
-        json_write_text(json, info->held_reason);
-    }
+    add_text(json, "lastError", info->last_error);
+    add_text(json, "held", info->held_reason);
     buf_addc(json, '}');
 }
 
@@ -136,20 +129,12 @@ void describe_run(const struct run_record *run, struct buf *json)
              (long long)run->counts.changed, (long long)run->counts.unchanged, (long long)run->counts.deleted,
              (long long)run->counts.stale);
     buf_addf(json, ",\"attempt\":%lld", (long long)run->attempt);
-    const struct {
-        const char *name, *text;
-    } texts[] = {{"startedBy", run->started_by},
-                 {"deliveryId", run->delivery_id},
-                 {"error", run->error},
-                 {"traceback", run->traceback}};
     if (run->peak_bytes != 0)
         buf_addf(json, ",\"peakBytes\":%lld", (long long)run->peak_bytes);
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        if (texts[i].text == NULL)
-            continue;
-        buf_addf(json, ",\"%s\":", texts[i].name);
-        json_write_text(json, texts[i].text);
-    }
+    add_text(json, "startedBy", run->started_by);
+    add_text(json, "deliveryId", run->delivery_id);
+    add_text(json, "error", run->error);
+    add_text(json, "traceback", run->traceback);
     buf_addc(json, '}');
 }
 

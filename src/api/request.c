@@ -71,14 +71,6 @@ static enum err_code read_parameters(struct api_request *request, const struct a
 
 /* ---- reading ---- */
 
-static bool is_json(const char *text, size_t len, struct err *err)
-{
-    struct json_scan scan;
-    json_scan_init(&scan, text, len);
-    return json_scan_value(&scan, err) == ERR_NONE && json_scan_skip(&scan, NULL, err) == ERR_NONE &&
-           json_scan_end(&scan, err) == ERR_NONE;
-}
-
 static enum err_code find_capability(struct api_request *request)
 {
     const struct route *route = request->route;
@@ -102,7 +94,7 @@ enum err_code api_request_read(struct api_request *request, const struct api_ask
     if (request->code == ERR_NONE)
         request->code = find_capability(request);
     if (request->code == ERR_NONE && request->body_len > 0 &&
-        !is_json(request->body, request->body_len, &request->err))
+        json_check(request->body, request->body_len, &request->err) != ERR_NONE)
         request->code = err_context(&request->err, "the body is not JSON");
     return request->code;
 }
@@ -120,22 +112,15 @@ void api_request_free(struct api_request *request)
 
 bool api_query(struct api_request *request, const char *name, char *out, size_t size)
 {
-    size_t name_len = strlen(name);
-    for (const char *at = request->query; at != NULL && *at != '\0';) {
-        size_t len = strcspn(at, "&");
-        if (len > name_len && at[name_len] == '=' && memcmp(at, name, name_len) == 0) {
-            if (len - name_len > size) {
-                request->code =
-                    err_set(&request->err, ERR_INVALID, "%s has at most %zu bytes", name, size - 1);
-                return false;
-            }
-            if (decode_text(out, at + name_len + 1, len - name_len - 1, true))
-                return true;
-            request->code = err_set(&request->err, ERR_INVALID, "%s is not UTF-8, or has NUL bytes", name);
-            return false;
-        }
-        at += len + (at[len] == '&');
-    }
+    struct url_slice value;
+    if (!url_find_parameter(request->query, name, &value))
+        return false;
+    if (value.len >= size)
+        request->code = err_set(&request->err, ERR_INVALID, "%s has at most %zu bytes", name, size - 1);
+    else if (!decode_text(out, value.text, value.len, true))
+        request->code = err_set(&request->err, ERR_INVALID, "%s is not UTF-8, or has NUL bytes", name);
+    else
+        return true;
     return false;
 }
 
@@ -171,12 +156,7 @@ bool api_body_member(const struct api_request *request, const char *name, struct
 /* A text member of the body, as it is written there; false when there is none. */
 bool api_body_text(const struct api_request *request, const char *name, struct json_scan *scan)
 {
-    struct json_slice slice;
-    struct err ignored;
-    if (!api_body_member(request, name, &slice))
-        return false;
-    json_scan_init(scan, slice.text, slice.len);
-    return json_scan_value(scan, &ignored) == ERR_NONE && scan->token == JSON_STRING;
+    return json_find_string(request->body, request->body_len, name, scan);
 }
 
 /* The same, read into out; false after an error when it is not there, empty, or does not fit. */

@@ -11,7 +11,7 @@ static void list_webhooks(struct api_request *request, struct store *store)
     buf_addc(&request->out, '[');
     for (size_t i = 0; i < worker->capability_count && request->code == ERR_NONE; i++) {
         const struct capability *webhook = &worker->capabilities[i];
-        struct endpoint endpoint;
+        struct endpoint endpoint = {0};
         struct sync_info info = {0};
         char url[1024];
         if (webhook->kind != CAPABILITY_WEBHOOK)

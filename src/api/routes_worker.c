@@ -50,8 +50,6 @@ static void disable(struct api_request *request, struct store *store)
     set_paused(request, store, true);
 }
 
-/* ---- syncs ---- */
-
 const struct route worker_routes[] = {
     {.method = "GET",
      .path = "",

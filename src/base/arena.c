@@ -112,18 +112,3 @@ char *arena_strndup(struct arena *arena, const char *text, size_t len)
     copy[len] = '\0';
     return copy;
 }
-
-char *arena_printf(struct arena *arena, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    va_list again;
-    va_copy(again, arguments);
-    int len = vsnprintf(NULL, 0, format, arguments);
-    char *text = len >= 0 ? arena_alloc(arena, (size_t)len + 1) : NULL;
-    if (text != NULL)
-        vsnprintf(text, (size_t)len + 1, format, again);
-    va_end(again);
-    va_end(arguments);
-    return text;
-}

@@ -24,7 +24,5 @@ void *arena_alloc(struct arena *arena, size_t size) __attribute__((warn_unused_r
 void *arena_zalloc(struct arena *arena, size_t size) __attribute__((warn_unused_result));
 /* Copies and NUL-terminates. */
 char *arena_strndup(struct arena *arena, const char *text, size_t len) __attribute__((warn_unused_result));
-char *arena_printf(struct arena *arena, const char *format, ...)
-    __attribute__((format(printf, 2, 3), warn_unused_result));
 
 #endif

@@ -2,6 +2,7 @@
  * anything that RFC 8259 does not. */
 #include "base/json.h"
 
+#include "base/mem.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -607,6 +608,37 @@ bool json_find(const char *text, size_t len, const char *name, struct json_slice
         return true;
     }
     return false;
+}
+
+bool json_find_string(const char *text, size_t len, const char *name, struct json_scan *scan)
+{
+    struct json_slice slice;
+    struct err ignored;
+    if (!json_find(text, len, name, &slice))
+        return false;
+    json_scan_init(scan, slice.text, slice.len);
+    return json_scan_value(scan, &ignored) == ERR_NONE && scan->token == JSON_STRING;
+}
+
+char *json_find_copy(const char *text, size_t len, const char *name)
+{
+    struct json_scan scan;
+    if (!json_find_string(text, len, name, &scan))
+        return NULL;
+    char *copy = mem_alloc(scan.string.len + 1);
+    if (copy != NULL)
+        copy[json_unescape(scan.string, copy)] = '\0';
+    return copy;
+}
+
+enum err_code json_check(const char *text, size_t len, struct err *err)
+{
+    struct json_scan scan;
+    json_scan_init(&scan, text, len);
+    enum err_code code = json_scan_value(&scan, err);
+    if (code == ERR_NONE)
+        code = json_scan_skip(&scan, NULL, err);
+    return code == ERR_NONE ? json_scan_end(&scan, err) : code;
 }
 
 /* ---- Writing ---- */

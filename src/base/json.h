@@ -81,6 +81,12 @@ enum err_code json_scan_end(struct json_scan *scan, struct err *err) MUST_CHECK;
 /* A member of the object that the text is, the first of its name; false, and out as it was, when it is not
  * there or the text is no object. */
 bool json_find(const char *text, size_t len, const char *name, struct json_slice *out);
+/* The same for one that is a string: scan stands at it. */
+bool json_find_string(const char *text, size_t len, const char *name, struct json_scan *scan);
+/* A copy of one that is a string (mem_free); NULL when there is none, or no memory. */
+char *json_find_copy(const char *text, size_t len, const char *name);
+/* Whether all of the text is one value. */
+enum err_code json_check(const char *text, size_t len, struct err *err) MUST_CHECK;
 
 /* An error at the current token, with its line and column in front. */
 enum err_code json_scan_fail(const struct json_scan *scan, struct err *err, enum err_code code,

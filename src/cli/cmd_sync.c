@@ -216,18 +216,9 @@ static int change_state(const struct cli_args *args, const char *method, const s
 static enum err_code state_body(const char *given, struct buf *body, struct err *err)
 {
     struct buf data;
-    struct json_scan scan;
     enum err_code code = cli_read_data(given, &data, err);
-    if (code == ERR_NONE) {
-        json_scan_init(&scan, buf_text(&data), data.len);
-        code = json_scan_value(&scan, err);
-        if (code == ERR_NONE)
-            code = json_scan_skip(&scan, NULL, err);
-        if (code == ERR_NONE)
-            code = json_scan_end(&scan, err);
-        if (code != ERR_NONE)
-            err_context(err, "the state is not JSON");
-    }
+    if (code == ERR_NONE && (code = json_check(buf_text(&data), data.len, err)) != ERR_NONE)
+        err_context(err, "the state is not JSON");
     buf_adds(body, "{\"state\":");
     buf_add(body, buf_text(&data), data.len);
     buf_addc(body, '}');

@@ -19,11 +19,8 @@ struct send {
 /* The answer's body, as JSON when it is that. */
 static void add_body(struct buf *out, const struct http_response *response)
 {
-    struct json_scan scan;
     struct err ignored;
-    json_scan_init(&scan, response->body, response->body_len);
-    if (response->body_len > 0 && json_scan_value(&scan, &ignored) == ERR_NONE &&
-        json_scan_skip(&scan, NULL, &ignored) == ERR_NONE && json_scan_end(&scan, &ignored) == ERR_NONE)
+    if (json_check(response->body, response->body_len, &ignored) == ERR_NONE)
         buf_add(out, response->body, response->body_len);
     else if (json_write_string(out, response->body, response->body_len, &ignored) != ERR_NONE)
         buf_adds(out, "\"(not valid UTF-8)\"");

@@ -9,7 +9,6 @@
 #include "net/url.h"
 
 #include <string.h>
-#include <strings.h>
 
 #define ANSWER_MAX ((size_t)256 * 1024 * 1024)
 
@@ -32,14 +31,7 @@ bool remote_is_loopback(const char *url)
 {
     const char *host = strstr(url, "://");
     host = host != NULL ? host + 3 : url;
-    struct address address;
-    size_t len = strcspn(host, ":/?#");
-    if (host[0] == '[') {
-        len = strcspn(++host, "]");
-        return address_parse(host, len, &address) && address_is_loopback(&address);
-    }
-    return (len == 9 && strncasecmp(host, "localhost", len) == 0) ||
-           (address_parse(host, len, &address) && address_is_loopback(&address));
+    return address_names_loopback(host, strcspn(host, "/?#"));
 }
 
 enum err_code remote_open(const char *url, const char *token, struct remote **out, struct err *err)
@@ -95,26 +87,13 @@ void remote_close(struct remote *remote)
 
 /* ---- answers ---- */
 
-static bool is_json(const struct http_response *response)
-{
-    struct json_scan scan;
-    struct err ignored;
-    json_scan_init(&scan, response->body, response->body_len);
-    return json_scan_value(&scan, &ignored) == ERR_NONE &&
-           json_scan_skip(&scan, NULL, &ignored) == ERR_NONE && json_scan_end(&scan, &ignored) == ERR_NONE;
-}
-
 /* The message of {"error":{"message":…}}, without what would drive the terminal; false when there is none. */
 static bool find_message(const struct http_response *response, struct buf *out)
 {
-    struct json_slice error, message;
+    struct json_slice error;
     struct json_scan scan;
-    struct err ignored;
     if (!json_find(response->body, response->body_len, "error", &error) ||
-        !json_find(error.text, error.len, "message", &message))
-        return false;
-    json_scan_init(&scan, message.text, message.len);
-    if (json_scan_value(&scan, &ignored) != ERR_NONE || scan.token != JSON_STRING)
+        !json_find_string(error.text, error.len, "message", &scan))
         return false;
     json_string_copy(&scan, out);
     for (size_t i = 0; i < out->len; i++)
@@ -199,7 +178,9 @@ enum err_code remote_ask(struct remote *remote, const struct remote_question *qu
     if (code == ERR_NONE && exchange.failed)
         code = err_context(err, "%s cannot be asked", remote->url);
     struct http_response *response = exchange.response;
-    if (code == ERR_NONE && (response->status < 200 || response->status > 299 || !is_json(response)))
+    struct err ignored;
+    if (code == ERR_NONE && (response->status < 200 || response->status > 299 ||
+                             json_check(response->body, response->body_len, &ignored) != ERR_NONE))
         code = refused(remote, response, err);
     if (code == ERR_NONE) {
         buf_add(answer, response->body, response->body_len);

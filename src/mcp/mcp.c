@@ -106,19 +106,20 @@ void mcp_write_text(struct buf *out, const char *text, size_t len)
         buf_adds(out, "\"(not valid UTF-8)\"");
 }
 
+/* A member that is a text; false when it is not there, none, or too long. */
+static bool find_text(const char *json, size_t len, const char *name, char *out, size_t size)
+{
+    struct json_scan scan;
+    if (!json_find_string(json, len, name, &scan) || scan.string.len >= size)
+        return false;
+    size_t unescaped = json_unescape(scan.string, out);
+    out[unescaped] = '\0';
+    return strlen(out) == unescaped;
+}
+
 bool mcp_param_text(const struct mcp_request *request, const char *name, char *out, size_t size)
 {
-    struct json_slice slice;
-    struct json_scan scan;
-    struct err ignored;
-    if (!json_find(request->params.text, request->params.len, name, &slice))
-        return false;
-    json_scan_init(&scan, slice.text, slice.len);
-    if (json_scan_value(&scan, &ignored) != ERR_NONE || scan.token != JSON_STRING || scan.string.len >= size)
-        return false;
-    size_t len = json_unescape(scan.string, out);
-    out[len] = '\0';
-    return strlen(out) == len;
+    return find_text(request->params.text, request->params.len, name, out, size);
 }
 
 /* ---- methods ---- */
@@ -202,13 +203,6 @@ static struct mcp_request *find_request(struct mcp_client *client, const struct 
     return NULL;
 }
 
-void mcp_client_stop(struct mcp_client *client)
-{
-    for (struct mcp_request *at = client->requests; at != NULL; at = at->next)
-        if (at->call != NULL)
-            call_stop(at->call, ERR_CANCELLED, "the server stops");
-}
-
 static void take_notification(struct mcp_client *client, const char *method, const struct json_slice *params)
 {
     struct json_slice id;
@@ -232,21 +226,6 @@ static void refuse(const struct mcp_reply *reply, int code, const char *message)
     buf_adds(&out, "}}");
     reply->done(reply->ctx, buf_text(&out), out.len);
     buf_free(&out);
-}
-
-static bool is_json(const char *json, size_t len, struct err *err)
-{
-    struct json_scan scan;
-    json_scan_init(&scan, json, len);
-    return json_scan_value(&scan, err) == ERR_NONE && json_scan_skip(&scan, NULL, err) == ERR_NONE &&
-           json_scan_end(&scan, err) == ERR_NONE;
-}
-
-/* A member that is a text; false when it is not there, none, or too long. */
-static bool find_text(const char *json, size_t len, const char *name, char *out, size_t size)
-{
-    const struct mcp_request message = {.params = {json, len}};
-    return mcp_param_text(&message, name, out, size);
 }
 
 bool mcp_is_initialize(const char *json, size_t len)
@@ -293,16 +272,19 @@ void mcp_receive(struct mcp_client *client, const struct mcp_host *host, const c
     struct json_slice id, params = {"{}", 2};
     struct err err;
     char method[128] = "", version[8] = "";
-    if (!is_json(json, len, &err)) {
+    if (json_check(json, len, &err) != ERR_NONE) {
         err_context(&err, "the message is not JSON");
         refuse(reply, MCP_NO_JSON, err.message);
         return;
     }
+    struct json_slice ignored;
     bool has_id = json_find(json, len, "id", &id);
     bool has_method = find_text(json, len, "method", method, sizeof method);
     json_find(json, len, "params", &params);
     if (!find_text(json, len, "jsonrpc", version, sizeof version) || strcmp(version, "2.0") != 0)
         refuse(reply, MCP_NO_REQUEST, "a message is an object with \"jsonrpc\": \"2.0\"; one at a time");
+    else if (!has_method && json_find(json, len, "method", &ignored))
+        refuse(reply, MCP_NO_REQUEST, "a method is a text of less than 128 bytes");
     else if (has_method && has_id && !is_id(&id))
         refuse(reply, MCP_NO_REQUEST, "an id is a text or a number");
     else if (has_method && has_id)

@@ -132,17 +132,12 @@ void mcp_read_resource(struct mcp_request *request)
 /* The text of the member "_content" of {"row":{…}}. */
 static void write_content(const char *json, size_t len, struct buf *out)
 {
-    struct json_slice row, content;
+    struct json_slice row;
     struct json_scan scan;
-    struct err ignored;
-    if (json_find(json, len, "row", &row) && json_find(row.text, row.len, "_content", &content)) {
-        json_scan_init(&scan, content.text, content.len);
-        if (json_scan_value(&scan, &ignored) == ERR_NONE && scan.token == JSON_STRING) {
-            buf_add(out, content.text, content.len);
-            return;
-        }
-    }
-    buf_adds(out, "\"\"");
+    buf_addc(out, '"');
+    if (json_find(json, len, "row", &row) && json_find_string(row.text, row.len, "_content", &scan))
+        buf_add(out, scan.string.text, scan.string.len); /* escaped as it was */
+    buf_addc(out, '"');
 }
 
 void mcp_told(struct mcp_request *request, enum err_code code, const char *json, size_t len,

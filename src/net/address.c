@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 
 static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
 
@@ -132,6 +133,20 @@ bool address_is_loopback(const struct address *address)
 {
     static const unsigned char one[16] = {[15] = 1};
     return address_is_ipv4(address) ? address->bytes[12] == 127 : memcmp(address->bytes, one, 16) == 0;
+}
+
+bool address_names_loopback(const char *host, size_t len)
+{
+    struct address address;
+    bool bracketed = len > 0 && host[0] == '[';
+    const char *end = len > 0 ? memchr(host, bracketed ? ']' : ':', len) : NULL;
+    if (bracketed && end == NULL)
+        return false;
+    len = end != NULL ? (size_t)(end - host) : len;
+    if (bracketed)
+        return address_parse(host + 1, len - 1, &address) && address_is_loopback(&address);
+    return (len == 9 && strncasecmp(host, "localhost", len) == 0) ||
+           (address_parse(host, len, &address) && address_is_loopback(&address));
 }
 
 bool address_in_network(const struct address *address, const struct address *network, unsigned bits)

@@ -29,6 +29,8 @@ bool address_is_ipv4(const struct address *address);
  * (RFC 4291, 3056, 6052). */
 bool address_is_public(const struct address *address);
 bool address_is_loopback(const struct address *address);
+/* Whether "host" or "host:port", as URLs have it, is localhost or a loopback address. */
+bool address_names_loopback(const char *host, size_t len);
 
 /* Whether the first bits of both are equal; bits counts as it is written: 0 to 32 for IPv4, 0 to 128 for
  * IPv6. */

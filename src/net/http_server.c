@@ -219,6 +219,12 @@ static bool announces_more_than(const struct http_call *call, size_t max)
 
 /* ---- answers ---- */
 
+/* Whether the answer has been given, or begun. */
+static bool has_answer(const struct http_call *call)
+{
+    return call->state == CALL_ANSWERED || call->state == CALL_STREAMING;
+}
+
 /* *response becomes NULL when they cannot be added. */
 static void add_fields(const struct http_server *server, struct MHD_Response **response,
                        const struct http_answer_field *fields, size_t count)
@@ -295,7 +301,7 @@ void http_call_answer(struct http_call *call, int status, const struct http_answ
                       size_t count, const void *body, size_t len)
 {
     struct http_server *server = call->server;
-    if (call->state == CALL_ANSWERED || call->state == CALL_STREAMING)
+    if (has_answer(call))
         return;
     call->state = CALL_ANSWERED;
     call->status = status;
@@ -333,7 +339,7 @@ static ssize_t read_stream(void *ctx, uint64_t position, char *out, size_t max)
 void http_call_begin(struct http_call *call, int status, const struct http_answer_field *fields, size_t count)
 {
     struct http_server *server = call->server;
-    if (call->state == CALL_ANSWERED || call->state == CALL_STREAMING)
+    if (has_answer(call))
         return;
     call->state = CALL_STREAMING;
     call->status = status;
@@ -375,7 +381,7 @@ static enum MHD_Result lend(struct http_call *call, void (*callback)(void *ctx, 
     const struct http_server *server = call->server;
     call->lent = true;
     callback(server->options.ctx, call);
-    if (call->state == CALL_ANSWERED || call->state == CALL_STREAMING)
+    if (has_answer(call))
         return call->response != NULL ? queue(call) : MHD_NO;
     return MHD_YES;
 }
@@ -396,7 +402,7 @@ static enum MHD_Result begin_call(struct http_call *call, const char *method, co
     call->server->counts.requests++;
     if (server->options.begin != NULL) {
         enum MHD_Result result = lend(call, server->options.begin);
-        if (call->state == CALL_ANSWERED || call->state == CALL_STREAMING)
+        if (has_answer(call))
             return result;
     }
     if (!announces_more_than(call, call->body_max))
@@ -457,13 +463,13 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *handle, cons
         return read_body(call, data, len);
     if (call->state == CALL_REFUSED)
         return refuse(call, call->refusal);
-    if (call->state == CALL_ANSWERED || call->state == CALL_STREAMING) /* resumed */
+    if (has_answer(call)) /* resumed */
         return call->response != NULL ? queue(call) : MHD_NO;
     if (call->state == CALL_WAITING)
         return MHD_YES;
     call->state = CALL_WAITING;
     enum MHD_Result result = lend(call, server->options.request);
-    if (call->state == CALL_ANSWERED || call->state == CALL_STREAMING)
+    if (has_answer(call))
         return result;
     call->suspended = true;
     server->api->suspend_connection(handle);

@@ -107,6 +107,8 @@ struct url_pair {
     size_t value_len;
 };
 
+struct url_pair url_pair(const char *name, const char *value);
+
 /* Appends name=value joined by "&", form-encoded, without a leading "?". */
 void url_encode_pairs(struct buf *out, const struct url_pair *pairs, size_t count);
 
@@ -118,6 +120,10 @@ void url_add_query(struct buf *out, const char *url, size_t len, const struct ur
  * byte by byte. url may be relative. ERR_NOMEM, ERR_LIMIT. */
 enum err_code url_set_query(struct buf *out, const char *url, size_t len, const struct url_pair *pairs,
                             size_t count, struct err *err) MUST_CHECK;
+
+/* The value of the first parameter of that name in a query without its "?", as it stands there
+ * (url_decode_loose); false when there is none. name is looked for as it is: without percent-encoding. */
+bool url_find_parameter(const char *query, const char *name, struct url_slice *value);
 
 /* The order in which url_set_query wants names: shorter first among those that begin alike. */
 int url_compare_names(const char *a, size_t a_len, const char *b, size_t b_len);

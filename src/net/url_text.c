@@ -126,6 +126,26 @@ static void add_pair(struct buf *out, const struct url_pair *pair)
     url_encode_form(out, pair->value, pair->value_len);
 }
 
+struct url_pair url_pair(const char *name, const char *value)
+{
+    return (struct url_pair){
+        .name = name, .name_len = strlen(name), .value = value, .value_len = strlen(value)};
+}
+
+bool url_find_parameter(const char *query, const char *name, struct url_slice *value)
+{
+    size_t name_len = strlen(name);
+    for (const char *at = query; *at != '\0';) {
+        size_t len = strcspn(at, "&");
+        if (len > name_len && at[name_len] == '=' && memcmp(at, name, name_len) == 0) {
+            *value = (struct url_slice){at + name_len + 1, len - name_len - 1};
+            return true;
+        }
+        at += len + (at[len] == '&');
+    }
+    return false;
+}
+
 void url_encode_pairs(struct buf *out, const struct url_pair *pairs, size_t count)
 {
     for (size_t i = 0; i < count; i++) {

@@ -397,11 +397,6 @@ struct task *task_current(lua_State *L)
     return isolate_of(L)->current;
 }
 
-struct isolate *task_isolate(struct task *task)
-{
-    return task->isolate;
-}
-
 void task_wait_begin(lua_State *L, const char *function)
 {
     struct isolate *isolate = isolate_of(L);

@@ -35,7 +35,6 @@ void task_stop(struct task *task, enum err_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 struct task *task_current(lua_State *L); /* NULL while the script is being loaded */
-struct isolate *task_isolate(struct task *task);
 
 /* For C functions that wait. task_wait_begin raises where waiting is impossible; after it the function starts
  * its operation, then returns task_wait(L, ctx, k). When the operation ends it calls task_wake, from the

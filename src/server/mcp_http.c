@@ -54,29 +54,13 @@ struct post {
 
 /* ---- who may ask ---- */
 
-/* The host of "host:port", or of "http://host:port". */
-static bool is_loopback_host(const char *host, size_t len)
-{
-    struct address address;
-    if (len > 0 && host[0] == '[') {
-        const char *end = memchr(host, ']', len);
-        return end != NULL && address_parse(host + 1, (size_t)(end - host - 1), &address) &&
-               address_is_loopback(&address);
-    }
-    for (size_t i = 0; i < len; i++)
-        if (host[i] == ':')
-            len = i;
-    return (len == 9 && strncasecmp(host, "localhost", len) == 0) ||
-           (address_parse(host, len, &address) && address_is_loopback(&address));
-}
-
 /* Whether host:port is how the server is reached: the URL it says, or this machine. */
 static bool is_own_host(const struct mcp_http *http, const char *host, size_t len)
 {
     const char *own = strstr(http->api->url, "://");
     own = own != NULL ? own + 3 : http->api->url;
     size_t own_len = strcspn(own, "/");
-    return is_loopback_host(host, len) || (len == own_len && strncasecmp(own, host, len) == 0);
+    return address_names_loopback(host, len) || (len == own_len && strncasecmp(own, host, len) == 0);
 }
 
 /* A page of a stranger that a browser shows here may not ask, whatever names it has given this machine. */
@@ -90,7 +74,7 @@ static bool comes_from_here(const struct mcp_http *http, const struct http_call 
             return false;
     }
     /* A server for this machine is asked by its name; behind a proxy, the proxy sees to that. */
-    return host == NULL || own == NULL || !is_loopback_host(own + 3, strcspn(own + 3, "/")) ||
+    return host == NULL || own == NULL || !address_names_loopback(own + 3, strcspn(own + 3, "/")) ||
            is_own_host(http, host, strlen(host));
 }
 

@@ -64,22 +64,6 @@ static enum err_code seal(struct store *store, const char *key, const struct gra
     return code;
 }
 
-static char *copy_text(const char *json, size_t len, const char *name)
-{
-    struct json_slice slice;
-    struct json_scan scan;
-    struct err ignored;
-    if (!json_find(json, len, name, &slice))
-        return NULL;
-    json_scan_init(&scan, slice.text, slice.len);
-    if (json_scan_value(&scan, &ignored) != ERR_NONE || scan.token != JSON_STRING)
-        return NULL;
-    char *text = mem_alloc(scan.string.len + 1);
-    if (text != NULL)
-        text[json_unescape(scan.string, text)] = '\0';
-    return text;
-}
-
 static enum err_code unseal(struct store *store, const char *key, const char *sealed, size_t len,
                             struct grant *grant, struct err *err)
 {
@@ -98,9 +82,9 @@ static enum err_code unseal(struct store *store, const char *key, const char *se
                 "the grant \"%s\" was sealed with another key, or is damaged: workers oauth start %s", key,
                 key);
     if (code == ERR_NONE) {
-        grant->access = copy_text(plain, plain_len, "access");
-        grant->refresh = copy_text(plain, plain_len, "refresh");
-        grant->scope = copy_text(plain, plain_len, "scope");
+        grant->access = json_find_copy(plain, plain_len, "access");
+        grant->refresh = json_find_copy(plain, plain_len, "refresh");
+        grant->scope = json_find_copy(plain, plain_len, "scope");
         if (grant->access == NULL)
             code = err_nomem(err);
     }

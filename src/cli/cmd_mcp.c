@@ -3,9 +3,11 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "engine/oauth.h"
 #include "mcp/mcp.h"
 #include "server/watch.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +36,7 @@ struct serving {
     uv_poll_t poll;
     uv_prepare_t prepare; /* before the loop waits */
     bool polled, ended;
+    int result;
     int under_way;
 };
 
@@ -72,10 +75,15 @@ static void free_version(struct version *version)
 
 static void free_leaving(struct serving *serving)
 {
-    while (serving->leaving != NULL && serving->under_way == 0) {
-        struct version *version = serving->leaving;
-        serving->leaving = version->next;
-        free_version(version);
+    struct version **at = &serving->leaving;
+    while (*at != NULL && serving->under_way == 0) {
+        struct version *version = *at;
+        if (oauth_is_busy(version->runtime)) {
+            at = &version->next;
+        } else {
+            *at = version->next;
+            free_version(version);
+        }
     }
 }
 
@@ -167,6 +175,7 @@ static void take_line(struct serving *serving, const char *line, size_t len)
     mcp_receive(serving->client, &serving->host, line, len, &reply);
 }
 
+/* When the input has ended, what is left is a line as well. */
 static void take_lines(struct serving *serving)
 {
     size_t begin = 0;
@@ -177,37 +186,55 @@ static void take_lines(struct serving *serving)
         take_line(serving, input->data + begin, len);
         begin += len + 1;
     }
+    if (serving->ended && !input->failed) {
+        take_line(serving, input->data + begin, input->len - begin);
+        begin = input->len;
+    }
     memmove(input->data, input->data + begin, input->len - begin);
     input->len -= begin;
+}
+
+/* What read says; 0 also after a message that is too long. */
+static ssize_t read_block(struct serving *serving)
+{
+    struct err err;
+    char *room = buf_reserve(&serving->input, BLOCK);
+    if (room == NULL) {
+        err_set(&err, ERR_LIMIT, "a message has more than %zu MiB: each is one line",
+                MESSAGE_MAX / 1024 / 1024);
+        serving->result = cli_fail(&err);
+        return 0;
+    }
+    ssize_t got = read(STDIN_FILENO, room, BLOCK);
+    serving->input.len += got > 0 ? (size_t)got : 0;
+    return got;
 }
 
 static void on_input(uv_poll_t *poll, int status, int events)
 {
     struct serving *serving = poll->data;
     (void)events;
-    char *room = buf_reserve(&serving->input, BLOCK);
-    ssize_t got = room != NULL && status == 0 ? read(STDIN_FILENO, room, BLOCK) : 0;
-    if (room == NULL)
-        cli_note("error: a message has more than %zu bytes", MESSAGE_MAX);
+    ssize_t got = status == 0 ? read_block(serving) : 0;
     if (got > 0) {
-        serving->input.len += (size_t)got;
         take_lines(serving);
         return;
     }
-    serving->ended = true; /* the client has left: what is under way ends first */
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) /* somebody else has read it, or a signal came */
+        return;
     uv_poll_stop(poll);
+    serving->under_way++;  /* the last line may be done at once */
+    serving->ended = true; /* the client has left: what is under way ends first */
+    if (serving->input.len > 0)
+        take_lines(serving);
+    serving->under_way--;
     look_whether_over(serving);
 }
 
 /* A file is no stream to wait for: all of it is there. */
 static void read_file(struct serving *serving)
 {
-    ssize_t got = 0;
-    do {
-        char *room = buf_reserve(&serving->input, BLOCK);
-        got = room != NULL ? read(STDIN_FILENO, room, BLOCK) : 0;
-        serving->input.len += got > 0 ? (size_t)got : 0;
-    } while (got > 0);
+    while (read_block(serving) > 0)
+        ;
     serving->ended = true;
     if (serving->input.len > 0)
         take_lines(serving);
@@ -248,6 +275,7 @@ static int serve(struct target *target)
         free_leaving(&serving);
         free_version(serving.current);
         target->runtime = NULL;
+        result = serving.result;
     }
     uv_run(&serving.loop, UV_RUN_DEFAULT); /* closes what is closing */
     fflush(stdout);

@@ -111,34 +111,14 @@ static void start_timer(struct granting *granting, uv_timer_cb fn, uint64_t dela
 
 /* ---- random texts, and what is made of them ---- */
 
-static void base64url(const unsigned char *bytes, size_t len, char *out)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    size_t at = 0;
-    for (size_t i = 0; i < len; i += 3) {
-        unsigned long group = (unsigned long)bytes[i] << 16 |
-                              (i + 1 < len ? (unsigned long)bytes[i + 1] << 8 : 0) |
-                              (i + 2 < len ? bytes[i + 2] : 0);
-        for (size_t k = 0; k < 4 && i * 4 / 3 + k < (len * 4 + 2) / 3; k++)
-            out[at++] = digits[group >> (18 - 6 * k) & 63];
-    }
-    out[at] = '\0';
-}
-
 static enum err_code make_random(char out[RANDOM_TEXT], struct err *err)
 {
     unsigned char bytes[RANDOM_BYTES];
     enum err_code code = crypto_random(bytes, sizeof bytes, err);
     if (code == ERR_NONE)
-        base64url(bytes, sizeof bytes, out);
+        crypto_encode(CRYPTO_BASE64URL, bytes, sizeof bytes, out);
     crypto_wipe(bytes, sizeof bytes);
     return code;
-}
-
-static struct url_pair pair(const char *name, const char *value)
-{
-    return (struct url_pair){
-        .name = name, .name_len = strlen(name), .value = value, .value_len = strlen(value)};
 }
 
 /* ---- a grant that has come ---- */
@@ -172,9 +152,9 @@ static void browser_came(void *ctx, const char *code, const char *error, const c
                               oauth->name, error, description[0] != '\0' ? ", " : "", description));
         return;
     }
-    struct url_pair pairs[4] = {pair("grant_type", "authorization_code"), pair("code", code),
-                                pair("redirect_uri", granting->redirect_url),
-                                pair("code_verifier", granting->verifier)};
+    struct url_pair pairs[4] = {url_pair("grant_type", "authorization_code"), url_pair("code", code),
+                                url_pair("redirect_uri", granting->redirect_url),
+                                url_pair("code_verifier", granting->verifier)};
     enum err_code sent = oauth_post(granting->target.runtime, oauth, oauth->token_endpoint, pairs,
                                     oauth->pkce ? 4 : 3, token_came, granting, &granting->err);
     if (sent != ERR_NONE)
@@ -194,19 +174,19 @@ static enum err_code write_url(const struct granting *granting, struct buf *out,
         code = crypto_sha256(granting->verifier, strlen(granting->verifier), digest, err);
     if (code != ERR_NONE)
         return code;
-    pairs[count++] = pair("response_type", "code");
-    pairs[count++] = pair("client_id", id);
-    pairs[count++] = pair("redirect_uri", granting->redirect_url);
-    pairs[count++] = pair("state", granting->state);
+    pairs[count++] = url_pair("response_type", "code");
+    pairs[count++] = url_pair("client_id", id);
+    pairs[count++] = url_pair("redirect_uri", granting->redirect_url);
+    pairs[count++] = url_pair("state", granting->state);
     if (oauth->scope != NULL)
-        pairs[count++] = pair("scope", oauth->scope);
+        pairs[count++] = url_pair("scope", oauth->scope);
     if (oauth->pkce) {
-        base64url(digest, sizeof digest, challenge);
-        pairs[count++] = pair("code_challenge", challenge);
-        pairs[count++] = pair("code_challenge_method", "S256");
+        crypto_encode(CRYPTO_BASE64URL, digest, sizeof digest, challenge);
+        pairs[count++] = url_pair("code_challenge", challenge);
+        pairs[count++] = url_pair("code_challenge_method", "S256");
     }
     for (size_t i = 0; i < oauth->parameter_count; i++)
-        pairs[count++] = pair(oauth->parameters[i].name, oauth->parameters[i].value);
+        pairs[count++] = url_pair(oauth->parameters[i].name, oauth->parameters[i].value);
     url_add_query(out, oauth->authorization_endpoint, strlen(oauth->authorization_endpoint), pairs, count);
     return buf_status(out, "the address", err);
 }
@@ -260,8 +240,8 @@ static void device_polled(void *ctx, struct oauth_answer *answer)
 static void poll_device(uv_timer_t *timer)
 {
     struct granting *granting = timer->data;
-    const struct url_pair pairs[] = {pair("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
-                                     pair("device_code", granting->device_code)};
+    const struct url_pair pairs[] = {url_pair("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+                                     url_pair("device_code", granting->device_code)};
     enum err_code code =
         oauth_post(granting->target.runtime, granting->oauth, granting->oauth->token_endpoint, pairs, 2,
                    device_polled, granting, &granting->err);
@@ -308,7 +288,7 @@ static enum err_code start_device(struct granting *granting)
     struct url_pair pairs[1];
     size_t count = 0;
     if (oauth->scope != NULL)
-        pairs[count++] = pair("scope", oauth->scope);
+        pairs[count++] = url_pair("scope", oauth->scope);
     return oauth_post(granting->target.runtime, oauth, oauth->device_endpoint, pairs, count, device_came,
                       granting, &granting->err);
 }
@@ -318,10 +298,10 @@ static enum err_code start_device(struct granting *granting)
 static enum err_code start_client(struct granting *granting)
 {
     const struct oauth *oauth = granting->oauth;
-    struct url_pair pairs[2] = {pair("grant_type", "client_credentials")};
+    struct url_pair pairs[2] = {url_pair("grant_type", "client_credentials")};
     size_t count = 1;
     if (oauth->scope != NULL)
-        pairs[count++] = pair("scope", oauth->scope);
+        pairs[count++] = url_pair("scope", oauth->scope);
     return oauth_post(granting->target.runtime, oauth, oauth->token_endpoint, pairs, count, token_came,
                       granting, &granting->err);
 }
@@ -507,8 +487,8 @@ static int run_revoke(const struct cli_args *args)
                        "there is no access to revoke for \"%s\": workers oauth status", key);
     if (code == ERR_NONE && oauth->revocation_endpoint != NULL) {
         const struct url_pair pairs[] = {
-            pair("token", grant.refresh != NULL ? grant.refresh : grant.access),
-            pair("token_type_hint", grant.refresh != NULL ? "refresh_token" : "access_token")};
+            url_pair("token", grant.refresh != NULL ? grant.refresh : grant.access),
+            url_pair("token_type_hint", grant.refresh != NULL ? "refresh_token" : "access_token")};
         code = oauth_post(granting.target.runtime, oauth, oauth->revocation_endpoint, pairs, 2, revoked,
                           &granting, &granting.err);
         while (code == ERR_NONE && !granting.over)

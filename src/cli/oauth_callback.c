@@ -24,18 +24,11 @@ struct oauth_callback {
 /* The value of a query's parameter; false when it is not there, or too long. */
 static bool find(const char *query, const char *name, char out[TEXT_MAX])
 {
-    size_t name_len = strlen(name);
-    for (const char *at = query; *at != '\0';) {
-        size_t len = strcspn(at, "&");
-        if (len > name_len && at[name_len] == '=' && memcmp(at, name, name_len) == 0) {
-            if (len - name_len > TEXT_MAX)
-                return false;
-            out[url_decode_loose(out, at + name_len + 1, len - name_len - 1, true)] = '\0';
-            return true;
-        }
-        at += len + (at[len] == '&');
-    }
-    return false;
+    struct url_slice value;
+    if (!url_find_parameter(query, name, &value) || value.len >= TEXT_MAX)
+        return false;
+    out[url_decode_loose(out, value.text, value.len, true)] = '\0';
+    return true;
 }
 
 static void say(struct http_call *call, int status, const char *text)

@@ -58,14 +58,25 @@ static void free_flight(struct oauth_flight *flight)
     mem_free(flight);
 }
 
+bool oauth_is_busy(const struct runtime *runtime)
+{
+    for (const struct oauth_flight *at = runtime->flights; at != NULL; at = at->next)
+        if (at->claimed)
+            return true;
+    return false;
+}
+
 /* Tells everybody; token is NULL after an error. */
 static void land(struct oauth_flight *flight, const char *token, enum err_code code, const struct err *err)
 {
     struct waiter *waiter = flight->first;
     char *copy = token != NULL ? mem_need_str(token) : NULL;
     struct err why = {0};
+    if (token != NULL)
+        redactor_add_passing(flight->runtime->redactor, token, strlen(token));
     if (err != NULL)
         why = *err;
+    struct runtime *runtime = flight->runtime;
     free_flight(flight); /* who is told may ask again */
     while (waiter != NULL) {
         struct waiter *next = waiter->next;
@@ -76,6 +87,8 @@ static void land(struct oauth_flight *flight, const char *token, enum err_code c
     if (copy != NULL)
         crypto_wipe(copy, strlen(copy));
     mem_free(copy);
+    if (runtime->oauth_over != NULL && !oauth_is_busy(runtime))
+        runtime->oauth_over(runtime->oauth_ctx);
 }
 
 /* ---- asking the provider ---- */
@@ -128,12 +141,6 @@ static void answered(void *ctx, struct oauth_answer *answer)
                   &err);
 }
 
-static struct url_pair pair(const char *name, const char *value)
-{
-    return (struct url_pair){
-        .name = name, .name_len = strlen(name), .value = value, .value_len = strlen(value)};
-}
-
 static void request_token(struct oauth_flight *flight)
 {
     const struct oauth *oauth = flight->oauth;
@@ -142,12 +149,12 @@ static void request_token(struct oauth_flight *flight)
     struct err err;
     enum err_code code = ERR_NONE;
     if (oauth->grant == OAUTH_CLIENT) {
-        pairs[count++] = pair("grant_type", "client_credentials");
+        pairs[count++] = url_pair("grant_type", "client_credentials");
         if (oauth->scope != NULL)
-            pairs[count++] = pair("scope", oauth->scope);
+            pairs[count++] = url_pair("scope", oauth->scope);
     } else if (flight->grant.refresh != NULL) {
-        pairs[count++] = pair("grant_type", "refresh_token");
-        pairs[count++] = pair("refresh_token", flight->grant.refresh);
+        pairs[count++] = url_pair("grant_type", "refresh_token");
+        pairs[count++] = url_pair("refresh_token", flight->grant.refresh);
     } else if (flight->grant.access != NULL) {
         code = err_set(
             &err, ERR_DENIED,
@@ -299,13 +306,18 @@ enum err_code execution_oauth(void *ctx, struct oauth_call *call, struct task *t
 
 void oauth_free(struct runtime *runtime)
 {
+    struct err err;
+    err_set(&err, ERR_CANCELLED, "the program ends");
+    oauth_requests_free(runtime);
+    runtime->oauth_over = NULL;
     while (runtime->flights != NULL) {
-        struct oauth_flight *flight = runtime->flights;
-        while (flight->first != NULL) {
-            struct waiter *waiter = flight->first;
-            flight->first = waiter->next;
-            mem_free(waiter);
-        }
-        free_flight(flight);
+        const struct oauth_flight *flight = runtime->flights;
+        struct err ignored;
+        /* Otherwise its lease would have to run out; and does, if this fails. */
+        enum err_code code = flight->claimed && runtime->store != NULL
+                                 ? store_grant_release(runtime->store, flight->oauth->key, &ignored)
+                                 : ERR_NONE;
+        (void)code;
+        land(runtime->flights, NULL, ERR_CANCELLED, &err);
     }
 }

@@ -12,6 +12,10 @@
 /* For scripts, see isolate_host. */
 enum err_code execution_oauth(void *ctx, struct oauth_call *call, struct task *task,
                               struct err *err) MUST_CHECK;
+/* Whether a provider is being asked: what it answers may be the only refresh token that is still good. */
+bool oauth_is_busy(const struct runtime *runtime);
+/* Ends what is under way, when neither the store nor a provider can answer any more: it is told to those who
+ * wait. */
 void oauth_free(struct runtime *runtime);
 
 /* token is NULL after an error: ERR_DENIED when a person has to say yes again, otherwise it may pass. */
@@ -33,6 +37,8 @@ struct oauth_answer {
 };
 typedef void (*oauth_answered_fn)(void *ctx, struct oauth_answer *answer);
 
+/* Of requests that will have no answer. */
+void oauth_requests_free(struct runtime *runtime);
 /* Sends the pairs as a form, with who the client is. */
 enum err_code oauth_post(struct runtime *runtime, const struct oauth *oauth, const char *url,
                          const struct url_pair *pairs, size_t count, oauth_answered_fn done, void *ctx,

@@ -16,11 +16,12 @@
 #define ANSWER_MAX ((size_t)256 * 1024)
 #define WORDS_MAX 200 /* of what a provider says, in messages */
 
-struct asking {
+struct oauth_asking {
     struct runtime *runtime;
     const struct oauth *oauth;
     oauth_answered_fn done;
     void *ctx;
+    struct oauth_asking *next;
 };
 
 enum err_code oauth_value(struct runtime *runtime, const struct oauth *oauth, const char *text,
@@ -40,18 +41,7 @@ enum err_code oauth_value(struct runtime *runtime, const struct oauth *oauth, co
 
 static char *take_text(const struct http_response *response, const char *name)
 {
-    struct json_slice slice;
-    struct json_scan scan;
-    struct err ignored;
-    if (!json_find(response->body, response->body_len, name, &slice))
-        return NULL;
-    json_scan_init(&scan, slice.text, slice.len);
-    if (json_scan_value(&scan, &ignored) != ERR_NONE || scan.token != JSON_STRING)
-        return NULL;
-    char *text = mem_alloc(scan.string.len + 1);
-    if (text != NULL)
-        text[json_unescape(scan.string, text)] = '\0';
-    return text;
+    return json_find_copy(response->body, response->body_len, name);
 }
 
 /* Seconds, as a number or, of some providers, as a text. */
@@ -67,7 +57,7 @@ static int64_t take_seconds(const struct http_response *response, const char *na
     return seconds;
 }
 
-static void read_token(const struct asking *asking, const struct http_response *response,
+static void read_token(const struct oauth_asking *asking, const struct http_response *response,
                        struct oauth_answer *answer)
 {
     answer->grant.access = take_text(response, "access_token");
@@ -79,9 +69,9 @@ static void read_token(const struct asking *asking, const struct http_response *
     if (lasts == 0)
         lasts = asking->oauth->access_ms;
     answer->grant.expires_ms = lasts > 0 ? clock_now_ms() + lasts : 0;
-    redactor_add(asking->runtime->redactor, answer->grant.access, strlen(answer->grant.access));
+    redactor_add_passing(asking->runtime->redactor, answer->grant.access, strlen(answer->grant.access));
     if (answer->grant.refresh != NULL)
-        redactor_add(asking->runtime->redactor, answer->grant.refresh, strlen(answer->grant.refresh));
+        redactor_add_passing(asking->runtime->redactor, answer->grant.refresh, strlen(answer->grant.refresh));
 }
 
 /* What the provider says in words, on one line and cut. */
@@ -96,7 +86,7 @@ static void add_words(const struct http_response *response, struct buf *out)
     mem_free(words);
 }
 
-static void read_error(const struct asking *asking, const struct http_response *response,
+static void read_error(const struct oauth_asking *asking, const struct http_response *response,
                        struct oauth_answer *answer)
 {
     struct buf words;
@@ -114,9 +104,19 @@ static void read_error(const struct asking *asking, const struct http_response *
     mem_free(error);
 }
 
+static void forget(struct oauth_asking *asking)
+{
+    for (struct oauth_asking **at = &asking->runtime->askings; *at != NULL; at = &(*at)->next) {
+        if (*at != asking)
+            continue;
+        *at = asking->next;
+        return;
+    }
+}
+
 static void done(void *ctx, struct http_response *response, const struct http_failure *failure)
 {
-    struct asking *asking = ctx;
+    struct oauth_asking *asking = ctx;
     struct oauth_answer answer = {0};
     if (failure != NULL) {
         answer.code =
@@ -132,6 +132,7 @@ static void done(void *ctx, struct http_response *response, const struct http_fa
         else
             read_error(asking, response, &answer);
     }
+    forget(asking);
     asking->done(asking->ctx, &answer);
     grant_free(&answer.grant);
     if (response != NULL)
@@ -140,11 +141,20 @@ static void done(void *ctx, struct http_response *response, const struct http_fa
     mem_free(asking);
 }
 
+void oauth_requests_free(struct runtime *runtime)
+{
+    while (runtime->askings != NULL) {
+        struct oauth_asking *asking = runtime->askings;
+        runtime->askings = asking->next;
+        mem_free(asking);
+    }
+}
+
 /* ---- the request ---- */
 
 static bool allow_url(void *ctx, bool tls, const char *host, int port, char *reason)
 {
-    const struct asking *asking = ctx;
+    const struct oauth_asking *asking = ctx;
     struct err err;
     (void)tls;
     if (config_net_check(asking->runtime->options.config, host, port, &err) == ERR_NONE)
@@ -155,18 +165,12 @@ static bool allow_url(void *ctx, bool tls, const char *host, int port, char *rea
 
 static bool allow_address(void *ctx, const struct sockaddr *address, char *reason)
 {
-    const struct asking *asking = ctx;
+    const struct oauth_asking *asking = ctx;
     struct err err;
     if (config_address_check(asking->runtime->options.config, address, &err) == ERR_NONE)
         return true;
     snprintf(reason, HTTP_REASON_MAX, "%.255s", err.message);
     return false;
-}
-
-static struct url_pair pair(const char *name, const char *value)
-{
-    return (struct url_pair){
-        .name = name, .name_len = strlen(name), .value = value, .value_len = strlen(value)};
 }
 
 enum err_code oauth_post(struct runtime *runtime, const struct oauth *oauth, const char *url,
@@ -189,9 +193,9 @@ enum err_code oauth_post(struct runtime *runtime, const struct oauth *oauth, con
     for (size_t i = 0; i < count && i < PAIRS_MAX - 2; i++)
         all[i] = pairs[i];
     if (oauth->client_auth != OAUTH_BASIC)
-        all[count++] = pair("client_id", id);
+        all[count++] = url_pair("client_id", id);
     if (oauth->client_auth == OAUTH_BODY)
-        all[count++] = pair("client_secret", secret);
+        all[count++] = url_pair("client_secret", secret);
     buf_init(&form, BUF_UNLIMITED);
     buf_init(&user, BUF_UNLIMITED);
     buf_init(&password, BUF_UNLIMITED);
@@ -215,14 +219,18 @@ enum err_code oauth_post(struct runtime *runtime, const struct oauth *oauth, con
     request.environment_proxy = true;
     request.allow_url = allow_url;
     request.allow_address = allow_address;
-    struct asking *asking = mem_need(sizeof *asking);
-    *asking = (struct asking){.runtime = runtime, .oauth = oauth, .done = done_fn, .ctx = ctx};
+    struct oauth_asking *asking = mem_need(sizeof *asking);
+    *asking = (struct oauth_asking){.runtime = runtime, .oauth = oauth, .done = done_fn, .ctx = ctx};
     request.allow_ctx = asking;
     code = form.failed || user.failed || password.failed
                ? err_nomem(err)
                : http_client_send(client, &request, done, asking, NULL, err);
-    if (code != ERR_NONE)
+    if (code != ERR_NONE) {
         mem_free(asking);
+    } else {
+        asking->next = runtime->askings;
+        runtime->askings = asking;
+    }
     if (form.data != NULL)
         crypto_wipe(form.data, form.len);
     if (password.data != NULL)

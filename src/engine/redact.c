@@ -2,7 +2,9 @@
 #include "engine/redact.h"
 
 #include "base/crypto.h"
+#include "base/json.h"
 #include "base/mem.h"
+#include "net/url.h"
 
 #include <string.h>
 
@@ -12,11 +14,13 @@
 struct secret {
     char *value;
     size_t len;
+    uint64_t passing; /* the number of its value, when that passes; otherwise 0 */
 };
 
 struct redactor {
     struct secret *secrets; /* longest first */
     size_t count, room;
+    uint64_t passing; /* values that passed so far */
 };
 
 struct redactor *redactor_new(void)
@@ -24,14 +28,18 @@ struct redactor *redactor_new(void)
     return mem_need(sizeof(struct redactor));
 }
 
+static void free_secret(struct secret *secret)
+{
+    crypto_wipe(secret->value, secret->len);
+    mem_free(secret->value);
+}
+
 void redactor_free(struct redactor *redactor)
 {
     if (redactor == NULL)
         return;
-    for (size_t i = 0; i < redactor->count; i++) {
-        crypto_wipe(redactor->secrets[i].value, redactor->secrets[i].len);
-        mem_free(redactor->secrets[i].value);
-    }
+    for (size_t i = 0; i < redactor->count; i++)
+        free_secret(&redactor->secrets[i]);
     mem_free(redactor->secrets);
     mem_free(redactor);
 }
@@ -41,13 +49,20 @@ bool redactor_has_values(const struct redactor *redactor)
     return redactor->count > 0;
 }
 
-static void add_form(struct redactor *redactor, const char *value, size_t len)
+static bool has(const struct redactor *redactor, const char *value, size_t len)
 {
-    if (len < SHORTEST)
-        return;
     for (size_t i = 0; i < redactor->count; i++)
         if (redactor->secrets[i].len == len && memcmp(redactor->secrets[i].value, value, len) == 0)
-            return;
+            return true;
+    return false;
+}
+
+/* ---- the forms of a value ---- */
+
+static void add_form(struct redactor *redactor, uint64_t passing, const char *value, size_t len)
+{
+    if (len < SHORTEST || has(redactor, value, len))
+        return;
     if (redactor->count == redactor->room) {
         size_t room = redactor->room > 0 ? redactor->room * 2 : 16;
         struct secret *larger = mem_need(room * sizeof *larger);
@@ -62,117 +77,126 @@ static void add_form(struct redactor *redactor, const char *value, size_t len)
         redactor->secrets[at] = redactor->secrets[at - 1];
         at--;
     }
-    redactor->secrets[at].value = mem_need(len + 1);
+    redactor->secrets[at] = (struct secret){.value = mem_need(len + 1), .len = len, .passing = passing};
     memcpy(redactor->secrets[at].value, value, len);
-    redactor->secrets[at].len = len;
     redactor->count++;
 }
 
 /* Base64 writes three bytes as four characters, so a value looks different after a multiple of three bytes,
  * after one more and after two more. Only the characters that hold nothing of what stands before and behind
  * the value are kept. */
-static void add_base64(struct redactor *redactor, enum crypto_encoding encoding, const char *value,
-                       size_t len)
+static void add_base64(struct redactor *redactor, uint64_t passing, enum crypto_encoding encoding,
+                       const char *value, size_t len)
 {
-    size_t size = len + 2;
-    char *bytes = mem_need(size);
-    char *text = mem_need(crypto_encoded_len(encoding, size) + 1);
+    struct buf bytes;
+    char *text = mem_need(crypto_encoded_len(encoding, len + 2) + 1);
+    buf_init(&bytes, BUF_UNLIMITED);
     for (size_t before = 0; before < 3; before++) {
-        memcpy(bytes + before, value, len);
-        crypto_encode(encoding, bytes, before + len, text);
-        size_t first = (before * 8 + 5) / 6, end = (before + len) * 8 / 6;
-        add_form(redactor, text + first, end - first);
-        crypto_wipe(bytes, size);
+        buf_clear(&bytes);
+        buf_add(&bytes, "\0\0", before);
+        buf_add(&bytes, value, len);
+        if (bytes.failed)
+            break;
+        crypto_encode(encoding, bytes.data, bytes.len, text);
+        size_t first = (before * 8 + 5) / 6, end = bytes.len * 8 / 6;
+        add_form(redactor, passing, text + first, end - first);
     }
-    crypto_wipe(text, crypto_encoded_len(encoding, size));
+    crypto_wipe(text, crypto_encoded_len(encoding, len + 2));
     mem_free(text);
-    mem_free(bytes);
+    if (bytes.data != NULL)
+        crypto_wipe(bytes.data, bytes.len);
+    buf_free(&bytes);
 }
 
-static void add_hex(struct redactor *redactor, const char *value, size_t len)
+static void add_hex(struct redactor *redactor, uint64_t passing, const char *value, size_t len)
 {
     char *text = mem_need(len * 2 + 1);
     crypto_encode(CRYPTO_HEX, value, len, text);
-    add_form(redactor, text, len * 2);
+    add_form(redactor, passing, text, len * 2);
     for (size_t i = 0; i < len * 2; i++)
         text[i] = (char)(text[i] >= 'a' ? text[i] - 'a' + 'A' : text[i]);
-    add_form(redactor, text, len * 2);
+    add_form(redactor, passing, text, len * 2);
     crypto_wipe(text, len * 2);
     mem_free(text);
 }
 
-static void add_text(struct redactor *redactor, struct buf *text)
+/* The text is wiped and freed. */
+static void add_text(struct redactor *redactor, uint64_t passing, struct buf *text, size_t skip)
 {
-    if (!text->failed)
-        add_form(redactor, text->data, text->len);
-    crypto_wipe(text->data, text->len);
+    if (!text->failed && text->len >= 2 * skip)
+        add_form(redactor, passing, text->data + skip, text->len - 2 * skip);
+    if (text->data != NULL)
+        crypto_wipe(text->data, text->len);
     buf_free(text);
 }
 
-/* What RFC 3986 section 2.3 calls unreserved, which every writer of URLs leaves as it is. */
-static bool stays_in_urls(char byte)
+static void add_percent(struct redactor *redactor, uint64_t passing, const char *value, size_t len)
 {
-    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
-           byte == '-' || byte == '.' || byte == '_' || byte == '~';
+    struct buf upper, lower, form;
+    buf_init(&upper, BUF_UNLIMITED);
+    buf_init(&lower, BUF_UNLIMITED);
+    buf_init(&form, BUF_UNLIMITED);
+    url_encode(&upper, value, len);
+    url_encode(&lower, value, len);
+    url_encode_form(&form, value, len);
+    for (size_t i = 0; i + 2 < lower.len; i++)
+        for (size_t k = 1; k <= 2 && lower.data[i] == '%'; k++)
+            lower.data[i + k] =
+                (char)(lower.data[i + k] >= 'A' ? lower.data[i + k] - 'A' + 'a' : lower.data[i + k]);
+    add_text(redactor, passing, &upper, 0);
+    add_text(redactor, passing, &lower, 0);
+    add_text(redactor, passing, &form, 0);
 }
 
-static void add_percent(struct redactor *redactor, const char *digits, const char *space, const char *value,
-                        size_t len)
+/* As it stands between the quotes, once with slashes as they are, once as some writers escape them. */
+static void add_json(struct redactor *redactor, uint64_t passing, const char *value, size_t len)
 {
-    struct buf text;
+    struct buf text, slashes;
+    struct err ignored;
     buf_init(&text, BUF_UNLIMITED);
-    for (size_t i = 0; i < len; i++) {
-        unsigned char byte = (unsigned char)value[i];
-        if (stays_in_urls(value[i]))
-            buf_add(&text, value + i, 1);
-        else if (byte == ' ' && space != NULL)
-            buf_adds(&text, space);
-        else
-            buf_add(&text, (char[3]){'%', digits[byte >> 4], digits[byte & 15]}, 3);
-    }
-    add_text(redactor, &text);
+    buf_init(&slashes, BUF_UNLIMITED);
+    if (json_write_string(&text, value, len, &ignored) == ERR_NONE)
+        for (size_t i = 0; i < text.len; i++)
+            buf_add(&slashes, text.data[i] == '/' ? "\\/" : &text.data[i], text.data[i] == '/' ? 2 : 1);
+    add_text(redactor, passing, &text, 1);
+    add_text(redactor, passing, &slashes, 1);
 }
 
-/* As a string of JSON (RFC 8259 section 7). */
-static void add_json(struct redactor *redactor, const char *slash, const char *value, size_t len)
+static void add_forms(struct redactor *redactor, uint64_t passing, const char *value, size_t len)
 {
-    static const char SHORT[] = "\"\"\\\\\bb\ff\nn\rr\tt";
-    struct buf text;
-    buf_init(&text, BUF_UNLIMITED);
-    for (size_t i = 0; i < len; i++) {
-        unsigned char byte = (unsigned char)value[i];
-        size_t at = 0;
-        while (at < sizeof SHORT - 1 && SHORT[at] != value[i])
-            at += 2;
-        if (byte == '/')
-            buf_adds(&text, slash);
-        else if (at < sizeof SHORT - 1)
-            buf_add(&text, (char[2]){'\\', SHORT[at + 1]}, 2);
-        else if (byte < 0x20)
-            buf_addf(&text, "\\u%04x", byte);
-        else
-            buf_add(&text, value + i, 1);
-    }
-    add_text(redactor, &text);
+    add_form(redactor, passing, value, len);
+    add_base64(redactor, passing, CRYPTO_BASE64, value, len);
+    add_base64(redactor, passing, CRYPTO_BASE64URL, value, len);
+    add_hex(redactor, passing, value, len);
+    add_percent(redactor, passing, value, len);
+    add_json(redactor, passing, value, len);
 }
 
 void redactor_add(struct redactor *redactor, const char *value, size_t len)
 {
-    static const char UPPER[] = "0123456789ABCDEF", LOWER[] = "0123456789abcdef";
-    if (len < SHORTEST)
+    if (len >= SHORTEST && !has(redactor, value, len))
+        add_forms(redactor, 0, value, len);
+}
+
+static void forget(struct redactor *redactor, uint64_t passing)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < redactor->count; i++) {
+        if (redactor->secrets[i].passing == passing)
+            free_secret(&redactor->secrets[i]);
+        else
+            redactor->secrets[kept++] = redactor->secrets[i];
+    }
+    redactor->count = kept;
+}
+
+void redactor_add_passing(struct redactor *redactor, const char *value, size_t len)
+{
+    if (len < SHORTEST || has(redactor, value, len))
         return;
-    for (size_t i = 0; i < redactor->count; i++)
-        if (redactor->secrets[i].len == len && memcmp(redactor->secrets[i].value, value, len) == 0)
-            return;
-    add_form(redactor, value, len);
-    add_base64(redactor, CRYPTO_BASE64, value, len);
-    add_base64(redactor, CRYPTO_BASE64URL, value, len);
-    add_hex(redactor, value, len);
-    add_percent(redactor, UPPER, NULL, value, len);
-    add_percent(redactor, LOWER, NULL, value, len);
-    add_percent(redactor, UPPER, "+", value, len);
-    add_json(redactor, "/", value, len);
-    add_json(redactor, "\\/", value, len);
+    if (++redactor->passing > REDACTOR_PASSING)
+        forget(redactor, redactor->passing - REDACTOR_PASSING);
+    add_forms(redactor, redactor->passing, value, len);
 }
 
 /* How much of a secret gives it away: messages are cut to a length before they come here, and may end within

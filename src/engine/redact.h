@@ -14,6 +14,10 @@ void redactor_free(struct redactor *redactor);
  * percent-encoded or as a string of JSON. Values shorter than 6 bytes are not hidden: they would mangle
  * ordinary text. */
 void redactor_add(struct redactor *redactor, const char *value, size_t len);
+/* The same for one that is good for a while, such as an access token: only the last REDACTOR_PASSING of them
+ * are known, so that a process that runs for months does not look for thousands. */
+void redactor_add_passing(struct redactor *redactor, const char *value, size_t len);
+#define REDACTOR_PASSING 32
 /* Appends text with every known value, or its first half and what follows of it, replaced by [redacted]; the
  * longest match wins. */
 void redactor_write(const struct redactor *redactor, const char *text, size_t len, struct buf *out);

@@ -52,9 +52,9 @@ void runtime_free(struct runtime *runtime)
         return;
     warm_close_idle(runtime, 0);
     pacers_free(runtime->pacers);
-    oauth_free(runtime);
     executor_free(runtime->executor);
     http_client_free(runtime->http);
+    oauth_free(runtime);
     scheduler_free(runtime->scheduler);
     if (runtime->loop == &runtime->own_loop) {
         uv_run(runtime->loop, UV_RUN_DEFAULT); /* closes what is closing */

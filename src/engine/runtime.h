@@ -48,7 +48,10 @@ struct runtime {
     struct redactor *credentials; /* values that were put into requests: what comes back must not hold them */
     struct environment *environment;
     struct pacers *pacers;
-    struct oauth_flight *flights; /* tokens that are being asked for */
+    struct oauth_flight *flights;  /* tokens that are being asked for */
+    struct oauth_asking *askings;  /* of providers */
+    void (*oauth_over)(void *ctx); /* told when no provider is asked any more; NULL for nobody */
+    void *oauth_ctx;
     char store_folder[4096];
     char memory_store[32];  /* its address when it is in memory; else empty */
     unsigned memory_stores; /* made so far */

@@ -1,4 +1,5 @@
 /* Serving one worker. Must not write rows or state: cycles do. */
+#include "engine/oauth.h"
 #include "engine/service_priv.h"
 
 #include "base/clock.h"
@@ -95,9 +96,6 @@ static void decide_failure(struct handling *handling, const struct call_end *end
 
 static void report(struct service *service, const struct run_report *report)
 {
-    service->counts.runs++;
-    if (report->error != NULL)
-        service->counts.failures++;
     if (service->events.ended != NULL)
         service->events.ended(service->events.ctx, service, report);
 }
@@ -192,7 +190,7 @@ static void cycle_ended(void *ctx, struct cycle *cycle, const struct cycle_end *
         item->held_until_ms = clock_mono_ms() + LOOK_AGAIN_MS;
     wrote(service, RECORD_BYTES);
     item->cycle = NULL;
-    service->counts.running--;
+    service->cycles--;
     cycle_free(cycle);
     gate_give(service->gate, &service->user, 1);
     service->stale = true;
@@ -217,7 +215,7 @@ static bool start_sync(struct item *item, int64_t now)
     if (cycle_start(service->runtime, item->capability, &options, cycle_ended, item, &item->cycle, &err) !=
         ERR_NONE)
         return false;
-    service->counts.running++;
+    service->cycles++;
     return true;
 }
 
@@ -534,6 +532,11 @@ static enum err_code make_items(struct service *service, struct err *err)
     return ERR_NONE;
 }
 
+static void oauth_over(void *ctx)
+{
+    service_tell_if_idle(ctx);
+}
+
 enum err_code service_new(struct runtime *runtime, struct gate *gate, const struct service_events *events,
                           struct service **out, struct err *err)
 {
@@ -562,15 +565,18 @@ enum err_code service_new(struct runtime *runtime, struct gate *gate, const stru
     timer_start(service->journal_timer, JOURNAL_MS, JOURNAL_MS);
     service->others = -1;
     runtime->keeps_warm = true;
+    runtime->oauth_over = oauth_over;
+    runtime->oauth_ctx = service;
     *out = service;
     return ERR_NONE;
 }
 
 bool service_is_idle(const struct service *service)
 {
-    return service->counts.running == 0 && service->running == NULL && service->ended == NULL &&
-           !service->turning && !service->intake_busy && service->intake == NULL && !service->polling &&
-           !journal_busy(service->journal) && service->holds == 0 && !service->upkeep_busy;
+    return service->cycles == 0 && service->running == NULL && service->ended == NULL && !service->turning &&
+           !service->intake_busy && service->intake == NULL && !service->polling &&
+           !journal_busy(service->journal) && service->holds == 0 && !service->upkeep_busy &&
+           !oauth_is_busy(service->runtime);
 }
 
 void service_tell_if_idle(struct service *service)
@@ -633,13 +639,6 @@ struct runtime *service_runtime(struct service *service)
 const char *service_name(const struct service *service)
 {
     return service->runtime->options.config->name;
-}
-
-void service_get_counts(const struct service *service, struct service_counts *out)
-{
-    *out = service->counts;
-    for (const struct handling *at = service->running; at != NULL; at = at->next)
-        out->running++;
 }
 
 void service_log(struct service *service, const char *run_id, const char *level, const char *text, size_t len)

@@ -33,13 +33,6 @@ struct service_events {
     void *ctx;
 };
 
-/* Counters since the service was made. */
-struct service_counts {
-    int64_t runs, failures; /* ended, sync attempts included */
-    int64_t deliveries;     /* taken in */
-    int64_t running;        /* now */
-};
-
 /* The runtime's store is open. events is copied. */
 enum err_code service_new(struct runtime *runtime, struct gate *gate, const struct service_events *events,
                           struct service **out, struct err *err) MUST_CHECK;
@@ -58,7 +51,6 @@ bool service_is_idle(const struct service *service);
 
 struct runtime *service_runtime(struct service *service);
 const char *service_name(const struct service *service);
-void service_get_counts(const struct service *service, struct service_counts *out);
 
 /* Log lines of its runs: the runtime's log sink may pass them on. */
 void service_log(struct service *service, const char *run_id, const char *level, const char *text,

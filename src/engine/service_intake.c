@@ -42,8 +42,6 @@ static void intake_after(struct job *job)
     service->storing = NULL;
     while (at != NULL) {
         struct service_intake *next = at->next; /* stored may free it */
-        if (service->intake_code == ERR_NONE && !at->delivery.repeated)
-            service->counts.deliveries++;
         at->stored(at->ctx, &at->delivery, service->intake_code, &service->intake_err);
         at = next;
     }

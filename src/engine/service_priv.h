@@ -100,7 +100,7 @@ struct service {
     struct err intake_err;
     struct token_record *tokens; /* the loop's side, taken over from the turn that has read them */
     size_t token_count;
-    struct service_counts counts;
+    int cycles; /* under way */
     int holds;
     bool has_triggers;       /* automations that wait for rows */
     struct capability alert; /* what alerts are delivered to, when the worker has a function for them */

@@ -37,8 +37,6 @@ bool mcp_knows_version(const char *version);
 struct mcp_client *mcp_client_new(void); /* NULL when memory is out */
 void mcp_client_free(struct mcp_client *client);
 bool mcp_client_is_idle(const struct mcp_client *client);
-/* Ends what is under way. Its replies are done soon after. */
-void mcp_client_stop(struct mcp_client *client);
 
 /* Takes one message, which may be anything. host and reply are copied. reply may be done before this returns.
  */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define PARAMETERS_MAX 20
+#define ACCESS_MS_MAX 2000000000 /* 23 days */
 
 static const struct option_spec oauth_options[] = {
     {"name", OPTION_STRING, false, "what people see"},
@@ -144,7 +145,11 @@ void declare_oauth(lua_State *L, struct worker *worker, const char *key, int ind
     oauth.client_id = declare_keep(L, worker, options_string(L, index, "clientId", NULL));
     oauth.client_secret = declare_keep(L, worker, options_string(L, index, "clientSecret", NULL));
     oauth.scope = declare_keep(L, worker, options_string(L, index, "scope", NULL));
-    oauth.access_ms = (int64_t)options_number(L, index, "accessTokenExpireMs", 0);
+    double access_ms = options_number(L, index, "accessTokenExpireMs", 0);
+    if (!(access_ms >= 0 && access_ms <= ACCESS_MS_MAX))
+        luaL_error(L, "%s: option \"accessTokenExpireMs\" must be 0 to %d, got %f", where, ACCESS_MS_MAX,
+                   access_ms);
+    oauth.access_ms = (int64_t)access_ms;
     oauth.grant = (enum oauth_grant)read_word(L, index, "grant", grants, OAUTH_CODE, where);
     oauth.client_auth = (enum oauth_client_auth)read_word(
         L, index, "clientAuth", auths, oauth.client_secret != NULL ? (int)known->client_auth : OAUTH_PUBLIC,
@@ -163,8 +168,6 @@ void declare_oauth(lua_State *L, struct worker *worker, const char *key, int ind
         luaL_error(L,
                    "%s: option \"clientSecret\" is missing; clientAuth = \"none\" is for clients without one",
                    where);
-    if (!(oauth.access_ms >= 0))
-        luaL_error(L, "%s: accessTokenExpireMs must be 0 or more", where);
     worker->oauths =
         declare_grow(L, worker, worker->oauths, worker->oauth_count, &worker->oauth_room, sizeof oauth);
     worker->oauths[worker->oauth_count++] = oauth;

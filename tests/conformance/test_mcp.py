@@ -136,6 +136,34 @@ class McpTest(harness.TestCase):
         self.assertEqual((ran.returncode, ran.stderr), (0, ""))
         self.check(json.loads(ran.stdout))
 
+    def stdio(self, data, code=0):
+        """Answers of one process to bytes, from a pipe and from a file; and what it says."""
+        path = self.p.folder / "input"
+        path.write_bytes(data)
+        with open(path, "rb") as file:
+            ran = [subprocess.run([harness.BINARY, "mcp"], cwd=self.p.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, **given)
+                   for given in ({"input": data}, {"stdin": file})]
+        answers = [[json.loads(line) for line in one.stdout.splitlines()] for one in ran]
+        self.assertEqual([one.returncode for one in ran], [code, code], ran)
+        self.assertCountEqual(*answers)
+        self.assertEqual(ran[0].stderr, ran[1].stderr)
+        return answers[0], ran[0].stderr.decode()
+
+    def test_bad_input_over_stdio(self):
+        for nothing in (b"", b"\n\r\n  \n"):
+            self.assertEqual(self.stdio(nothing), ([], ""))
+        for text, code, message in ((b"[]", -32600, "a message is an object"), (b"5", -32600, "a message is an object"), (b"{", -32700, "the message is not JSON: line 1"),
+                                    (b'{"jsonrpc":"1.0","id":1,"method":"ping"}', -32600, "a message is an object"), (b"\xff\x00", -32700, "the message is not JSON"),
+                                    (b'{"jsonrpc":"2.0","id":1,"method":7}', -32600, "a method is a text"), (b'{"jsonrpc":"2.0"}', -32600, 'a message has a "method"'),
+                                    (b'{"jsonrpc":"2.0","id":{},"method":"ping"}', -32600, "an id is a text or a number"),
+                                    (b"[" * 600, -32700, "nested deeper than 512 levels")):
+            answers, said = self.stdio(text + b'\n{"jsonrpc":"2.0","id":"last","method":"ping"}')  # which has no line's end
+            self.assertEqual((len(answers), said), (2, ""), answers)
+            self.assertEqual((answers[0]["error"]["code"], answers[0]["id"], answers[1]), (code, None, {"jsonrpc": "2.0", "id": "last", "result": {}}))
+            self.assertIn(message, answers[0]["error"]["message"])
+        answers, said = self.stdio(b"x" * (64 * 1024 * 1024 + 1), 1)
+        self.assertEqual((answers, said), ([], "error: a message has more than 64 MiB: each is one line\n"))
+
     def test_the_sdk_over_http(self):
         client = subprocess.Popen([self.node, HERE / "client.mjs", self.packages, "http", self.url, self.token], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                   stdin=subprocess.DEVNULL, text=True)

@@ -1,4 +1,5 @@
 """OAuth against npm's certified oidc-provider: every grant, renewal, revocation, and what goes wrong on the way."""
+import base64
 import http.cookiejar
 import json
 import pathlib
@@ -49,6 +50,13 @@ worker:tool("get", { title = "Get", description = "An access token, often.", sch
     local different = workers.array()
     for token in pairs(tokens) do different[#different + 1] = require("workers.crypto").sha256(token) end
     return { tokens = different }
+  end })
+worker:tool("tell", { title = "Tell", description = "Logs a token that somebody else got.", schema = j.object {},
+  execute = function()
+    local log, token = require "workers.log", handles.body:accessToken()
+    log.warn("the token is " .. token)
+    log.warn("Basic " .. require("workers.crypto").base64("x:" .. token))
+    error("no use for " .. token)
   end })
 return worker
 """
@@ -198,7 +206,7 @@ class OauthTest(harness.TestCase):
 
     def test_mistakes(self):
         self.assertIn('the worker declares no oauth "bod": it has body, basic, public, machine, device', self.run_it("oauth", "start", "bod").stderr)
-        self.assertIn('oauth "body" needs the variable BODY_SECRET: workers env set BODY_SECRET', self.p.run("oauth", "token", "machine").stderr.replace("machine", "body").replace("MACHINE", "BODY"))
+        self.assertIn('oauth "machine" needs the variable MACHINE_SECRET: workers env set MACHINE_SECRET', self.p.run("oauth", "token", "machine").stderr)
         self.assertIn("nobody has given access yet: workers oauth start public", self.run_it("oauth", "token", "public").stderr)
         self.assertIn("there is no access to revoke", self.run_it("oauth", "revoke", "public").stderr)
         self.assertEqual(self.run_it("oauth", "show-redirect-url").stdout, "http://127.0.0.1:8322/oauth/callback\n")
@@ -208,6 +216,8 @@ class OauthTest(harness.TestCase):
         for options, message in (('{ clientId = "x" }', 'option "tokenEndpoint" is missing'), ('{ tokenEndpoint = "x", clientId = "x" }', "must be a URL"),
                                  ('{ provider = "x", clientId = "x" }', 'nothing is known of the provider "x"'),
                                  ('{ provider = "github", clientId = "x", clientAuth = "basic" }', 'option "clientSecret" is missing'),
+                                 ('{ provider = "github", clientId = "x", accessTokenExpireMs = 0/0 }', 'option "accessTokenExpireMs" must be 0 to 2000000000'),
+                                 ('{ provider = "github", clientId = "x", accessTokenExpireMs = 1e300 }', 'option "accessTokenExpireMs" must be 0 to 2000000000'),
                                  ('{ provider = "github", clientId = "x", grant = "implicit" }', 'option "grant" must be "code", "client" or "device"')):
             self.p.write("other.lua", f'local worker = require("workers").new() worker:oauth("x", {options}) return worker')
             self.assertIn(message, self.run_it("check", "other.lua").stderr)
@@ -271,6 +281,31 @@ class OauthTest(harness.TestCase):
         self.assertGreater(survived, 0)
         print(f"{survived} grants survived, {lost} were to be given again")
 
+    def test_a_project_that_is_loaded_anew_while_a_token_is_asked_for(self):
+        self.control(delay=3000)
+        process = self.p.start("mcp", env=SECRETS, stdin=subprocess.PIPE)
+
+        def say(message):
+            process.stdin.write(json.dumps({"jsonrpc": "2.0"} | message) + "\n")
+            process.stdin.flush()
+
+        say({"id": 1, "method": "tools/call", "params": {"name": "get", "arguments": {"key": "machine", "times": 2}}})
+        harness.wait_until(lambda: self.requests() == ["basic"], "the request for a token")
+        say({"method": "notifications/cancelled", "params": {"requestId": 1}})
+        say({"id": 2, "method": "ping"})
+        self.assertEqual(json.loads(process.stdout.readline())["id"], 2)
+        for change in ("once", "twice"): # when it changes again, nothing of the version before is under way but the request
+            self.p.write("main.lua", (self.p.folder / "main.lua").read_text() + f"\n-- changed {change}\n")
+            self.assertIn("tools/list_changed", process.stdout.readline())
+            self.assertIn("resources/list_changed", process.stdout.readline())
+        self.control(delay=0)
+        say({"id": 3, "method": "tools/call", "params": {"name": "get", "arguments": {"key": "machine", "times": 1}}})
+        # What was answered to the version before is kept: it may have been the only token that is still good.
+        self.assertEqual(len(json.loads(process.stdout.readline())["result"]["structuredContent"]["tokens"]), 1)
+        self.assertEqual(self.requests(), ["basic"])
+        code, _, err = harness.finish(process)
+        self.assertEqual((code, err), (0, ""))
+
     def test_nothing_is_kept_in_the_clear(self):
         self.granted("body")
         token = self.token("body")
@@ -279,6 +314,11 @@ class OauthTest(harness.TestCase):
         found = b"".join(path.read_bytes() for path in (self.p.folder / ".workers").iterdir() if path.is_file())
         for secret in (token, self.token("body"), *SECRETS.values()):
             self.assertNotIn(secret.encode(), found)
+        # A token is a secret in every process that has it, not only in the one that got it.
+        told = self.run_it("exec", "tell").stderr
+        self.assertIn("the token is [redacted]\n", told)
+        self.assertIn("no use for [redacted]\n", told)
+        self.assertNotIn(base64.b64encode(b"x:" + self.token("body").encode())[3:-4].decode(), told)
         # A key that is lost, or another one, is said; nothing is overwritten.
         key = self.p.folder / ".workers/key"
         kept = key.read_bytes()

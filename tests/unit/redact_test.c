@@ -13,15 +13,20 @@
 #include "base/crypto.h"
 #include "base/mem.h"
 
-static void expect(const char *secret, const char *text, const char *expected)
+static void expect_written(const struct redactor *redactor, const char *text, const char *expected)
 {
-    struct redactor *redactor = redactor_new();
     struct buf out;
     buf_init(&out, BUF_UNLIMITED);
-    redactor_add(redactor, secret, strlen(secret));
     redactor_write(redactor, text, strlen(text), &out);
     assert_string_equal(buf_text(&out), expected);
     buf_free(&out);
+}
+
+static void expect(const char *secret, const char *text, const char *expected)
+{
+    struct redactor *redactor = redactor_new();
+    redactor_add(redactor, secret, strlen(secret));
+    expect_written(redactor, text, expected);
     redactor_free(redactor);
 }
 
@@ -62,12 +67,8 @@ static void expect_hidden_within(enum crypto_encoding encoding, size_t before, s
     }
     snprintf(expected, sizeof expected, "%.*s[redacted]%s", (int)first, text, text + end);
     struct redactor *redactor = redactor_new();
-    struct buf out;
-    buf_init(&out, BUF_UNLIMITED);
     redactor_add(redactor, (char *)whole + before, len);
-    redactor_write(redactor, text, strlen(text), &out);
-    assert_string_equal(buf_text(&out), expected);
-    buf_free(&out);
+    expect_written(redactor, text, expected);
     redactor_free(redactor);
 }
 
@@ -83,12 +84,35 @@ static void test_within_encoded_text(void **state)
                     expect_hidden_within(encodings[i], before, len, behind);
 }
 
+/* A thousand tokens in turn: the last ones are known, those before are not, and what lasts lasts. */
+static void test_values_that_pass(void **state)
+{
+    (void)state;
+    struct redactor *redactor = redactor_new();
+    char text[64];
+    redactor_add(redactor, "lasting secret", 14);
+    redactor_add_passing(redactor, "lasting secret", 14);
+    for (int i = 1; i <= 1000; i++) {
+        snprintf(text, sizeof text, "%04d is the token", i);
+        redactor_add_passing(redactor, text, strlen(text));
+        redactor_add_passing(redactor, text, strlen(text)); /* once more is no other */
+        expect_written(redactor, text, "[redacted]");
+    }
+    for (int i = 1; i <= 1000; i++) {
+        snprintf(text, sizeof text, "<%04d is the token>", i);
+        expect_written(redactor, text, i <= 1000 - REDACTOR_PASSING ? text : "<[redacted]>");
+    }
+    expect_written(redactor, "lasting secret, bGFzdGluZyBzZWNyZXQ=", "[redacted], [redacted]Q=");
+    redactor_free(redactor);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_as_it_is),
         cmocka_unit_test(test_known_forms),
         cmocka_unit_test(test_within_encoded_text),
+        cmocka_unit_test(test_values_that_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

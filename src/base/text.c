@@ -397,3 +397,14 @@ enum err_code text_parse_duration(const char *text, size_t len, int64_t *millise
         "\"%s\" is not a duration; write a whole number and a unit, such as 500ms, 30s, 15m, 12h or 7d",
         printable(text, len, shown));
 }
+
+void text_make_plain(char *text, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        uint32_t code_point = 0;
+        size_t size = text_next_char(text + at, len - at, &code_point);
+        if (size == 0 || code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0))
+            memset(text + at, ' ', size > 0 ? size : 1);
+        at += size > 0 ? size : 1;
+    }
+}

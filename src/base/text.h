@@ -22,6 +22,10 @@ bool text_is_ascii(const char *text, size_t len);
 /* Reads one character. Returns its length in bytes, 1 to 4; 0 at the end or when the bytes are not UTF-8. */
 size_t text_next_char(const char *text, size_t len, uint32_t *code_point);
 
+/* Puts blanks in place of control characters and of bytes that are not UTF-8, so that what somebody else says
+ * stays one line and cannot drive a terminal. */
+void text_make_plain(char *text, size_t len);
+
 /* Columns on a terminal: 0 for controls and combining marks, 2 for East Asian wide characters and emoji.
  * A byte that is not UTF-8 counts as one column. */
 size_t text_display_width(const char *text, size_t len);

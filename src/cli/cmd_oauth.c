@@ -7,6 +7,7 @@
 #include "base/iso8601.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "engine/oauth.h"
 
 #include <stdlib.h>
@@ -266,6 +267,10 @@ static void device_came(void *ctx, struct oauth_answer *answer)
     object_add(&object, "user_code", &user_code);
     object_add(&object, object_has(&object, "verification_uri") ? "verification_uri" : "verification_url",
                &url);
+    if (user_code.len > 0)
+        text_make_plain(user_code.data, user_code.len);
+    if (url.len > 0)
+        text_make_plain(url.data, url.len);
     int64_t interval = object_number(&object, "interval");
     granting->poll_ms = (uint64_t)(interval > 0 && interval < 600 ? interval : POLL_DEFAULT_S) * 1000;
     if (code.len == 0 || user_code.len == 0 || url.len == 0) {

@@ -2,6 +2,7 @@
 #include "cli/oauth_callback.h"
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "cli/remote.h"
 #include "net/http_listen.h"
 #include "net/http_server.h"
@@ -60,6 +61,8 @@ static void on_request(void *ctx, struct http_call *call)
     say(call, has_error ? 400 : 200,
         has_error ? "Access was not given. You can close this page."
                   : "Access was given. You can close this page.");
+    text_make_plain(error, strlen(error));
+    text_make_plain(description, strlen(description));
     oauth_came_fn came = callback->came;
     callback->came = NULL;
     if (came != NULL)

@@ -4,6 +4,7 @@
 #include "api/route.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "net/address.h"
 #include "net/http_client.h"
 #include "net/url.h"
@@ -96,9 +97,8 @@ static bool find_message(const struct http_response *response, struct buf *out)
         !json_find_string(error.text, error.len, "message", &scan))
         return false;
     json_string_copy(&scan, out);
-    for (size_t i = 0; i < out->len; i++)
-        if ((unsigned char)out->data[i] < ' ' || out->data[i] == 0x7f)
-            out->data[i] = ' ';
+    if (out->len > 0)
+        text_make_plain(out->data, out->len);
     return true;
 }
 

@@ -5,6 +5,7 @@
 #include "base/crypto.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "engine/redact.h"
 #include "net/http_client.h"
 
@@ -80,9 +81,8 @@ static void add_words(const struct http_response *response, struct buf *out)
     char *words = take_text(response, "error_description");
     if (words != NULL && words[0] != '\0')
         buf_addf(out, " (%.*s)", WORDS_MAX, words);
-    for (size_t i = 0; i < out->len; i++)
-        if ((unsigned char)out->data[i] < ' ')
-            out->data[i] = ' ';
+    if (out->len > 0)
+        text_make_plain(out->data, out->len);
     mem_free(words);
 }
 
@@ -94,6 +94,7 @@ static void read_error(const struct oauth_asking *asking, const struct http_resp
     buf_init(&words, BUF_UNLIMITED);
     add_words(response, &words);
     snprintf(answer->error, sizeof answer->error, "%s", error != NULL ? error : "");
+    text_make_plain(answer->error, strlen(answer->error));
     bool passes = response->status >= 500 || response->status == 429 || response->status == 408 ||
                   strcmp(answer->error, "temporarily_unavailable") == 0 ||
                   strcmp(answer->error, "server_error") == 0;

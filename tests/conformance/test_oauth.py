@@ -193,6 +193,17 @@ class OauthTest(harness.TestCase):
         self.assertIn("error: The provider: access was not given: access_denied", err)
         self.assertIn("Access was not given", said)
 
+    def test_what_a_browser_brings_stays_one_line(self):
+        process = self.p.start("oauth", "start", "public", env=SECRETS)
+        state = urllib.parse.parse_qs(urllib.parse.urlsplit(process.stdout.readline().strip()).query)["state"][0]
+        query = "error=no%0A%1b%5B31m&error_description=a%c2%9bb%ffc%00d" + "x" * 3000 + "&state=" + state
+        with self.assertRaises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/oauth/callback?{query}", timeout=30)
+        refused.exception.close()
+        code, _, err = harness.finish(process)
+        self.assertEqual(code, 1)
+        self.assertRegex(err, "(?m)^error: The provider: access was not given: no  \\[31m, a  b c$")
+
     def test_a_browser_that_was_sent_by_somebody_else(self):
         process = self.p.start("oauth", "start", "public", env=SECRETS)
         address = process.stdout.readline().strip()

@@ -191,11 +191,26 @@ static void test_from_socket(void **state)
     assert_false(address_from_socket(&other, &address, &port));
 }
 
+static void test_names_loopback(void **state)
+{
+    (void)state;
+    static const char *const here[] = {"localhost", "LocalHost:80", "127.0.0.1",         "127.9.8.7:1",
+                                       "[::1]",     "[::1]:8321",   "[::ffff:127.0.0.1]"};
+    static const char *const elsewhere[] = {
+        "",     ":80",  "localhost.example", "192.0.2.1:80",      "[2001:db8::1]",
+        "[::1", "::1:", "127.0.0.1.example", "example:127.0.0.1", "[]"};
+    for (size_t i = 0; i < sizeof here / sizeof here[0]; i++)
+        assert_true(address_names_loopback(here[i], strlen(here[i])));
+    for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++)
+        assert_false(address_names_loopback(elsewhere[i], strlen(elsewhere[i])));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),   cmocka_unit_test(test_public),      cmocka_unit_test(test_loopback),
-        cmocka_unit_test(test_network), cmocka_unit_test(test_from_socket),
+        cmocka_unit_test(test_parse),       cmocka_unit_test(test_public),
+        cmocka_unit_test(test_loopback),    cmocka_unit_test(test_network),
+        cmocka_unit_test(test_from_socket), cmocka_unit_test(test_names_loopback),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -250,13 +251,33 @@ static void test_units(void **state)
                         "whole number and a unit, such as 500ms, 30s, 15m, 12h or 7d");
 }
 
+static void expect_plain(const char *text, const char *expected)
+{
+    char copy[64];
+    snprintf(copy, sizeof copy, "%s", text);
+    text_make_plain(copy, strlen(copy));
+    assert_string_equal(copy, expected);
+}
+
+static void test_make_plain(void **state)
+{
+    (void)state;
+    expect_plain("", "");
+    expect_plain("Z\xc3\xbcrich \xe2\x82\xac", "Z\xc3\xbcrich \xe2\x82\xac");
+    expect_plain("a\tb\nc\x1b[31md\x7f", "a b c [31md ");
+    expect_plain("\xc2\x9b"
+                 "1m\xc2\xa0",
+                 "  1m\xc2\xa0");
+    expect_plain("a\xff\xc3", "a  ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_is_ascii),      cmocka_unit_test(test_is_utf8),
         cmocka_unit_test(test_display_width), cmocka_unit_test(test_nearest),
         cmocka_unit_test(test_snake_case),    cmocka_unit_test(test_glob),
-        cmocka_unit_test(test_units),
+        cmocka_unit_test(test_units),         cmocka_unit_test(test_make_plain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

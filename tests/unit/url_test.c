@@ -319,13 +319,35 @@ static void test_out_of_memory(void **state)
 }
 #endif
 
+/* NULL: it is not there. */
+static void expect_parameter(const char *query, const char *value)
+{
+    struct url_slice found = {"", 0};
+    assert_int_equal(url_find_parameter(query, "a", &found), value != NULL);
+    assert_int_equal(found.len, value != NULL ? strlen(value) : 0);
+    assert_memory_equal(found.text, value != NULL ? value : "", found.len);
+}
+
+static void test_find_parameter(void **state)
+{
+    (void)state;
+    expect_parameter("a=1", "1");
+    expect_parameter("b=2&a=x%20y&a=3", "x%20y");
+    expect_parameter("a=", "");
+    expect_parameter("a=b=c&&", "b=c");
+    expect_parameter("&&ba=1&a=2", "2");
+    expect_parameter("", NULL);
+    expect_parameter("a", NULL);
+    expect_parameter("ba=1&ab=2&a", NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_library),       cmocka_unit_test(test_url_text),
         cmocka_unit_test(test_parts),         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_target_agrees), cmocka_unit_test(test_target_join),
-        cmocka_unit_test(test_set_query),
+        cmocka_unit_test(test_set_query),     cmocka_unit_test(test_find_parameter),
 #ifdef WORKERS_FAULT_INJECTION
         cmocka_unit_test(test_out_of_memory),
 #endif

@@ -1,7 +1,19 @@
 /* workers help [COMMAND], and workers version. */
 #include "cli/cli.h"
 
+#include "base/text.h"
+
 #include <string.h>
+
+/* Two columns; what does not fit the first one is a line of its own. */
+static void print_entry(const char *left, size_t width, const char *right)
+{
+    size_t used = text_display_width(left, strlen(left));
+    if (used > width)
+        printf("  %s\n  %*s %s\n", left, (int)width, "", right);
+    else
+        printf("  %s%*s %s\n", left, (int)(width - used), "", right);
+}
 
 static void print_command(const struct command *command)
 {
@@ -16,7 +28,7 @@ static void print_command(const struct command *command)
             snprintf(left, sizeof left, "%s%s%s%s%s", option->brief != NULL ? option->brief : "",
                      option->brief != NULL ? ", " : "", option->name, option->value != NULL ? " " : "",
                      option->value != NULL ? option->value : "");
-            printf("  %-30s %s\n", left, option->help);
+            print_entry(left, 30, option->help);
         }
     }
     printf("\n%s", command->help);
@@ -34,10 +46,7 @@ static void print_all(void)
     for (int i = 0; cli_commands[i] != NULL; i++) {
         char left[80];
         snprintf(left, sizeof left, "%s %s", cli_commands[i]->name, cli_commands[i]->arguments);
-        if (strlen(left) > 38)
-            printf("  %s\n  %-38s %s\n", left, "", cli_commands[i]->summary);
-        else
-            printf("  %-38s %s\n", left, cli_commands[i]->summary);
+        print_entry(left, 38, cli_commands[i]->summary);
     }
     printf("\nExamples:\n"
            "  workers new demo                     make a project\n"

@@ -268,6 +268,12 @@ class CommandsTest(TestCase):
                 self.assertEqual(line.count("\t"), columns - 1, (args, line))
             self.assertNotIn("\033", table + plain, "no colour without a terminal")
 
+    def test_help_has_straight_columns(self):
+        lines = self.ok(self.p.run("--help")).stdout.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+        self.assertGreater(len(lines), 40)
+        begins = {len(re.match(r"  (?:\S.*?)? {2,}(?=\S)", line)[0]) for line in lines if "   " in line}
+        self.assertEqual(begins, {41})
+
     def test_defaults_of_a_tool(self):
         for given, taken in (({}, {"limit": 20}), ({"limit": 5}, {"limit": 5}), ({"from": {}}, {"limit": 20, "from": {"key": "a"}}),
                              ({"from": {"key": "b", "after": "c"}}, {"limit": 20, "from": {"key": "b", "after": "c"}})):

@@ -16,7 +16,7 @@ ODD_SECRET = 'p&q="r/ s%t'  # changes when it is written into a query, or into J
 
 CONFIG = """name: test
 main: src/main.lua
-limits: { cpu: 500ms, wall: 2h }
+limits: { cpu: 500ms, wall: 2h, tool: 2h }
 permissions: { net: ["api.example.com", "127.0.0.1"], env: ["API_*"] }
 """
 
@@ -241,10 +241,10 @@ end)
         self.fails("""
 test("clock", function()
   test.clock.set "2026-03-01T12:00:00Z"
-  test.expect(tool("sleep", { seconds = 30 }).now):equals "2026-03-01T12:00:00Z"
+  test.expect(tool("sleep", { seconds = 60 }).now):equals "2026-03-01T12:00:00Z"
 end)
 test("no moment", function() test.clock.set "yesterday" end)
-""", 'value: expected \\"2026-03-01T12:00:00Z\\", got \\"2026-03-01T12:00:30Z\\"',
+""", 'value: expected \\"2026-03-01T12:00:00Z\\", got \\"2026-03-01T12:01:00Z\\"',
                    'test.clock.set: \\"yesterday\\" is no moment')
 
     def test_crash_in_the_script(self):
@@ -331,18 +331,18 @@ test("outside", function() test.recording "../other.json" end)
     def test_virtual_time(self):
         before = time.monotonic()
         self.passes("""
-test("a long sleep", function()
+test("an hour of sleep", function()
   local start = test.clock.now()
-  test.expect(tool("sleep", { seconds = 59 }).ms - start):equals(59000)
-  test.expect(test.clock.now() - start):equals(59000)
+  test.expect(tool("sleep", { seconds = 3600 }).ms - start):equals(3600000)
+  test.expect(test.clock.now() - start):equals(3600000)
 end)
 test("a timeout", function()
   local start = test.clock.now()
   test.expect(function() tool "limited" end):raises "not done within 10 s"
   test.expect(test.clock.now() - start):equals(10000)
 end)
-test("the limit of a tool", function()
-  test.expect(function() tool("sleep", { seconds = 61 }) end):raises "time limit of 60 s reached"
+test("a wall limit", function()
+  test.expect(function() tool("sleep", { seconds = 7201 }) end):raises "time limit of 7200 s reached"
 end)
 test("pacer and retries", function()
   test.http.on("GET", PAGE .. 1, { json = { more = true, items = {} } })
@@ -378,6 +378,17 @@ end)
 """)
         self.assertLess(time.monotonic() - before, 20, "virtual time takes no real time")
 
+    def test_a_tool_has_a_minute(self):
+        self.passes("""
+test("within it", function()
+  local start = test.clock.now()
+  test.expect(tool("sleep", { seconds = 59 }).ms - start):equals(59000)
+end)
+test("over it", function()
+  test.expect(function() tool("sleep", { seconds = 61 }) end):raises "time limit of 60 s reached (raise limits.tool in workers.yaml"
+end)
+""", config=CONFIG.replace(", tool: 2h", ""))
+
     def test_waits_of_stubs_and_limits(self):
         self.fails("""
 test("first", function()
@@ -385,7 +396,7 @@ test("first", function()
   test.expect(test.cycle "tasksSync"):contains { outcome = "failed" }
 end)
 test("second", function() tool("sleep", { seconds = 1e8 }) end)
-""", "    ok 1 - first", "time limit of 60 s reached (raise limits.tool in workers.yaml")
+""", "    ok 1 - first", "time limit of 7200 s reached")
 
     def test_store_of_scripts(self):
         # A real store beside it, which tests must not see.

@@ -162,20 +162,46 @@ int cli_terminal_width(FILE *stream)
     return size.ws_col > 0 ? size.ws_col : 80;
 }
 
-int cli_fail(const struct err *err)
+void cli_write(FILE *stream, const char *text, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        uint32_t code_point = 0;
+        size_t size = text_next_char(text + at, len - at, &code_point);
+        bool control = size > 0 && (code_point < ' ' || (code_point >= 0x7f && code_point < 0xa0));
+        if (control && code_point != '\n' && code_point != '\t')
+            fputc(' ', stream);
+        else
+            fwrite(text + at, 1, size > 0 ? size : 1, stream);
+        at += size > 0 ? size : 1;
+    }
+}
+
+static void print_error(const char *message)
 {
     bool color = cli_color(stderr);
-    fprintf(stderr, "%serror:%s %s\n", color ? "\033[31m" : "", color ? "\033[0m" : "", err->message);
+    fprintf(stderr, "%serror:%s ", color ? "\033[31m" : "", color ? "\033[0m" : "");
+    cli_write(stderr, message, strlen(message));
+    fputc('\n', stderr);
+}
+
+int cli_fail(const struct err *err)
+{
+    print_error(err->message);
     return EXIT_FAILED_WORK;
+}
+
+void cli_print_traceback(const char *traceback)
+{
+    if (traceback == NULL || traceback[0] == '\0')
+        return;
+    cli_write(stderr, traceback, strlen(traceback));
+    fputc('\n', stderr);
 }
 
 int cli_fail_script(const struct script_error *error)
 {
-    bool color = cli_color(stderr);
-    fprintf(stderr, "%serror:%s %s\n", color ? "\033[31m" : "", color ? "\033[0m" : "",
-            error->message != NULL ? error->message : "unknown error");
-    if (error->traceback != NULL && error->traceback[0] != '\0')
-        fprintf(stderr, "%s\n", error->traceback);
+    print_error(error->message != NULL ? error->message : "unknown error");
+    cli_print_traceback(error->traceback);
     return EXIT_FAILED_WORK;
 }
 
@@ -246,7 +272,9 @@ static void log_to_stderr(void *ctx, const char *key, const char *run_id, const 
     (void)run_id;
     if (!cli_log_is_shown(level))
         return;
-    fprintf(stderr, "%s%s%s: %.*s\n", key != NULL ? key : "", key != NULL ? " " : "", level, (int)len, text);
+    fprintf(stderr, "%s%s%s: ", key != NULL ? key : "", key != NULL ? " " : "", level);
+    cli_write(stderr, text, len);
+    fputc('\n', stderr);
 }
 
 enum err_code cli_runtime_open(const struct project *project, uv_loop_t *loop, log_sink sink, void *ctx,

@@ -93,10 +93,14 @@ int cli_print_table(enum cli_format format, const struct table_printer *table, c
 /* Prints JSON, indented. */
 int cli_print_json(const char *text, size_t len);
 bool cli_color(FILE *stream);
+/* Writes what a script or somebody else has said: line ends and tabs stay, other control characters become
+ * blanks, so that it cannot drive the terminal. */
+void cli_write(FILE *stream, const char *text, size_t len);
 int cli_terminal_width(FILE *stream); /* 0 when it is no terminal */
 /* "error: …" on stderr; returns EXIT_FAILED_WORK. */
 int cli_fail(const struct err *err);
 int cli_fail_script(const struct script_error *error);
+void cli_print_traceback(const char *traceback); /* NULL and empty: nothing */
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Appends a time as people say it; plain: in UTC. Nothing for 0. */
 void cli_add_time(struct buf *out, bool plain, int64_t ms);

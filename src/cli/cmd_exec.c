@@ -24,7 +24,9 @@ static void print_log_line(void *ctx, const char *key, const char *run_id, const
     (void)key;
     (void)run_id;
     if (!exec->stream) {
-        fprintf(stderr, "%s: %.*s\n", level, (int)len, text);
+        fprintf(stderr, "%s: ", level);
+        cli_write(stderr, text, len);
+        fputc('\n', stderr);
         return;
     }
     struct buf line;
@@ -83,8 +85,7 @@ int exec_fail(const struct call_end *end)
     call_explain(end, &text);
     err_set(&err, ERR_SCRIPT, "%s: %s", end->name, buf_text(&text));
     cli_fail(&err);
-    if (end->traceback != NULL && end->traceback[0] != '\0')
-        fprintf(stderr, "%s\n", end->traceback);
+    cli_print_traceback(end->traceback);
     buf_free(&text);
     return EXIT_FAILED_WORK;
 }

@@ -106,7 +106,7 @@ static void print_line(const struct json_slice *line, bool json)
     object_add(line, "text", &text);
     if (!json) {
         printf("%s %-5s ", buf_text(&at), buf_text(&level));
-        fwrite(buf_text(&text), 1, text.len, stdout);
+        cli_write(stdout, buf_text(&text), text.len);
         putchar('\n');
     } else {
         json_find(line->text, line->len, "text", &slice);

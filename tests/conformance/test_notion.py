@@ -85,7 +85,7 @@ class NotionTest(harness.TestCase):
         self.assertTrue(all(answer["ok"] for answer in self.run_cases(CASES)))
         ours, headers = self.recorder.take()
         self.p.write("cases.json", json.dumps(CASES))
-        ran = subprocess.run(["node", HERE / "sdk.mjs", packages, self.recorder.url, "cases.json"], cwd=self.p.folder, stdin=subprocess.DEVNULL,
+        ran = subprocess.run([npm.node(), HERE / "sdk.mjs", packages, self.recorder.url, "cases.json"], cwd=self.p.folder, stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
         self.assertEqual(ran.returncode, 0, ran.stdout)
         theirs, their_headers = self.recorder.take()
@@ -104,13 +104,16 @@ class NotionTest(harness.TestCase):
         described = [case for case in CASES if case["described"]]
         prism = packages / "node_modules/@stoplight/prism-cli/dist/index.js"
         port = harness.free_port()
-        server = subprocess.Popen(["node", prism, "mock", "--errors", "-h", "127.0.0.1", "-p", str(port),
+        server = subprocess.Popen([npm.node(), prism, "mock", "--errors", "-h", "127.0.0.1", "-p", str(port),
                                    packages / "node_modules/@notionhq/notion-mcp-server/scripts/notion-openapi.json"],
                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.addCleanup(lambda: (server.kill(), server.communicate()))
+        said = []
         for line in server.stdout:
+            said.append(line)
             if "Prism is listening" in line:
                 break
+        self.assertIn("Prism is listening", said[-1] if said else "", "".join(said))
         # It refuses what is wrong: without that, the rest would prove nothing.
         wrong = self.run_cases([{"fn": "comments.create", "args": {"parent": {"page_id": PAGE}}}], f"http://127.0.0.1:{port}")[0]
         self.assertIn(wrong["status"], (400, 422), wrong)

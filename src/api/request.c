@@ -99,6 +99,18 @@ enum err_code api_request_read(struct api_request *request, const struct api_ask
     return request->code;
 }
 
+void api_request_work(struct api_request *request, struct store *store)
+{
+    bool writes = store != NULL && (request->route->needs & ROUTE_WRITES) != 0;
+    if (writes && (request->code = store_begin(store, true, &request->err)) != ERR_NONE)
+        return;
+    request->route->work(request, store);
+    if (writes && request->code == ERR_NONE)
+        request->code = store_commit(store, &request->err);
+    else if (writes)
+        store_rollback(store);
+}
+
 void api_request_free(struct api_request *request)
 {
     for (int i = 0; i < API_PATH_PARTS; i++)

@@ -50,6 +50,8 @@ const struct route *api_match(const char *method, const char *path, struct api_a
 /* Copies and checks what is asked. The request's route, worker, name and url are set. A failure is in the
  * request's code and err; it is to be freed all the same. */
 enum err_code api_request_read(struct api_request *request, const struct api_asked *asked) MUST_CHECK;
+/* The work of its route, for those that have some. store is NULL for one that reads by itself. */
+void api_request_work(struct api_request *request, struct store *store);
 void api_request_free(struct api_request *request);
 
 #endif

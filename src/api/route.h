@@ -19,10 +19,11 @@ enum route_kind {
 
 /* What a route that is no call needs besides a store that is there. */
 enum {
-    ROUTE_WORKER = 1, /* what the script declares */
-    ROUTE_TABLES = 2, /* and the tables made for it */
-    ROUTE_MAKES = 4,  /* a store is made if there is none */
-    ROUTE_BARE = 8,   /* it works without: store is NULL then */
+    ROUTE_WORKER = 1,  /* what the script declares */
+    ROUTE_TABLES = 2,  /* and the tables made for it */
+    ROUTE_MAKES = 4,   /* a store is made if there is none */
+    ROUTE_BARE = 8,    /* it works without: store is NULL then */
+    ROUTE_WRITES = 16, /* in one transaction, on the disk when it is answered */
 };
 
 #define ROUTE_NONE (-2) /* no capability */

@@ -1,9 +1,7 @@
-/* Who may use the API, and the variables of the worker. */
+/* Who may use the API. */
 #include "api/routes.h"
 
-#include "base/crypto.h"
 #include "base/iso8601.h"
-#include "base/mem.h"
 
 static enum err_code add_token(void *ctx, const struct token_record *record)
 {
@@ -51,86 +49,7 @@ static void revoke_token(struct api_request *request, struct store *store)
     api_done(request);
 }
 
-static enum err_code add_variable(void *ctx, const char *name, int64_t created_ms, const char *value,
-                                  size_t len)
-{
-    struct api_request *request = ctx;
-    char time[ISO_UTC_SIZE];
-    (void)value;
-    (void)len;
-    api_comma(&request->out);
-    buf_adds(&request->out, "{\"name\":");
-    json_write_text(&request->out, name);
-    buf_addf(&request->out, ",\"createdAt\":\"%s\"}", iso_format_utc(created_ms, time));
-    return ERR_NONE;
-}
-
-static void list_variables(struct api_request *request, struct store *store)
-{
-    buf_addc(&request->out, '[');
-    request->code = store_secrets_each(store, false, add_variable, request, &request->err);
-    buf_addc(&request->out, ']');
-}
-
-/* Must not put the value into an answer or a log. */
-static void set_variable(struct api_request *request, struct store *store)
-{
-    struct json_scan scan;
-    if (!api_body_text(request, "value", &scan)) {
-        request->code = err_set(&request->err, ERR_INVALID, "the body needs \"value\", a text");
-        return;
-    }
-    char *value = mem_alloc(scan.string.len + 1);
-    if (value == NULL) {
-        request->code = err_nomem(&request->err);
-        return;
-    }
-    size_t len = json_unescape(scan.string, value);
-    request->code = store_secret_set(store, request->parameters[0], value, len, &request->err);
-    crypto_wipe(value, len);
-    mem_free(value);
-    api_done(request);
-}
-
-static void unset_variable(struct api_request *request, struct store *store)
-{
-    bool existed = false;
-    request->code = store_secret_unset(store, request->parameters[0], &existed, &request->err);
-    if (request->code == ERR_NONE && !existed)
-        request->code =
-            err_set(&request->err, ERR_NOT_FOUND, "there is no variable \"%s\": workers env list shows them",
-                    request->parameters[0]);
-    api_done(request);
-}
-
 const struct route access_routes[] = {
-    {.method = "GET",
-     .path = "/variables",
-     .scope = TOKEN_ADMIN,
-     .capability = ROUTE_NONE,
-     .id = "listVariables",
-     .summary = "The names of the sealed variables",
-     .success = 200,
-     .work = list_variables},
-    {.method = "PUT",
-     .path = "/variables/{name}",
-     .scope = TOKEN_ADMIN,
-     .capability = ROUTE_NONE,
-     .needs = ROUTE_MAKES,
-     .id = "setVariable",
-     .summary = "Seals a variable; nobody can read it again",
-     .body =
-         "{\"type\":\"object\",\"required\":[\"value\"],\"properties\":{\"value\":{\"type\":\"string\"}}}",
-     .success = 200,
-     .work = set_variable},
-    {.method = "DELETE",
-     .path = "/variables/{name}",
-     .scope = TOKEN_ADMIN,
-     .capability = ROUTE_NONE,
-     .id = "unsetVariable",
-     .summary = "Removes a sealed variable",
-     .success = 200,
-     .work = unset_variable},
     {.method = "GET",
      .path = "/tokens",
      .scope = TOKEN_ADMIN,

@@ -23,6 +23,7 @@ struct buf {
 /* max is the greatest number of bytes the buffer may ever hold. Allocates nothing. */
 void buf_init(struct buf *buf, size_t max);
 void buf_free(struct buf *buf);
+void buf_wipe(struct buf *buf);  /* frees, and overwrites what it held */
 void buf_clear(struct buf *buf); /* keeps the memory; clears the failure */
 
 /* Appends; after the first failure they do nothing and buf_status reports it. */

@@ -2,6 +2,7 @@
 #include "base/crypto.h"
 
 #include "base/crypto_api.h"
+#include "base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -67,6 +68,13 @@ void crypto_wipe(void *bytes, size_t len)
 {
     if (len > 0)
         explicit_bzero(bytes, len);
+}
+
+void crypto_free(void *bytes, size_t len)
+{
+    if (bytes != NULL)
+        crypto_wipe(bytes, len);
+    mem_free(bytes);
 }
 
 /* ---- digests ---- */

@@ -35,6 +35,8 @@ bool crypto_equal(const void *a, const void *b, size_t len);
 
 /* Overwrites in a way that the compiler does not drop. */
 void crypto_wipe(void *bytes, size_t len);
+/* The same, then mem_free. NULL is fine. */
+void crypto_free(void *bytes, size_t len);
 
 /* Secrets at rest: AES-256-GCM (NIST SP 800-38D). The sealed form is a random nonce of 12 bytes, the
  * encrypted bytes and a tag of 16. The additional data (say, the name under which a secret is kept) is not
@@ -53,6 +55,17 @@ enum err_code crypto_seal(const unsigned char key[CRYPTO_KEY_SIZE], const void *
 enum err_code crypto_open(const unsigned char key[CRYPTO_KEY_SIZE], const void *additional,
                           size_t additional_len, const void *sealed, size_t sealed_len, unsigned char *out,
                           struct err *err) MUST_CHECK;
+
+/* A key that two sides have when each has seen the other's public half: X25519 (RFC 7748), and an HMAC-SHA256
+ * of both public halves, the smaller first, with what came of it. */
+#define CRYPTO_EXCHANGE_SIZE 32
+enum err_code crypto_exchange_new(unsigned char private_half[CRYPTO_EXCHANGE_SIZE],
+                                  unsigned char public_half[CRYPTO_EXCHANGE_SIZE],
+                                  struct err *err) MUST_CHECK;
+/* ERR_INVALID when the other side's half is none that leads to a secret. */
+enum err_code crypto_exchange_key(const unsigned char private_half[CRYPTO_EXCHANGE_SIZE],
+                                  const unsigned char other_public[CRYPTO_EXCHANGE_SIZE],
+                                  unsigned char key[CRYPTO_KEY_SIZE], struct err *err) MUST_CHECK;
 
 enum crypto_encoding {
     CRYPTO_HEX,       /* written in lower case, read in either (RFC 4648 section 8) */

@@ -58,7 +58,11 @@
     X(EVP_MD_fetch)                                                                                          \
     X(EVP_PKCS82PKEY)                                                                                        \
     X(EVP_PKEY_CTX_free)                                                                                     \
+    X(EVP_PKEY_CTX_new)                                                                                      \
     X(EVP_PKEY_CTX_new_from_name)                                                                            \
+    X(EVP_PKEY_derive)                                                                                       \
+    X(EVP_PKEY_derive_init)                                                                                  \
+    X(EVP_PKEY_derive_set_peer)                                                                              \
     X(EVP_PKEY_free)                                                                                         \
     X(EVP_PKEY_fromdata)                                                                                     \
     X(EVP_PKEY_fromdata_init)                                                                                \

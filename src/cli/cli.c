@@ -98,6 +98,16 @@ enum err_code cli_read_data(const char *value, struct buf *out, struct err *err)
     return code;
 }
 
+bool cli_confirm(const char *question)
+{
+    char answer[16] = "";
+    if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+        return false;
+    fprintf(stderr, "%s [y/N] ", question);
+    fflush(stderr);
+    return fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
 /* ---- output ---- */
 
 enum cli_format cli_format(const struct cli_args *args)

@@ -61,8 +61,9 @@ extern const struct command cmd_run, cmd_exec, cmd_manifest, cmd_mcp, cmd_oauth_
     cmd_runs_list, cmd_runs_get, cmd_runs_logs, cmd_db_list, cmd_db_schema, cmd_db_query, cmd_db_export,
     cmd_db_deleted, cmd_db_restore, cmd_serve, cmd_webhooks_list, cmd_webhooks_reset, cmd_webhooks_rotate,
     cmd_webhooks_send, cmd_deliveries_list, cmd_deliveries_get, cmd_deliveries_replay, cmd_tokens_list,
-    cmd_tokens_make, cmd_tokens_revoke, cmd_env_set, cmd_env_list, cmd_env_unset, cmd_new, cmd_test,
-    cmd_types, cmd_version, cmd_help;
+    cmd_tokens_make, cmd_tokens_revoke, cmd_env_set, cmd_env_list, cmd_env_unset, cmd_env_versions,
+    cmd_env_restore, cmd_env_pull, cmd_env_push, cmd_env_rotate_key, cmd_new, cmd_test, cmd_types,
+    cmd_version, cmd_help;
 
 /* ---- arguments ---- */
 
@@ -77,6 +78,9 @@ int cli_usage(const struct cli_args *args, const char *format, ...) __attribute_
 bool cli_number(const char *text, int64_t *out) MUST_CHECK;
 /* The text of a -d option: JSON itself, @FILE or - for standard input. */
 enum err_code cli_read_data(const char *value, struct buf *out, struct err *err) MUST_CHECK;
+
+/* Asks on the terminal; false, without asking, when there is none. */
+bool cli_confirm(const char *question);
 
 /* ---- output ---- */
 

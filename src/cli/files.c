@@ -34,9 +34,10 @@ enum err_code files_make_folder(const char *path, struct err *err)
     return make_one(part, err);
 }
 
-enum err_code files_write(const char *path, const char *text, size_t len, struct err *err)
+static enum err_code write_all(const char *path, mode_t mode, bool durable, const char *text, size_t len,
+                               struct err *err)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
     bool written = fd >= 0;
     while (written && len > 0) {
         ssize_t count = write(fd, text, len);
@@ -46,10 +47,32 @@ enum err_code files_write(const char *path, const char *text, size_t len, struct
             len -= (size_t)count;
         }
     }
+    if (written && durable)
+        written = fchmod(fd, mode) == 0 && fsync(fd) == 0;
     int failure = errno;
     if (fd >= 0 && close(fd) != 0 && written) {
         written = false;
         failure = errno;
     }
     return written ? ERR_NONE : err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(failure));
+}
+
+enum err_code files_write(const char *path, const char *text, size_t len, struct err *err)
+{
+    return write_all(path, 0666, false, text, len, err);
+}
+
+enum err_code files_write_private(const char *path, const char *text, size_t len, struct err *err)
+{
+    char beside[PATH_MAX];
+    struct stat status;
+    mode_t mode = stat(path, &status) == 0 ? status.st_mode & 0777 : 0600;
+    if (snprintf(beside, sizeof beside, "%s.%ld", path, (long)getpid()) >= (int)sizeof beside)
+        return err_set(err, ERR_IO, "cannot write %s: its path is too long", path);
+    enum err_code code = write_all(beside, mode, true, text, len, err);
+    if (code == ERR_NONE && rename(beside, path) != 0)
+        code = err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    if (code != ERR_NONE)
+        unlink(beside);
+    return code;
 }

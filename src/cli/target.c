@@ -247,7 +247,7 @@ static enum err_code ask_here(struct target *target, const struct question *ques
         asked.body_len = question->body != NULL ? question->body->len : 0;
         code = api_request_read(&request, &asked);
         if (code == ERR_NONE) {
-            route->work(&request, route->kind == ROUTE_STORE ? target->store : NULL);
+            api_request_work(&request, route->kind == ROUTE_STORE ? target->store : NULL);
             code = request.code;
         }
         if (code == ERR_NONE)

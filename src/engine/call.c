@@ -88,11 +88,32 @@ static bool content_is(lua_State *L, int index)
     return is;
 }
 
+/* A result goes to whoever asked, who is not always who may know the secrets. */
+static enum err_code hide_secrets(struct call *call)
+{
+    const struct redactor *redactor = call->runtime->redactor;
+    struct buf hidden;
+    if (!redactor_has_values(redactor))
+        return ERR_NONE;
+    buf_init(&hidden, VALUE_MAX);
+    enum err_code code =
+        redactor_write_json(redactor, buf_text(&call->value), call->value.len, &hidden, &call->err);
+    if (code != ERR_NONE) {
+        buf_free(&hidden);
+        return code;
+    }
+    buf_wipe(&call->value);
+    call->value = hidden;
+    return ERR_NONE;
+}
+
 static enum err_code encode(struct call *call, lua_State *co, const char *what)
 {
     enum err_code code = json_encode(co, 1, NULL, &call->value, &call->err);
     if (code == ERR_NONE)
         code = buf_status(&call->value, what, &call->err);
+    if (code == ERR_NONE)
+        code = hide_secrets(call);
     return code == ERR_NONE ? code : (err_context(&call->err, "%s is not JSON", what), code);
 }
 

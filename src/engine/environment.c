@@ -12,6 +12,7 @@
 struct variable {
     char *name;
     char *value;
+    bool is_public; /* no secret, whatever it is called */
     struct variable *next;
 };
 
@@ -20,6 +21,7 @@ struct environment {
     struct dotenv file;       /* .env */
     struct variable *secrets; /* from the store, read when first needed */
     bool secrets_read;
+    int64_t stamp;           /* of the store, when they were read */
     struct variable *asked;  /* names that scripts have asked for and got; without values */
     struct variable *hidden; /* names of credentials */
     struct variable *given;  /* by a test, before all others */
@@ -55,8 +57,7 @@ void environment_free(struct environment *environment)
     mem_free(environment);
 }
 
-static enum err_code add(struct environment *environment, struct variable **list, const char *name,
-                         const char *value, size_t len)
+static enum err_code add(struct variable **list, const char *name, const char *value, size_t len)
 {
     struct variable *variable = mem_need(sizeof *variable);
     variable->name = mem_need_str(name);
@@ -68,16 +69,20 @@ static enum err_code add(struct environment *environment, struct variable **list
     }
     variable->next = *list;
     *list = variable;
-    redactor_add(environment->runtime->redactor, value, len);
     return ERR_NONE;
 }
 
-static const char *find(const struct variable *variable, const char *name)
+static const struct variable *find_variable(const struct variable *variable, const char *name)
 {
-    for (; variable != NULL; variable = variable->next)
-        if (strcmp(variable->name, name) == 0)
-            return variable->value;
-    return NULL;
+    while (variable != NULL && strcmp(variable->name, name) != 0)
+        variable = variable->next;
+    return variable;
+}
+
+static const char *find(const struct variable *list, const char *name)
+{
+    const struct variable *variable = find_variable(list, name);
+    return variable != NULL ? variable->value : NULL;
 }
 
 enum err_code environment_load_file(struct environment *environment, const char *path, struct err *err)
@@ -86,32 +91,62 @@ enum err_code environment_load_file(struct environment *environment, const char 
     if (code == ERR_NOT_FOUND)
         return ERR_NONE;
     for (size_t i = 0; code == ERR_NONE && i < environment->file.count; i++)
-        redactor_add(environment->runtime->redactor, environment->file.entries[i].value,
-                     environment->file.entries[i].value_len);
+        redactor_add_perhaps(environment->runtime->redactor, environment->file.entries[i].value,
+                             environment->file.entries[i].value_len);
     return code;
 }
 
-static enum err_code add_secret(void *ctx, const char *name, int64_t created_ms, const char *value,
-                                size_t len)
+/* Of earlier versions only the redactor learns: they may be good for somebody still. */
+static enum err_code add_secret(void *ctx, const struct secret_info *info, const char *value, size_t len)
 {
     struct environment *environment = ctx;
-    (void)created_ms;
-    return add(environment, &environment->secrets, name, value, len);
+    if (!info->is_public)
+        redactor_add(environment->runtime->redactor, value, len);
+    if (!info->current)
+        return ERR_NONE;
+    enum err_code code = add(&environment->secrets, info->name, value, len);
+    if (code == ERR_NONE)
+        environment->secrets->is_public = info->is_public;
+    return code;
+}
+
+void environment_read_store(struct environment *environment, struct store *store)
+{
+    const struct runtime_options *options = &environment->runtime->options;
+    const struct secret_query query = {.versions = true, .reveal = true};
+    struct err err;
+    int64_t stamp = 0;
+    enum err_code code = store_secrets_stamp(store, &stamp, &err);
+    if (code == ERR_NONE && environment->secrets_read && stamp == environment->stamp)
+        return;
+    free_list(environment->secrets);
+    environment->secrets = NULL;
+    environment->secrets_read = true;
+    environment->stamp = stamp;
+    if (code == ERR_NONE)
+        code = store_secrets_each(store, &query, add_secret, environment, &err);
+    if (code != ERR_NONE && options->log != NULL)
+        options->log(options->log_ctx, NULL, NULL, "error", err.message, strlen(err.message));
 }
 
 /* On a connection of its own: the runtime's store may be at work on another thread. */
 static void read_secrets(struct environment *environment)
 {
-    struct runtime *runtime = environment->runtime;
     struct store *store = NULL;
     struct err err;
-    environment->secrets_read = true;
-    if (store_open(runtime->store_folder, false, &store, &err) != ERR_NONE)
-        return;
-    if (store_secrets_each(store, true, add_secret, environment, &err) != ERR_NONE &&
-        runtime->options.log != NULL)
-        runtime->options.log(runtime->options.log_ctx, NULL, NULL, "error", err.message, strlen(err.message));
+    environment->secrets_read = false;
+    if (store_open(environment->runtime->store_folder, false, &store, &err) == ERR_NONE)
+        environment_read_store(environment, store);
+    environment->secrets_read = true; /* and do not ask again when there is no store */
     store_close(store);
+}
+
+bool environment_changed(struct environment *environment, int64_t stamp)
+{
+    if (!environment->secrets_read || environment->stamp == stamp)
+        return false;
+    read_secrets(environment);
+    return true;
 }
 
 static bool names_a_secret(const char *name)
@@ -123,11 +158,9 @@ static bool names_a_secret(const char *name)
     return false;
 }
 
-static bool has_name(const struct variable *variable, const char *name)
+static bool has_name(const struct variable *list, const char *name)
 {
-    while (variable != NULL && strcmp(variable->name, name) != 0)
-        variable = variable->next;
-    return variable != NULL;
+    return find_variable(list, name) != NULL;
 }
 
 static void add_name(struct variable **list, const char *name)
@@ -168,7 +201,8 @@ const char *environment_get(struct environment *environment, const char *name)
     const char *value = value_of(environment, name);
     if (value == NULL)
         return NULL;
-    if (names_a_secret(name))
+    const struct variable *sealed = find_variable(environment->secrets, name);
+    if (names_a_secret(name) && !(sealed != NULL && sealed->value == value && sealed->is_public))
         redactor_add(environment->runtime->redactor, value, strlen(value));
     add_name(&environment->asked, name);
     return value;

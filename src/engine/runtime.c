@@ -392,6 +392,8 @@ enum err_code runtime_open_store(struct runtime *runtime, bool preview, struct b
         code = preview ? store_use_preview(runtime->store, runtime->worker, report, err)
                        : store_use(runtime->store, runtime->worker, report, err);
     if (code == ERR_NONE)
+        environment_read_store(runtime->environment, runtime->store);
+    if (code == ERR_NONE)
         code = executor_new(runtime->loop, runtime->store, &runtime->executor, err);
     return code;
 }
@@ -401,7 +403,10 @@ enum err_code runtime_share_store(struct runtime *runtime, struct err *err)
     if (runtime->store != NULL || config_store_is_postgresql(runtime->options.config))
         return ERR_NONE;
     enum err_code code = store_open(runtime->store_folder, true, &runtime->store, err);
-    return code == ERR_NONE ? executor_new(runtime->loop, runtime->store, &runtime->executor, err) : code;
+    if (code != ERR_NONE)
+        return code;
+    environment_read_store(runtime->environment, runtime->store);
+    return executor_new(runtime->loop, runtime->store, &runtime->executor, err);
 }
 
 enum err_code runtime_renew_memory(struct runtime *runtime, struct err *err)

@@ -132,6 +132,12 @@ void environment_take_back(struct environment *environment);
 enum err_code environment_load_file(struct environment *environment, const char *path,
                                     struct err *err) MUST_CHECK;
 
+/* Reads the sealed secrets, with the thread that has the store. What is wrong with them is logged. */
+void environment_read_store(struct environment *environment, struct store *store);
+/* Whether the store's secrets are others than those that were read (store_secrets_stamp); they are read anew.
+ */
+bool environment_changed(struct environment *environment, int64_t stamp);
+
 /* kv.c: as in struct isolate_host. */
 enum err_code execution_kv(struct execution *execution, struct kv_call *call, struct task *task,
                            struct err *err) MUST_CHECK;

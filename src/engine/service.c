@@ -303,6 +303,9 @@ static void take_over(struct service *service, struct turn *turn)
     service->tokens = turn->tokens;
     service->token_count = turn->token_count;
     turn->tokens = NULL;
+    /* What a script has read is in its variables. */
+    if (environment_changed(service->runtime->environment, turn->secrets_stamp))
+        warm_close_idle(service->runtime, 0);
 }
 
 static void turn_after(struct job *job)

@@ -62,6 +62,7 @@ struct turn {
     bool ticked;                 /* a job's schedule was moved on */
     struct token_record *tokens; /* out, with read_schedules */
     size_t token_count;
+    int64_t secrets_stamp; /* out, with read_schedules */
     struct err err;
 };
 

@@ -308,6 +308,8 @@ static enum err_code turn_in_transaction(struct service *service, struct store *
         code = read_schedules(service, store, now, err);
     if (code == ERR_NONE && turn->read_schedules)
         code = store_tokens_each(store, keep_token, turn, err);
+    if (code == ERR_NONE && turn->read_schedules)
+        code = store_secrets_stamp(store, &turn->secrets_stamp, err);
     for (size_t i = 0; i < service->item_count && code == ERR_NONE && !turn->stopping; i++) {
         struct item *item = &service->items[i];
         if (item->capability->kind == CAPABILITY_SYNC && turn->read_schedules)

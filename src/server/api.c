@@ -120,7 +120,7 @@ void api_gone(struct http_call *http)
 static void work(struct job *job, struct store *store)
 {
     struct api_call *call = job->owner;
-    call->request.route->work(&call->request, store);
+    api_request_work(&call->request, store);
 }
 
 static void after(struct job *job)
@@ -152,7 +152,7 @@ static bool has_left(const struct api_request *request)
 static void read_now(uv_work_t *reading)
 {
     struct api_call *call = reading->data;
-    call->request.route->work(&call->request, NULL);
+    api_request_work(&call->request, NULL);
 }
 
 static void after_reading(uv_work_t *reading, int status)

@@ -9,17 +9,13 @@
 
 #include <string.h>
 
-#define KEY_BYTES STORE_KEY_BYTES
 #define FRESH_MS 60000
 
 void grant_free(struct grant *grant)
 {
     char *texts[] = {grant->access, grant->refresh, grant->scope};
-    for (int i = 0; i < 3; i++) {
-        if (texts[i] != NULL)
-            crypto_wipe(texts[i], strlen(texts[i]));
-        mem_free(texts[i]);
-    }
+    for (int i = 0; i < 3; i++)
+        crypto_free(texts[i], texts[i] != NULL ? strlen(texts[i]) : 0);
     *grant = (struct grant){0};
 }
 
@@ -36,7 +32,6 @@ static enum err_code write_text(struct buf *out, const char *name, const char *t
 static enum err_code seal(struct store *store, const char *key, const struct grant *grant, struct buf *sealed,
                           struct err *err)
 {
-    uint8_t secret[KEY_BYTES];
     struct buf plain;
     buf_init(&plain, GRANT_MAX);
     buf_addc(&plain, '{');
@@ -49,34 +44,17 @@ static enum err_code seal(struct store *store, const char *key, const struct gra
     if (code == ERR_NONE)
         code = buf_status(&plain, "the tokens", err);
     if (code == ERR_NONE)
-        code = store_key(store, secret, err);
-    char *room = code == ERR_NONE ? buf_reserve(sealed, plain.len + CRYPTO_SEAL_OVERHEAD) : NULL;
-    if (code == ERR_NONE && room == NULL)
-        code = err_nomem(err);
-    if (code == ERR_NONE)
-        code = crypto_seal(secret, key, strlen(key), plain.data, plain.len, (uint8_t *)room, err);
-    if (code == ERR_NONE)
-        sealed->len = plain.len + CRYPTO_SEAL_OVERHEAD;
-    crypto_wipe(secret, sizeof secret);
-    if (plain.data != NULL)
-        crypto_wipe(plain.data, plain.len);
-    buf_free(&plain);
+        code = vault_seal(store, key, plain.data, plain.len, sealed, err);
+    buf_wipe(&plain);
     return code;
 }
 
 static enum err_code unseal(struct store *store, const char *key, const char *sealed, size_t len,
                             struct grant *grant, struct err *err)
 {
-    uint8_t secret[KEY_BYTES];
-    if (len < CRYPTO_SEAL_OVERHEAD)
-        return err_set(err, ERR_CORRUPT, "the grant \"%s\" is damaged: workers oauth start %s", key, key);
-    size_t plain_len = len - CRYPTO_SEAL_OVERHEAD;
-    char *plain = mem_zalloc(plain_len + 1);
-    if (plain == NULL)
-        return err_nomem(err);
-    enum err_code code = store_key_read(store, secret, err);
-    if (code == ERR_NONE)
-        code = crypto_open(secret, key, strlen(key), sealed, len, (unsigned char *)plain, err);
+    char *plain = NULL;
+    size_t plain_len = 0;
+    enum err_code code = vault_open(store, key, sealed, len, &plain, &plain_len, err);
     if (code == ERR_CORRUPT)
         err_set(err, code,
                 "the grant \"%s\" was sealed with another key, or is damaged: workers oauth start %s", key,
@@ -88,9 +66,7 @@ static enum err_code unseal(struct store *store, const char *key, const char *se
         if (grant->access == NULL)
             code = err_nomem(err);
     }
-    crypto_wipe(secret, sizeof secret);
-    crypto_wipe(plain, plain_len);
-    mem_free(plain);
+    crypto_free(plain, plain_len);
     return code;
 }
 
@@ -149,10 +125,10 @@ enum err_code store_grant_set(struct store *store, const char *key, const struct
     struct buf sealed;
     struct db_stmt *stmt = NULL;
     buf_init(&sealed, 2 * GRANT_MAX);
-    enum err_code code = seal(store, key, grant, &sealed, err);
-    if (code == ERR_NONE)
-        code = store_begin(store, true, err);
-    bool begun = code == ERR_NONE;
+    enum err_code code = store_begin(store, true, err);
+    if (code != ERR_NONE)
+        return code;
+    code = seal(store, key, grant, &sealed, err);
     if (code == ERR_NONE)
         code = store_prepare(
             store, &stmt,
@@ -169,10 +145,8 @@ enum err_code store_grant_set(struct store *store, const char *key, const struct
         code = store_step(store, stmt, err);
         DRIVER(store)->finalize(stmt);
     }
-    if (begun)
-        code = finish(store, code, err);
     buf_free(&sealed);
-    return code;
+    return finish(store, code, err);
 }
 
 /* ---- the right to ask for new tokens ---- */

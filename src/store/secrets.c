@@ -1,4 +1,4 @@
-/* Secrets, sealed at rest with the key in the project's key file. Must not put a value into any message. */
+/* Variables of a worker, sealed at rest, with their earlier values. Must not put a value into any message. */
 #include "store/store_priv.h"
 
 #include "base/clock.h"
@@ -6,77 +6,11 @@
 #include "base/mem.h"
 #include "worker/dotenv.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define KEY_BYTES STORE_KEY_BYTES
 #define SECRET_MAX ((size_t)256 * 1024)
-
-static enum err_code read_key(const char *path, uint8_t key[KEY_BYTES], struct err *err)
-{
-    struct stat status;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return err_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot read %s: %s", path,
-                       strerror(errno));
-    enum err_code code = ERR_NONE;
-    if (fstat(fd, &status) != 0 || (status.st_mode & 077) != 0)
-        code = err_set(err, ERR_DENIED, "%s can be read by others: chmod 600 %s", path, path);
-    else if (read(fd, key, KEY_BYTES) != KEY_BYTES)
-        code = err_set(err, ERR_CORRUPT,
-                       "%s is not a key of %d bytes; the secrets it sealed cannot be read without it", path,
-                       KEY_BYTES);
-    close(fd);
-    return code;
-}
-
-/* The key file appears whole or not at all: it is written beside and linked into place. */
-static enum err_code make_key(const char *path, uint8_t key[KEY_BYTES], struct err *err)
-{
-    char temporary[PATH_MAX + 16];
-    snprintf(temporary, sizeof temporary, "%s.%ld", path, (long)getpid());
-    enum err_code code = crypto_random(key, KEY_BYTES, err);
-    if (code != ERR_NONE)
-        return code;
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || write(fd, key, KEY_BYTES) != KEY_BYTES || fsync(fd) != 0)
-        code = err_set(err, ERR_IO, "cannot write %s: %s", temporary, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    if (code == ERR_NONE && link(temporary, path) != 0)
-        code = errno == EEXIST ? read_key(path, key, err)
-                               : err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
-    unlink(temporary);
-    return code;
-}
-
-static enum err_code load_key(struct store *store, bool create, uint8_t key[KEY_BYTES], struct err *err)
-{
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/key", store->folder);
-    enum err_code code = read_key(path, key, err);
-    if (code == ERR_NOT_FOUND && create)
-        code = make_key(path, key, err);
-    else if (code == ERR_NOT_FOUND)
-        err_set(err, code, "%s is missing; the secrets it sealed cannot be read without it: set them again",
-                path);
-    return code;
-}
-
-enum err_code store_key(struct store *store, uint8_t key[STORE_KEY_BYTES], struct err *err)
-{
-    return load_key(store, true, key, err);
-}
-
-enum err_code store_key_read(struct store *store, uint8_t key[STORE_KEY_BYTES], struct err *err)
-{
-    return load_key(store, false, key, err);
-}
+#define BEFORE_MAX 9 /* earlier values that are kept of each */
 
 enum err_code store_secret_name(const char *name, size_t len, struct err *err)
 {
@@ -90,104 +24,227 @@ enum err_code store_secret_name(const char *name, size_t len, struct err *err)
                    name);
 }
 
-enum err_code store_secret_set(struct store *store, const char *name, const char *value, size_t len,
-                               struct err *err)
+/* ---- changes ---- */
+
+static enum err_code check_value(const char *name, const char *value, size_t len, struct err *err)
 {
-    uint8_t key[KEY_BYTES];
-    struct db_stmt *stmt = NULL;
     if (store_secret_name(name, strlen(name), err) != ERR_NONE)
         return err->code;
     if (memchr(value, '\0', len) != NULL)
         return err_set(err, ERR_INVALID, "the value of %s contains a NUL byte", name);
     if (len > SECRET_MAX)
         return err_set(err, ERR_LIMIT, "the value of %s is larger than %zu KiB", name, SECRET_MAX / 1024);
-    uint8_t *sealed = mem_alloc(len + CRYPTO_SEAL_OVERHEAD);
-    if (sealed == NULL)
-        return err_nomem(err);
-    enum err_code code = load_key(store, true, key, err);
-    if (code == ERR_NONE)
-        code = crypto_seal(key, name, strlen(name), value, len, sealed, err);
-    crypto_wipe(key, sizeof key);
-    if (code == ERR_NONE)
-        code = store_prepare(
-            store, &stmt,
-            "INSERT INTO _workers_secrets(name, sealed, created_at) VALUES(?1, ?2, ?3) ON CONFLICT(name) DO"
-            " UPDATE SET sealed = excluded.sealed, created_at = excluded.created_at",
-            err);
-    if (code == ERR_NONE) {
-        bind_str(stmt, 1, name);
-        DRIVER(store)->bind_blob(stmt, 2, sealed, len + CRYPTO_SEAL_OVERHEAD);
-        DRIVER(store)->bind_integer(stmt, 3, clock_now_ms());
-        code = store_step(store, stmt, err);
-        DRIVER(store)->finalize(stmt);
-    }
-    mem_free(sealed);
-    return code;
+    return ERR_NONE;
 }
 
-enum err_code store_secret_unset(struct store *store, const char *name, bool *existed, struct err *err)
+enum err_code secrets_changed(struct store *store, struct err *err)
 {
-    struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(store, &stmt, "DELETE FROM _workers_secrets WHERE name = ?1", err);
-    if (code != ERR_NONE)
-        return code;
-    bind_str(stmt, 1, name);
-    code = store_step(store, stmt, err);
-    *existed = code == ERR_NONE && DRIVER(store)->changes(store->db) > 0;
-    DRIVER(store)->finalize(stmt);
-    return code;
+    return db_run(store->db, err,
+                  "INSERT INTO _workers_meta(name, value) VALUES('secrets_stamp', '1') ON CONFLICT(name) DO"
+                  " UPDATE SET value = CAST(value AS INTEGER) + 1",
+                  NULL);
 }
 
-static enum err_code open_one(const uint8_t key[KEY_BYTES], struct db_stmt *stmt, const char *name,
-                              char **value, size_t *len, struct err *err)
+enum err_code store_secrets_stamp(struct store *store, int64_t *stamp, struct err *err)
+{
+    return db_integer(store->db, "SELECT value FROM _workers_meta WHERE name = 'secrets_stamp'", 0, stamp,
+                      err);
+}
+
+static enum err_code open_column(struct store *store, struct db_stmt *stmt, int column, const char *name,
+                                 char **value, size_t *len, struct err *err)
 {
     size_t sealed_len = 0;
-    const char *sealed = stmt->db->driver->column_text(stmt, 1, &sealed_len);
-    if (sealed == NULL || sealed_len < CRYPTO_SEAL_OVERHEAD)
-        return err_set(err, ERR_CORRUPT, "the secret %s is damaged: set it again", name);
-    *len = sealed_len - CRYPTO_SEAL_OVERHEAD;
-    *value = mem_zalloc(*len + 1);
-    if (*value == NULL)
-        return err_nomem(err);
-    enum err_code code =
-        crypto_open(key, name, strlen(name), sealed, sealed_len, (unsigned char *)*value, err);
+    const char *sealed = DRIVER(store)->column_text(stmt, column, &sealed_len);
+    enum err_code code = vault_open(store, name, sealed, sealed_len, value, len, err);
     if (code == ERR_CORRUPT)
         err_set(err, code, "the secret %s was sealed with another key or is damaged: set it again", name);
     return code;
 }
 
-enum err_code store_secrets_each(struct store *store, bool reveal, secret_fn each, void *ctx, struct err *err)
+/* A value that cannot be read is another one. */
+static enum err_code compare(struct store *store, const char *name, const char *value, size_t len,
+                             enum secret_change *change, struct err *err)
 {
-    uint8_t key[KEY_BYTES];
-    bool have_key = false;
     struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(
-        store, &stmt, "SELECT name, sealed, created_at FROM _workers_secrets ORDER BY name", err);
+    char *now = NULL;
+    size_t now_len = 0;
+    *change = SECRET_ADDED;
+    enum err_code code =
+        store_prepare(store, &stmt, "SELECT sealed FROM _workers_secrets WHERE name = ?1", err);
     if (code != ERR_NONE)
         return code;
-    enum db_step step = DB_DONE;
-    while (code == ERR_NONE && (step = DRIVER(store)->step(stmt, err)) == DB_ROW) {
-        char *value = NULL;
-        size_t len = 0;
-        char *name = column_copy(stmt, 0);
-        if (name == NULL)
-            code = err_nomem(err);
-        if (code == ERR_NONE && reveal && !have_key) {
-            code = load_key(store, false, key, err);
-            have_key = code == ERR_NONE;
-        }
-        if (code == ERR_NONE && reveal)
-            code = open_one(key, stmt, name, &value, &len, err);
-        if (code == ERR_NONE)
-            code = each(ctx, name, DRIVER(store)->column_integer(stmt, 2), value, len);
-        if (value != NULL)
-            crypto_wipe(value, len);
-        mem_free(value);
-        mem_free(name);
+    bind_str(stmt, 1, name);
+    enum db_step step = DRIVER(store)->step(stmt, err);
+    if (step == DB_FAILED)
+        code = err->code;
+    if (step == DB_ROW) {
+        *change = SECRET_CHANGED;
+        code = open_column(store, stmt, 0, name, &now, &now_len, err);
+        if (code == ERR_NONE && now_len == len && crypto_equal(now, value, len))
+            *change = SECRET_UNCHANGED;
+        if (code == ERR_CORRUPT)
+            code = ERR_NONE;
+        crypto_free(now, now_len);
     }
+    DRIVER(store)->finalize(stmt);
+    return code;
+}
+
+enum err_code store_secret_compare(struct store *store, const char *name, const char *value, size_t len,
+                                   enum secret_change *change, struct err *err)
+{
+    enum err_code code = check_value(name, value, len, err);
+    return code == ERR_NONE ? compare(store, name, value, len, change, err) : code;
+}
+
+/* What there is becomes the newest of the earlier ones. */
+static enum err_code keep_before(struct store *store, const char *name, struct err *err)
+{
+    char sql[256];
+    snprintf(sql, sizeof sql,
+             "DELETE FROM _workers_secrets_before WHERE name = ?1 AND version <= (SELECT version - %d FROM"
+             " _workers_secrets WHERE name = ?1)",
+             BEFORE_MAX);
+    enum err_code code =
+        db_run(store->db, err,
+               "INSERT INTO _workers_secrets_before(name, version, sealed, created_at) SELECT"
+               " name, version, sealed, created_at FROM _workers_secrets WHERE name = ?1",
+               name, NULL);
+    return code == ERR_NONE ? db_run(store->db, err, sql, name, NULL) : code;
+}
+
+static enum err_code put(struct store *store, const char *name, const char *value, size_t len,
+                         struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    struct buf sealed;
+    buf_init(&sealed, BUF_UNLIMITED);
+    enum err_code code = vault_seal(store, name, value, len, &sealed, err);
+    if (code == ERR_NONE)
+        code = keep_before(store, name, err);
+    if (code == ERR_NONE)
+        code = store_prepare(
+            store, &stmt,
+            "INSERT INTO _workers_secrets(name, sealed, created_at) VALUES(?1, ?2, ?3) ON CONFLICT(name) DO"
+            " UPDATE SET sealed = excluded.sealed, created_at = excluded.created_at, version = version + 1",
+            err);
+    if (code == ERR_NONE) {
+        bind_str(stmt, 1, name);
+        DRIVER(store)->bind_blob(stmt, 2, sealed.data, sealed.len);
+        DRIVER(store)->bind_integer(stmt, 3, clock_now_ms());
+        code = store_step(store, stmt, err);
+        DRIVER(store)->finalize(stmt);
+    }
+    buf_free(&sealed);
+    return code == ERR_NONE ? secrets_changed(store, err) : code;
+}
+
+enum err_code store_secret_set(struct store *store, const char *name, const char *value, size_t len,
+                               enum secret_change *change, struct err *err)
+{
+    enum err_code code = store_secret_compare(store, name, value, len, change, err);
+    return code == ERR_NONE && *change != SECRET_UNCHANGED ? put(store, name, value, len, err) : code;
+}
+
+enum err_code store_secret_publish(struct store *store, const char *name, bool is_public, struct err *err)
+{
+    enum err_code code = db_run(store->db, err,
+                                "UPDATE _workers_secrets SET is_public = CAST(?2 AS INTEGER) WHERE"
+                                " name = ?1",
+                                name, is_public ? "1" : "0", NULL);
+    return code == ERR_NONE ? secrets_changed(store, err) : code;
+}
+
+enum err_code store_secret_unset(struct store *store, const char *name, bool *existed, struct err *err)
+{
+    enum err_code code = db_run(store->db, err, "DELETE FROM _workers_secrets WHERE name = ?1", name, NULL);
+    *existed = code == ERR_NONE && DRIVER(store)->changes(store->db) > 0;
+    if (code == ERR_NONE)
+        code = db_run(store->db, err, "DELETE FROM _workers_secrets_before WHERE name = ?1", name, NULL);
+    return code == ERR_NONE && *existed ? secrets_changed(store, err) : code;
+}
+
+enum err_code store_secret_restore(struct store *store, const char *name, int64_t version, struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    char *value = NULL;
+    size_t len = 0;
+    enum secret_change change;
+    enum err_code code =
+        store_prepare(store, &stmt,
+                      "SELECT sealed FROM _workers_secrets_before WHERE name = ?1 AND version = ?2 UNION ALL"
+                      " SELECT sealed FROM _workers_secrets WHERE name = ?1 AND version = ?2",
+                      err);
+    if (code != ERR_NONE)
+        return code;
+    bind_str(stmt, 1, name);
+    DRIVER(store)->bind_integer(stmt, 2, version);
+    enum db_step step = DRIVER(store)->step(stmt, err);
+    if (step == DB_FAILED)
+        code = err->code;
+    else if (step == DB_DONE)
+        code =
+            err_set(err, ERR_NOT_FOUND, "there is no version %lld of %s: workers env versions %s shows them",
+                    (long long)version, name, name);
+    else
+        code = open_column(store, stmt, 0, name, &value, &len, err);
+    DRIVER(store)->finalize(stmt);
+    if (code == ERR_NONE)
+        code = store_secret_set(store, name, value, len, &change, err);
+    crypto_free(value, len);
+    return code;
+}
+
+/* ---- reading ---- */
+
+static enum err_code each_row(struct store *store, struct db_stmt *stmt, bool reveal, secret_fn each,
+                              void *ctx, struct err *err)
+{
+    struct secret_info info = {0};
+    char *value = NULL;
+    size_t len = 0;
+    char *name = column_copy(stmt, 0);
+    if (name == NULL)
+        return err_nomem(err);
+    info.name = name;
+    info.version = DRIVER(store)->column_integer(stmt, 2);
+    info.created_ms = DRIVER(store)->column_integer(stmt, 3);
+    info.current = DRIVER(store)->column_integer(stmt, 4) != 0;
+    info.is_public = DRIVER(store)->column_integer(stmt, 5) != 0;
+    enum err_code code = reveal ? open_column(store, stmt, 1, name, &value, &len, err) : ERR_NONE;
+    if (code == ERR_NONE)
+        code = each(ctx, &info, value, len);
+    crypto_free(value, len);
+    mem_free(name);
+    return code;
+}
+
+enum err_code store_secrets_each(struct store *store, const struct secret_query *query, secret_fn each,
+                                 void *ctx, struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    enum err_code code = store_prepare(
+        store, &stmt,
+        query->versions
+            ? "SELECT name, sealed, version, created_at, 1, is_public FROM _workers_secrets WHERE ?1 IS NULL "
+              "OR name ="
+              " ?1 UNION ALL SELECT b.name, b.sealed, b.version, b.created_at, 0, s.is_public FROM"
+              " _workers_secrets_before b JOIN _workers_secrets s ON s.name = b.name WHERE ?1 IS NULL OR "
+              "b.name = ?1"
+              " ORDER BY name, version DESC"
+            : "SELECT name, sealed, version, created_at, 1, is_public FROM _workers_secrets WHERE ?1 IS NULL "
+              "OR name ="
+              " ?1 ORDER BY name",
+        err);
+    if (code != ERR_NONE)
+        return code;
+    bind_str(stmt, 1, query->name);
+    enum db_step step = DB_DONE;
+    while (code == ERR_NONE && (step = DRIVER(store)->step(stmt, err)) == DB_ROW)
+        code = each_row(store, stmt, query->reveal, each, ctx, err);
     if (code == ERR_NONE && step == DB_FAILED)
         code = err->code;
-    crypto_wipe(key, sizeof key);
     DRIVER(store)->finalize(stmt);
     return code;
 }

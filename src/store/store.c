@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 4
+#define SCHEMA_VERSION 5
 #define BUSY_TIMEOUT_MS 15000
 
 /* Times are Unix milliseconds. JSON is text. Every statement can be run again: a store of an older version
@@ -57,6 +57,9 @@ static const char runtime_schema[] =
     "CREATE TABLE IF NOT EXISTS _workers_secrets(name TEXT PRIMARY KEY, sealed BLOB NOT NULL, created_at "
     "INTEGER NOT NULL)"
     " WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS _workers_secrets_before(name TEXT NOT NULL, version INTEGER NOT NULL, sealed "
+    "BLOB NOT NULL,"
+    " created_at INTEGER NOT NULL, PRIMARY KEY(name, version)) WITHOUT ROWID;"
     /* With row ids, so that keys are counted in an index without the values. */
     "CREATE TABLE IF NOT EXISTS _workers_kv(key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL, expires_at "
     "INTEGER);"
@@ -94,13 +97,18 @@ static const char runtime_schema[] =
     "CREATE TABLE IF NOT EXISTS _workers_payloads(id TEXT PRIMARY KEY NOT NULL, event TEXT NOT NULL, body "
     "BLOB);";
 
-/* Columns that tables of older versions lack. */
-static const char *const columns_since_2[] = {
-    "ALTER TABLE _workers_runs ADD COLUMN started_by TEXT",
-    "ALTER TABLE _workers_runs ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1",
-    "ALTER TABLE _workers_runs ADD COLUMN delivery_id TEXT",
-    "ALTER TABLE _workers_runs ADD COLUMN peak_bytes INTEGER",
-    "ALTER TABLE _workers_runs ADD COLUMN traceback TEXT",
+/* Columns that tables of older versions lack, newest last. */
+static const struct {
+    const char *table, *name, *type;
+} columns_since_2[] = {
+    {"_workers_runs", "started_by", "TEXT"},
+    {"_workers_runs", "attempt", "INTEGER NOT NULL DEFAULT 1"},
+    {"_workers_runs", "delivery_id", "TEXT"},
+    {"_workers_runs", "peak_bytes", "INTEGER"},
+    {"_workers_runs", "traceback", "TEXT"},
+    {"_workers_secrets", "version", "INTEGER NOT NULL DEFAULT 1"},
+    {"_workers_secrets", "is_public", "INTEGER NOT NULL DEFAULT 0"},
+    {"_workers_endpoints", "sealed", "BLOB"},
 };
 
 enum err_code store_prepare(struct store *store, struct db_stmt **stmt, const char *sql, struct err *err)
@@ -156,18 +164,30 @@ char *column_copy(struct db_stmt *stmt, int column)
     return text != NULL ? mem_strndup(text, len) : NULL;
 }
 
-/* All tables are made as version 2 had them, so that there is one way to this one. */
-static enum err_code add_columns(struct store *store, struct err *err)
+static bool has_column(struct store *store, const char *table, const char *name)
 {
     struct db_stmt *stmt = NULL;
     struct err ignored;
-    if (store_prepare(store, &stmt, "SELECT traceback FROM _workers_runs", &ignored) == ERR_NONE) {
-        DRIVER(store)->finalize(stmt);
-        return ERR_NONE;
-    }
+    char sql[128];
+    snprintf(sql, sizeof sql, "SELECT %s FROM %s", name, table);
+    if (store_prepare(store, &stmt, sql, &ignored) != ERR_NONE)
+        return false;
+    DRIVER(store)->finalize(stmt);
+    return true;
+}
+
+/* All tables are made as version 2 had them, so that there is one way to this one. */
+static enum err_code add_columns(struct store *store, struct err *err)
+{
     enum err_code code = ERR_NONE;
-    for (size_t i = 0; i < sizeof columns_since_2 / sizeof columns_since_2[0] && code == ERR_NONE; i++)
-        code = DRIVER(store)->exec(store->db, columns_since_2[i], err);
+    for (size_t i = 0; i < sizeof columns_since_2 / sizeof columns_since_2[0] && code == ERR_NONE; i++) {
+        char sql[160];
+        if (has_column(store, columns_since_2[i].table, columns_since_2[i].name))
+            continue;
+        snprintf(sql, sizeof sql, "ALTER TABLE %s ADD COLUMN %s %s", columns_since_2[i].table,
+                 columns_since_2[i].name, columns_since_2[i].type);
+        code = DRIVER(store)->exec(store->db, sql, err);
+    }
     return code;
 }
 

@@ -493,18 +493,56 @@ enum err_code store_kv_expire(struct store *store, int64_t now_ms, struct err *e
 
 /* ---- secrets (secrets.c) ---- */
 
-typedef enum err_code (*secret_fn)(void *ctx, const char *name, int64_t created_ms, const char *value,
-                                   size_t len);
+struct secret_info {
+    const char *name;
+    int64_t version; /* from 1 */
+    int64_t created_ms;
+    bool current;
+    bool is_public; /* no secret: it may be seen in logs and results */
+};
+typedef enum err_code (*secret_fn)(void *ctx, const struct secret_info *info, const char *value, size_t len);
 #define SECRET_NAME_MAX 128 /* bytes; letters, digits and _, and no digit first */
 enum err_code store_secret_name(const char *name, size_t len, struct err *err) MUST_CHECK;
-/* value: at most 256 KiB without NUL bytes. */
+
+enum secret_change { SECRET_ADDED, SECRET_CHANGED, SECRET_UNCHANGED };
+/* What setting it would be. value: at most 256 KiB without NUL bytes. */
+enum err_code store_secret_compare(struct store *store, const char *name, const char *value, size_t len,
+                                   enum secret_change *change, struct err *err) MUST_CHECK;
+/* Inside the caller's transaction, as all that change secrets. The value before becomes an earlier version,
+ * of which the last nine are kept. */
 enum err_code store_secret_set(struct store *store, const char *name, const char *value, size_t len,
-                               struct err *err) MUST_CHECK;
+                               enum secret_change *change, struct err *err) MUST_CHECK;
+/* Says whether it is a secret; it is one until this is said. */
+enum err_code store_secret_publish(struct store *store, const char *name, bool is_public,
+                                   struct err *err) MUST_CHECK;
+/* With its earlier versions. */
 enum err_code store_secret_unset(struct store *store, const char *name, bool *existed,
                                  struct err *err) MUST_CHECK;
-/* By name. value is NULL unless reveal is set. */
-enum err_code store_secrets_each(struct store *store, bool reveal, secret_fn each, void *ctx,
-                                 struct err *err) MUST_CHECK;
+/* Sets it to what it was in that version. ERR_NOT_FOUND. */
+enum err_code store_secret_restore(struct store *store, const char *name, int64_t version,
+                                   struct err *err) MUST_CHECK;
+struct secret_query {
+    const char *name; /* NULL: all */
+    bool versions;    /* earlier ones as well */
+    bool reveal;      /* value is NULL otherwise */
+};
+/* By name, the newest version first. */
+enum err_code store_secrets_each(struct store *store, const struct secret_query *query, secret_fn each,
+                                 void *ctx, struct err *err) MUST_CHECK;
+/* Another number after each change. */
+enum err_code store_secrets_stamp(struct store *store, int64_t *stamp, struct err *err) MUST_CHECK;
+
+/* ---- the key (vault.c) ---- */
+
+struct key_rotation {
+    bool forget;          /* what the key that there is does not open */
+    int64_t sealed;       /* out: values that were sealed anew */
+    struct buf forgotten; /* out: lines as "variable NAME"; the caller's */
+};
+/* Makes another key, seals everything with it, and puts it in the place of the one before. A crash at any
+ * point leaves a key that opens what there is. Without forget, a key that is lost, wrong or does not open all
+ * of it is an error, and nothing changes. */
+enum err_code store_key_rotate(struct store *store, struct key_rotation *told, struct err *err) MUST_CHECK;
 
 /* ---- grants of OAuth (grants.c) ---- */
 

@@ -2,6 +2,7 @@
 #ifndef WORKERS_STORE_STORE_PRIV_H
 #define WORKERS_STORE_STORE_PRIV_H
 
+#include "base/crypto.h"
 #include "store/store.h"
 
 #define OWNER_SIZE 160
@@ -167,12 +168,20 @@ enum err_code schedules_take(struct store *store, struct sync_lease *lease, bool
 enum err_code schedules_retry(struct store *store, const char *key, int64_t retry_ms, int64_t next_ms,
                               struct err *err) MUST_CHECK;
 
-/* secrets.c */
-#define STORE_KEY_BYTES 32
-/* The store's key, made when there is none. */
-enum err_code store_key(struct store *store, uint8_t key[STORE_KEY_BYTES], struct err *err) MUST_CHECK;
-/* The same, but one that is missing is not made: ERR_NOT_FOUND. */
-enum err_code store_key_read(struct store *store, uint8_t key[STORE_KEY_BYTES], struct err *err) MUST_CHECK;
+/* secrets.c: inside the caller's transaction. Processes that have read them will read them anew. */
+enum err_code secrets_changed(struct store *store, struct err *err) MUST_CHECK;
+
+/* vault.c */
+/* Appends the sealed form. It opens only under the same name. Inside the caller's write transaction. */
+enum err_code vault_seal(struct store *store, const char *name, const char *plain, size_t len,
+                         struct buf *out, struct err *err) MUST_CHECK;
+/* plain, to be freed with crypto_free, has a NUL behind it. ERR_CORRUPT when it does not open; ERR_NOT_FOUND
+ * and ERR_DENIED, with what to do, when the key is lost or another one. */
+enum err_code vault_open(struct store *store, const char *name, const char *sealed, size_t len, char **plain,
+                         size_t *plain_len, struct err *err) MUST_CHECK;
+/* Bytes that only who has the key can make from the text. Inside the caller's write transaction. */
+enum err_code vault_derive(struct store *store, const char *text, uint8_t out[CRYPTO_DIGEST_MAX],
+                           struct err *err) MUST_CHECK;
 
 /* kv_layer.c */
 struct kv_layer_entry {

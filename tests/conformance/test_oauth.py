@@ -333,7 +333,7 @@ class OauthTest(harness.TestCase):
         key = self.p.folder / ".workers/key"
         kept = key.read_bytes()
         key.write_bytes(bytes(32))
-        self.assertRegex(self.run_it("oauth", "token", "body").stderr, 'the grant "body" was sealed with another key, or is damaged: workers oauth start body')
+        self.assertRegex(self.run_it("oauth", "token", "body").stderr, 'oauth "body": .*key is another key than the one that sealed the secrets of this store')
         key.unlink()
         self.assertIn("is missing", self.run_it("oauth", "token", "body").stderr)
         key.write_bytes(kept)

@@ -18,7 +18,7 @@ import termios
 import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from harness import Page, TestCase, finish, interrupt, main, wait_until  # noqa: E402
+from harness import Page, TestCase, finish, forms_of, interrupt, main, wait_until  # noqa: E402
 
 SCRIPT = """
 local workers = require "workers"
@@ -97,15 +97,6 @@ worker:job("nightly", { title = "Nightly", description = "Tidies", schedule = { 
 
 return worker
 """
-
-
-def forms_of(secret):
-    """What gives bytes away: themselves, and the middle of their base64 behind 0, 1 and 2 other bytes, and their hex."""
-    forms = [secret, secret.hex().encode(), secret.hex().upper().encode()]
-    for before in range(3):
-        text = base64.b64encode(bytes(before) + secret)
-        forms.append(text[(before * 8 + 5) // 6:(before + len(secret)) * 8 // 6])
-    return forms
 
 
 SECRET = "tok-\u00fcnic\u00f6de-4711-geheim"
@@ -258,7 +249,7 @@ class CommandsTest(TestCase):
         self.p.run("exec", "greet", "-d", '{"name":"x"}')
         self.p.run("env", "set", "A_NAME=value-of-a")
         for args, columns in ((["sync", "status"], 9), (["runs", "list"], 6), (["capabilities", "list"], 5), (["db", "list"], 4),
-                              (["db", "schema"], 6), (["env", "list"], 2)):
+                              (["db", "schema"], 6), (["env", "list"], 4)):
             table = self.ok(self.p.run(*args)).stdout
             plain = self.ok(self.p.run(*args, "--plain")).stdout
             rows = self.json(*args, "--json")
@@ -508,8 +499,7 @@ class CommandsTest(TestCase):
         self.ok(self.p.run("env", "set", f"API_TOKEN={SECRET}"))
         (self.p.folder / ".workers" / "key").write_bytes(bytes(32))
         result = self.env_tool()
-        self.assertIn("API_TOKEN", result.stderr)
-        self.assertIn("sealed with another key", result.stderr)
+        self.assertIn("is another key than the one that sealed the secrets of this store", result.stderr)
 
     def test_dotenv_is_loaded_and_hidden(self):
         self.p.write(".env", f'# comment\nAPI_TOKEN="{SECRET}"\nexport GREETING=hello\n')

@@ -3,6 +3,7 @@
 Python's standard library only. Every test makes its own Project and Upstream, so that tests run side by side. Nothing here
 sleeps for a fixed time: wait_until polls a condition, an Upstream page can wait for an Event.
 """
+import base64
 import collections
 import contextlib
 import http.server
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.parse
 
 BINARY = os.environ.get("WORKERS_BIN", "")
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -173,6 +175,17 @@ class Server:
         url = next(webhook["url"] for webhook in json.loads(listed.stdout) if webhook["key"] == key)
         _, _, host, path = url.split("/", 3)
         return host, "/" + path
+
+
+def forms_of(secret):
+    """What gives bytes away: themselves, the middle of their base64 and base64url behind 0, 1 and 2 other bytes, hex, percent-encoding."""
+    forms = [secret, secret.hex().encode(), secret.hex().upper().encode()]
+    for before in range(3):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            text = encode(bytes(before) + secret)
+            forms.append(text[(before * 8 + 5) // 6:(before + len(secret)) * 8 // 6])
+    forms += [urllib.parse.quote(secret, safe="").encode(), urllib.parse.quote(secret).encode(), urllib.parse.quote_plus(secret).encode()]
+    return sorted(set(forms))
 
 
 def finish(process, timeout=60):

@@ -384,13 +384,50 @@ static void uuids(void **state)
     assert_memory_equal(id, before, 7); /* the clock's own time is enough */
 }
 
+static void read_hex(const char *text, unsigned char out[32])
+{
+    struct err err;
+    size_t len = 0;
+    assert_int_equal(crypto_decode(CRYPTO_HEX, text, 64, out, &len, &err), ERR_NONE);
+    assert_int_equal(len, 32);
+}
+
+/* The keys and what they agree on are those of RFC 7748, section 6.1. */
+static void exchanges(void **state)
+{
+    (void)state;
+    struct err err;
+    unsigned char own[32], other[32], shared[32], halves[64], agreed[32], again[32],
+        expected[CRYPTO_DIGEST_MAX];
+    unsigned char own_private[32], own_public[32], zeros[32] = {0};
+    size_t len = 0;
+    read_hex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a", own);
+    read_hex("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a", halves);
+    read_hex("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb", other);
+    read_hex("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f", halves + 32);
+    read_hex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742", shared);
+    assert_int_equal(crypto_hmac("sha256", shared, 32, halves, 64, expected, &len, &err), ERR_NONE);
+    assert_int_equal(crypto_exchange_key(own, halves + 32, agreed, &err), ERR_NONE);
+    assert_memory_equal(agreed, expected, 32);
+    assert_int_equal(crypto_exchange_key(other, halves, agreed, &err), ERR_NONE);
+    assert_memory_equal(agreed, expected, 32);
+    for (int i = 0; i < 8; i++) { /* whoever's half is the smaller */
+        assert_int_equal(crypto_exchange_new(own_private, own_public, &err), ERR_NONE);
+        assert_int_equal(crypto_exchange_key(own_private, halves, agreed, &err), ERR_NONE);
+        assert_int_equal(crypto_exchange_key(own, own_public, again, &err), ERR_NONE);
+        assert_memory_equal(agreed, again, 32);
+    }
+    assert_int_equal(crypto_exchange_key(own, zeros, agreed, &err), ERR_INVALID);
+    assert_string_equal(err.message, "the public key leads to no secret");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digests),      cmocka_unit_test(hmacs),           cmocka_unit_test(equal),
         cmocka_unit_test(random_bytes), cmocka_unit_test(seal_and_tamper), cmocka_unit_test(open_known),
         cmocka_unit_test(text_forms),   cmocka_unit_test(round_trips),     cmocka_unit_test(bad_text),
-        cmocka_unit_test(uuids),
+        cmocka_unit_test(uuids),        cmocka_unit_test(exchanges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

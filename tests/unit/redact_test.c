@@ -106,6 +106,39 @@ static void test_values_that_pass(void **state)
     redactor_free(redactor);
 }
 
+static void expect_json(const struct redactor *redactor, const char *json, const char *expected)
+{
+    struct buf out;
+    struct err err;
+    buf_init(&out, BUF_UNLIMITED);
+    assert_int_equal(redactor_write_json(redactor, json, strlen(json), &out, &err), ERR_NONE);
+    assert_string_equal(buf_text(&out), expected);
+    buf_free(&out);
+}
+
+static void test_json(void **state)
+{
+    (void)state;
+    struct redactor *redactor = redactor_new();
+    redactor_add(redactor, "s3cr3t\n\"quoted\"", 15);
+    redactor_add(redactor, "12345678", 8);
+    redactor_add(redactor, "\":true,\"", 9);
+    redactor_add_perhaps(redactor, "https://api.example", 19);
+    expect_json(redactor, "{ \"a\": [1, 2.50, true, null, \"plain \\u00fc\"], \"b\": {} }",
+                "{\"a\":[1,2.50,true,null,\"plain \\u00fc\"],\"b\":{}}");
+    expect_json(redactor, "[\"a s3cr3t\\n\\\"quoted\\\" b\"]", "[\"a [redacted] b\"]");
+    expect_json(redactor, "[\"s3cr3t\\u000a\\u0022quoted\\u0022\"]", "[\"[redacted]\"]");
+    expect_json(redactor, "{\"12345678\":12345678,\"n\":-12345678.5}",
+                "{\"[redacted]\":\"[redacted]\",\"n\":\"-[redacted].5\"}");
+    expect_json(redactor, "{\"x\":true,\"y\":1}", "{\"x\":true,\"y\":1}"); /* not across values */
+    /* What may be an address stays in results, until it is known to be a secret. */
+    expect_json(redactor, "[\"https://api.example/x\"]", "[\"https://api.example/x\"]");
+    expect_written(redactor, "https://api.example/x", "[redacted]/x");
+    redactor_add(redactor, "https://api.example", 19);
+    expect_json(redactor, "[\"https://api.example/x\"]", "[\"[redacted]/x\"]");
+    redactor_free(redactor);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +146,7 @@ int main(void)
         cmocka_unit_test(test_known_forms),
         cmocka_unit_test(test_within_encoded_text),
         cmocka_unit_test(test_values_that_pass),
+        cmocka_unit_test(test_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include "api/route.h"
 #include "base/buf.h"
 #include "base/json.h"
+#include "worker/deploy.h"
 #include "worker/worker.h"
 
 #define API_PATH_PARTS 2
@@ -21,6 +22,7 @@ struct api_request {
     const char *folder;          /* the store's */
     /* Whether nobody waits for the answer any more; NULL: somebody does. From the thread of the work. */
     bool (*left)(const struct api_request *request);
+    deploy_fn deploy; /* how it is done */
 
     const struct capability *capability; /* of routes that name one */
     char *parameters[API_PATH_PARTS];    /* of the path, decoded */

@@ -7,9 +7,9 @@
 
 const struct route *api_route(size_t n)
 {
-    static const struct route *const tables[] = {worker_routes,  sync_routes,     run_routes,
-                                                 webhook_routes, delivery_routes, database_routes,
-                                                 metric_routes,  access_routes,   variable_routes};
+    static const struct route *const tables[] = {
+        worker_routes,   sync_routes,   run_routes,    webhook_routes,  delivery_routes,
+        database_routes, metric_routes, access_routes, variable_routes, version_routes};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
         for (const struct route *at = tables[i]; at->method != NULL; at++)
             if (n-- == 0)
@@ -85,7 +85,18 @@ void api_describe(const char *url, struct buf *out)
         "\"#/components/responses/Error\"}}}},\"" API_ROOT
         "/workers\":{\"get\":{\"operationId\":\"listWorkers\",\"summary\":\"The workers that the token is"
         " good for\",\"security\":[{\"token\":[]}],\"responses\":{\"200\":{\"description\":\"Done.\"},"
-        "\"401\":{\"$ref\":\"#/components/responses/Error\"}}}}");
+        "\"401\":{\"$ref\":\"#/components/responses/"
+        "Error\"}}},\"post\":{\"operationId\":\"createWorker\",\"summary\":"
+        "\"Makes a worker in the home, without anything in it\",\"description\":\"Needs a token of the scope "
+        "admin.\","
+        "\"security\":[{\"token\":[]}],\"requestBody\":{\"content\":{\"application/"
+        "json\":{\"schema\":{\"type\":\"object\","
+        "\"required\":[\"name\"],\"properties\":{\"name\":{\"type\":\"string\"}}}}}},\"responses\":{\"201\":{"
+        "\"description\":"
+        "\"Done.\"},\"401\":{\"$ref\":\"#/components/responses/Error\"},\"403\":{\"$ref\":\"#/components/"
+        "responses/Error\"},"
+        "\"409\":{\"$ref\":\"#/components/responses/Error\"},\"422\":{\"$ref\":\"#/components/responses/"
+        "Error\"}}}}");
     const struct route *at = NULL;
     for (size_t i = 0; (at = api_route(i)) != NULL; i++) {
         if (has_earlier(i))

@@ -15,6 +15,7 @@ enum route_kind {
     ROUTE_CALL,    /* calls the capability with the body; its result is the answer */
     ROUTE_EXEC,    /* the same, and how it ended is the answer: see call_describe */
     ROUTE_DELIVER, /* the body becomes a delivery to the capability */
+    ROUTE_HOME,    /* about the worker's place in the home; for servers only */
 };
 
 /* What a route that is no call needs besides a store that is there. */

@@ -1,6 +1,7 @@
 /* workers serve: keeps projects running. */
 #include "cli/cli.h"
 
+#include "engine/home.h"
 #include "net/http_listen.h"
 #include "server/beacon.h"
 #include "server/server.h"
@@ -58,9 +59,16 @@ static int run_serve(const struct cli_args *args)
         snprintf(url, sizeof url, "%.*s", (int)(strlen(given) - (given[strlen(given) - 1] == '/')), given);
     else
         snprintf(url, sizeof url, "%s%s", strncmp(bound, "unix:", 5) == 0 ? "" : "http://", bound);
+    bool with_home = cli_flag(args, "--home");
+    char home[HOME_PATH_MAX];
+    if (with_home && home_folder(home, &err) != ERR_NONE)
+        return cli_fail(&err);
     const struct server_options options = {
         .folders = args->count > 0 ? args->positional : here,
-        .folder_count = args->count > 0 ? (size_t)args->count : 1,
+        .folder_count = args->count > 0 ? (size_t)args->count
+                        : with_home     ? 0
+                                        : 1,
+        .home = with_home ? home : NULL,
         .listen_fd = listen_fd,
         .url = url,
         .concurrency = concurrency,
@@ -87,6 +95,7 @@ static const struct cli_option options[] = {
     {"--url", NULL, "URL", "how the server is reached from outside, behind a proxy"},
     {"--processes", NULL, "N", "so many processes share the work; 1 unless given"},
     {"--concurrency", NULL, "N", "executions at once in each process; 1000 unless given"},
+    {"--home", NULL, NULL, "serve the workers that were deployed to this machine, and take more"},
     {"--watch", NULL, NULL, "load a project anew when its files change"},
     {"--json", NULL, NULL, "log lines as JSON"},
     {NULL, NULL, NULL, NULL},
@@ -101,7 +110,11 @@ const struct command cmd_serve = {
         "are\ndue, until Ctrl-C or SIGTERM. Then it ends after the pages in hand; the next start goes on "
         "from there.\nSIGHUP loads the projects anew.\n\n"
         "Under serve a script reaches only the hosts, folders and variables that its workers.yaml lists.\n\n"
-        "Examples:\n  workers serve\n  workers serve ~/workers/github ~/workers/shop --processes 2\n"
+        "With --home it serves what workers deploy puts into the home of this user (the folder in "
+        "WORKERS_HOME, or\n"
+        "~/.local/share/workers), also what comes later.\n\n"
+        "Examples:\n  workers serve\n  workers serve --home\n  workers serve ~/workers/github ~/workers/shop "
+        "--processes 2\n"
         "  workers serve --watch\n",
     .options = options,
     .min_arguments = 0,

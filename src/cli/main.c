@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/text.h"
+#include "engine/deploy.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -60,6 +61,14 @@ const struct command *const cli_commands[] = {
     &cmd_env_pull,
     &cmd_env_push,
     &cmd_env_rotate_key,
+    &cmd_deploy,
+    &cmd_versions,
+    &cmd_rollback,
+    &cmd_create,
+    &cmd_list,
+    &cmd_get,
+    &cmd_rename,
+    &cmd_delete,
     &cmd_version,
     &cmd_help,
     NULL,
@@ -123,11 +132,11 @@ static const struct command *find_command(int argc, char **argv, int *words)
 static int unknown_command(int argc, char **argv)
 {
     char name[128];
-    const char *names[64];
+    const char *names[128];
     size_t count = 0;
     snprintf(name, sizeof name, "%s%s%s", argv[0], argc > 1 && argv[1][0] != '-' ? " " : "",
              argc > 1 && argv[1][0] != '-' ? argv[1] : "");
-    for (; cli_commands[count] != NULL && count < 64; count++)
+    for (; cli_commands[count] != NULL && count < 128; count++)
         names[count] = cli_commands[count]->name;
     int nearest = text_nearest(name, strlen(name), names, count);
     if (nearest < 0)
@@ -141,10 +150,10 @@ static int unknown_command(int argc, char **argv)
 
 static int unknown_option(const struct cli_args *args, const char *word, size_t len)
 {
-    const char *names[64];
+    const char *names[128];
     size_t count = 0;
     const struct cli_option *options = args->command->options;
-    for (; options != NULL && options[count].name != NULL && count < 64; count++)
+    for (; options != NULL && options[count].name != NULL && count < 128; count++)
         names[count] = options[count].name;
     int nearest = text_nearest(word, len, names, count);
     if (nearest < 0)
@@ -240,6 +249,8 @@ int main(int argc, char **argv)
     struct cli_args args;
     int words = 0;
     signal(SIGPIPE, SIG_IGN);
+    if (argc == 2 && strcmp(argv[1], DEPLOY_WORD) == 0) /* see deploy_apart */
+        return deploy_apart_main();
     if (argc < 2) {
         args = (struct cli_args){.command = &cmd_help};
         cmd_help.run(&args);

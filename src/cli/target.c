@@ -4,6 +4,8 @@
 #include "api/request.h"
 #include "base/mem.h"
 #include "cli/listing.h"
+#include "engine/deploy.h"
+#include "engine/home.h"
 #include "net/url.h"
 #include "worker/dotenv.h"
 
@@ -62,6 +64,18 @@ static enum err_code no_token(const char *url, bool kept_back, struct err *err)
         url);
 }
 
+/* The path of the home's token, when the server at url is the one that serves it. */
+static bool token_of_home(const char *url, char *path, size_t size)
+{
+    char home[HOME_PATH_MAX], served[BEACON_URL_MAX];
+    struct err ignored;
+    if (home_folder(home, &ignored) != ERR_NONE || beacon_read(home, served, &ignored) != ERR_NONE ||
+        strncmp(url, served, strlen(served)) != 0 ||
+        strspn(url + strlen(served), "/") != strlen(url + strlen(served)))
+        return false;
+    return snprintf(path, size, "%s/.workers/token", home) < (int)size;
+}
+
 /* From the environment, when a person has named the server; else from the project's .env, or, for this
  * machine, from the file that the server made. The caller frees it. */
 static enum err_code find_token(const struct target *target, const char *url, bool named, char **out,
@@ -86,7 +100,8 @@ static enum err_code find_token(const struct target *target, const char *url, bo
         return code;
     if (*out == NULL && remote_is_loopback(url)) {
         struct buf file;
-        snprintf(path, sizeof path, "%s/token", target->folder);
+        if (!token_of_home(url, path, sizeof path))
+            snprintf(path, sizeof path, "%s/token", target->folder);
         if (config_read_file(path, TOKEN_FILE_MAX, &file, err) == ERR_NONE)
             *out = trimmed(buf_text(&file), file.len);
         buf_free(&file);
@@ -143,12 +158,73 @@ static enum err_code open_remote(struct target *target, const struct cli_args *a
     return code == ERR_NONE ? buf_status(&target->root, "the path", err) : code;
 }
 
+static const char *named_server(const struct cli_args *args)
+{
+    const char *named = args->server != NULL ? args->server : getenv(SERVER_VARIABLE);
+    return named != NULL && named[0] != '\0' ? named : NULL;
+}
+
+static enum err_code open_home(struct target *target, const char *name, const char *server, bool named,
+                               struct err *err)
+{
+    char worker[HOME_PATH_MAX];
+    enum err_code code = home_folder(target->home, err);
+    if (code == ERR_NONE)
+        code = home_worker(target->home, name, worker, err);
+    if (code != ERR_NONE)
+        return code;
+    snprintf(target->name, sizeof target->name, "%s", name);
+    if (server != NULL && strcmp(server, "local") != 0) {
+        const struct cli_args about = {.worker = name};
+        return open_remote(target, &about, server, named, err);
+    }
+    snprintf(target->project.folder, sizeof target->project.folder, "%s", worker);
+    snprintf(target->folder, sizeof target->folder, "%s/.workers", target->project.folder);
+    return code;
+}
+
+int target_open_deployed(const struct cli_args *args, const char *name, struct target *out)
+{
+    struct err err;
+    const char *named = named_server(args);
+    *out = (struct target){0};
+    buf_init(&out->root, BUF_UNLIMITED);
+    script_error_init(&out->script_error);
+    char own[CONFIG_NAME_MAX + 1];
+    enum err_code code = project_open(NULL, ".", &out->project, &err);
+    name = name != NULL ? name : args->worker;
+    if (name == NULL && code == ERR_NONE && out->project.has_file)
+        name = config_name(&out->project.config, out->project.folder, own);
+    if (code != ERR_NONE && code != ERR_NOT_FOUND && name == NULL)
+        return cli_fail(&err);
+    if (code != ERR_NONE)
+        out->project = (struct project){.folder = "."};
+    const char *server = named != NULL ? named : out->project.config.server;
+    code = name != NULL ? open_home(out, name, server, server == named, &err)
+                        : err_set(&err, ERR_NOT_FOUND,
+                                  "there is no workers.yaml here or in a folder above that names the worker: "
+                                  "name it with --worker NAME");
+    if (code == ERR_NONE)
+        return EXIT_DONE;
+    target_close(out);
+    return cli_fail(&err);
+}
+
+enum err_code target_ask_server(struct target *target, const char *method, const char *path,
+                                const struct buf *body, struct buf *answer, struct err *err)
+{
+    const struct remote_question question = {.method = method,
+                                             .path = path,
+                                             .body = body != NULL ? buf_text(body) : NULL,
+                                             .body_len = body != NULL ? body->len : 0,
+                                             .timeout_ms = REMOTE_TIMEOUT_MS};
+    return remote_ask(target->remote, &question, answer, err);
+}
+
 int target_open(const struct cli_args *args, struct target *out)
 {
     struct err err;
-    const char *named = args->server != NULL ? args->server : getenv(SERVER_VARIABLE);
-    if (named != NULL && named[0] == '\0')
-        named = NULL;
+    const char *named = named_server(args);
     *out = (struct target){0};
     buf_init(&out->root, BUF_UNLIMITED);
     enum err_code code = project_open(NULL, ".", &out->project, &err);
@@ -241,7 +317,8 @@ static enum err_code ask_here(struct target *target, const struct question *ques
                                       .worker = target->runtime != NULL ? target->runtime->worker : NULL,
                                       .name = target->name,
                                       .url = target->url,
-                                      .folder = target->folder};
+                                      .folder = target->folder,
+                                      .deploy = deploy_apart};
         asked.query = query != NULL ? query + 1 : "";
         asked.body = question->body != NULL ? buf_text(question->body) : NULL;
         asked.body_len = question->body != NULL ? question->body->len : 0;

@@ -17,12 +17,19 @@ struct target {
     struct remote *remote; /* NULL: the project's own store */
     struct buf root;       /* of a server: the path of the worker, "/workers/shop" */
     char name[CONFIG_NAME_MAX + 1], url[BEACON_URL_MAX], folder[4200];
+    char home[4096];                  /* of target_open_deployed, for this machine */
     struct script_error script_error; /* why the script could not be loaded */
 };
 
 /* The project of this folder; or the server of --server, of WORKERS_SERVER, or of its workers.yaml. Says what
  * is wrong; returns the exit code, and nothing is open unless it is EXIT_DONE. */
 int target_open(const struct cli_args *args, struct target *out);
+/* The worker of that name in the home: of this user, or of the server as above. Whether it is there is not
+ * looked at. */
+int target_open_deployed(const struct cli_args *args, const char *name, struct target *out);
+/* What no worker is asked but the server: path as in "/workers". For a target with a server. */
+enum err_code target_ask_server(struct target *target, const char *method, const char *path,
+                                const struct buf *body, struct buf *answer, struct err *err) MUST_CHECK;
 void target_close(struct target *target);
 
 struct question {

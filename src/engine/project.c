@@ -2,7 +2,9 @@
 #include "engine/project.h"
 
 #include "base/mem.h"
+#include "store/store.h"
 #include "worker/dotenv.h"
+#include "worker/pack.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -33,7 +35,83 @@ static enum err_code find_script(const char *script, struct project *out, struct
     return ERR_NONE;
 }
 
-enum err_code project_open(const char *script, const char *folder, struct project *out, struct err *err)
+/* ---- what was deployed ---- */
+
+enum err_code project_open_version(const char *folder, const char *code, struct project *out, struct err *err)
+{
+    char file[PATH_MAX + 32];
+    *out = (struct project){0};
+    snprintf(out->folder, sizeof out->folder, "%s", folder);
+    snprintf(out->code, sizeof out->code, "%s", code);
+    snprintf(file, sizeof file, "%s/" CONFIG_FILE, code);
+    enum err_code result = config_load(file, &out->config, err);
+    out->has_file = result == ERR_NONE;
+    if (result == ERR_NOT_FOUND) {
+        config_default(&out->config);
+        result = ERR_NONE;
+    }
+    if (result != ERR_NONE)
+        return result;
+    /* It is called what its folder is. */
+    mem_free(out->config.name);
+    const char *slash = strrchr(out->folder, '/');
+    out->config.name = mem_need_str(slash != NULL ? slash + 1 : out->folder);
+    config_close(&out->config);
+    if (snprintf(out->script, sizeof out->script, "%s/%s", out->code, out->config.main) >=
+        (int)sizeof out->script)
+        result = err_set(err, ERR_INVALID, "the path of the main script is too long");
+    else if (access(out->script, F_OK) != 0)
+        result = err_set(err, ERR_NOT_FOUND,
+                         "there is no script %s: main in workers.yaml names it (src/main.lua unless given)",
+                         out->config.main);
+    if (result != ERR_NONE)
+        project_free(out);
+    return result;
+}
+
+/* Its files come from the store, and are put beside it when they are not there. */
+static enum err_code open_deployed(const char *folder, struct project *out, struct err *err)
+{
+    char path[PATH_MAX], digest[PACK_DIGEST_SIZE];
+    struct store *store = NULL;
+    struct buf pack;
+    int64_t number = 0;
+    buf_init(&pack, PACK_MAX);
+    snprintf(path, sizeof path, "%.*s/.workers", PATH_MAX - 32, folder);
+    enum err_code code = store_open(path, false, &store, err);
+    if (code == ERR_NONE)
+        code = store_version_active(store, &number, err);
+    if (code == ERR_NONE && number == 0)
+        code = err_set(err, ERR_NOT_FOUND, "nothing is deployed to %s yet: workers deploy", folder);
+    if (code == ERR_NONE)
+        code = store_version_read(store, number, &pack, NULL, digest, err);
+    store_close(store);
+    if (code == ERR_NONE) {
+        snprintf(path, sizeof path, "%.*s/" PROJECT_VERSIONS "/%s", PATH_MAX - 80, folder, digest);
+        code = pack_unpack(buf_text(&pack), pack.len, path, err);
+    }
+    buf_free(&pack);
+    if (code == ERR_NONE)
+        code = project_open_version(folder, path, out, err);
+    out->version = number;
+    return code;
+}
+
+static bool is_deployed(const char *folder)
+{
+    char path[PATH_MAX + 32];
+    struct stat status;
+    snprintf(path, sizeof path, "%s/" CONFIG_FILE, folder);
+    if (stat(path, &status) == 0)
+        return false;
+    snprintf(path, sizeof path, "%s/" PROJECT_VERSIONS, folder);
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+/* ---- a project of its own ---- */
+
+static enum err_code open_project(const char *script, const char *folder, struct project *out,
+                                  struct err *err)
 {
     char file[PATH_MAX], store[PATH_MAX + 32], absolute[PATH_MAX];
     *out = (struct project){0};
@@ -43,6 +121,8 @@ enum err_code project_open(const char *script, const char *folder, struct projec
     enum err_code code = script != NULL ? find_script(script, out, err) : ERR_NONE;
     if (code != ERR_NONE)
         return code;
+    if (script == NULL && is_deployed(absolute))
+        return open_deployed(absolute, out, err);
     code = config_find(script != NULL ? out->script : folder, file, sizeof file, err);
     if (code == ERR_NONE) {
         out->has_file = true;
@@ -80,6 +160,14 @@ enum err_code project_open(const char *script, const char *folder, struct projec
     return code;
 }
 
+enum err_code project_open(const char *script, const char *folder, struct project *out, struct err *err)
+{
+    enum err_code code = open_project(script, folder, out, err);
+    if (code == ERR_NONE && out->code[0] == '\0')
+        snprintf(out->code, sizeof out->code, "%s", out->folder);
+    return code;
+}
+
 void project_free(struct project *project)
 {
     config_free(&project->config);
@@ -110,6 +198,7 @@ enum err_code project_load(const struct project *project, uv_loop_t *loop, log_s
             "there is no workers.yaml here to name the script: write one with main: script.lua, or use "
             "workers run script.lua");
     const struct runtime_options options = {.folder = project->folder,
+                                            .code = project->code,
                                             .script = project->script,
                                             .config = &project->config,
                                             .log = log,

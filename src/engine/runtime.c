@@ -11,6 +11,11 @@
 #include <stdio.h>
 #include <string.h>
 
+static const char *runtime_code(const struct runtime *runtime)
+{
+    return runtime->options.code != NULL ? runtime->options.code : runtime->options.folder;
+}
+
 enum err_code runtime_open(const struct runtime_options *options, struct runtime **out, struct err *err)
 {
     *out = NULL;
@@ -37,7 +42,7 @@ enum err_code runtime_open(const struct runtime_options *options, struct runtime
     runtime->pacers = pacers_new(runtime);
     enum err_code code = scheduler_new(runtime->loop, &runtime->scheduler, err);
     if (code == ERR_NONE)
-        code = sources_open(options->folder, options->script, &runtime->sources, err);
+        code = sources_open(runtime_code(runtime), options->script, &runtime->sources, err);
     if (code != ERR_NONE) {
         runtime_free(runtime);
         return code;
@@ -169,7 +174,7 @@ static void host_http_sent(void *ctx)
 static enum err_code host_read_path(void *ctx, const char *path, char *resolved, size_t size, struct err *err)
 {
     struct runtime *runtime = ((struct execution *)ctx)->runtime;
-    return config_read_path(runtime->options.config, runtime->options.folder, path, resolved, size, err);
+    return config_read_path(runtime->options.config, runtime_code(runtime), path, resolved, size, err);
 }
 
 static enum err_code check_sqlite(const struct runtime *runtime, struct err *err)

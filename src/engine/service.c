@@ -288,6 +288,13 @@ static int64_t sync_due(const struct item *item)
 }
 
 /* What the turn has read becomes what the loop's side knows. */
+static void is_superseded(struct service *service)
+{
+    service->superseded = true;
+    if (service->events.superseded != NULL)
+        service->events.superseded(service->events.ctx, service);
+}
+
 static void take_over(struct service *service, struct turn *turn)
 {
     for (size_t i = 0; i < service->item_count; i++) {
@@ -320,14 +327,15 @@ static void turn_after(struct job *job)
     } else {
         free_all(turn->ends);
         turn->ends = NULL;
-        take_over(service, turn);
+        if (!turn->superseded)
+            take_over(service, turn);
         while (turn->claimed != NULL) {
             struct handling *next = turn->claimed->next;
             handle(service, turn->claimed);
             turn->claimed = next;
         }
         permits = turn->permits;
-        if (!service->stopping)
+        if (!service->stopping && !service->superseded && !turn->superseded)
             start_syncs(service, &permits);
         int64_t due = next_sync_due(service);
         due = turn->wake_ms < due ? turn->wake_ms : due;
@@ -339,6 +347,8 @@ static void turn_after(struct job *job)
     turn->tokens = NULL;
     if (permits > 0)
         gate_give(service->gate, &service->user, permits);
+    if (turn->done && turn->superseded)
+        is_superseded(service);
     if (service->again || service->ended != NULL)
         service_turn(service);
     service_tell_if_idle(service);
@@ -388,6 +398,10 @@ static void poll_work(struct job *job, struct store *store)
     int64_t others = store_others(store);
     service->poll_changed = others != service->others;
     service->others = others;
+    bool current = true;
+    struct err ignored;
+    if (service->poll_changed && store_version_current(store, &current, &ignored) == ERR_NONE)
+        service->poll_superseded = !current;
     if (service->poll_rest)
         store_rest(store);
 }
@@ -396,6 +410,8 @@ static void poll_after(struct job *job)
 {
     struct service *service = job->owner;
     service->polling = false;
+    if (service->poll_superseded)
+        is_superseded(service);
     service->resting = service->resting || service->poll_rest;
     service->given_back = service->given_back || service->poll_rest;
     warm_close_idle(service->runtime, WARM_IDLE_MS);
@@ -425,6 +441,11 @@ void service_poll(struct service *service, bool recover)
     service->polling = true;
     service->poll_job = (struct job){.work = poll_work, .after = poll_after, .owner = service};
     executor_submit(service->runtime->executor, &service->poll_job);
+}
+
+bool service_is_superseded(const struct service *service)
+{
+    return service->superseded;
 }
 
 bool service_gave_back(struct service *service)

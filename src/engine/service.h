@@ -29,6 +29,7 @@ struct run_report {
 /* Told when something happens that others want to know. Any may be NULL. */
 struct service_events {
     void (*ended)(void *ctx, struct service *service, const struct run_report *report);
+    void (*superseded)(void *ctx, struct service *service); /* see service_is_superseded */
     void (*idle)(void *ctx, struct service *service); /* after service_stop: nothing is under way any more */
     void *ctx;
 };
@@ -43,6 +44,8 @@ void service_look(struct service *service);
 void service_poll(struct service *service, bool recover);
 /* Whether it has given memory back since this was asked last, because nothing was to be done for a while. */
 bool service_gave_back(struct service *service);
+/* Whether another version of the worker was deployed: this one begins nothing any more. */
+bool service_is_superseded(const struct service *service);
 /* Starts nothing more; cycles end after the page in hand. */
 void service_stop(struct service *service);
 /* Ends what is still running after service_stop, without using up an attempt. */

@@ -123,18 +123,7 @@ void service_open_webhooks(struct service *service)
 
 bool service_token(const struct service *service, const char *token, size_t len, enum token_scope *scope)
 {
-    char digest[TOKEN_DIGEST_SIZE];
-    struct err ignored;
-    bool found = false;
-    if (token_digest(token, len, digest, &ignored) != ERR_NONE)
-        return false;
-    for (size_t i = 0; i < service->token_count; i++) {
-        if (!crypto_equal(digest, service->tokens[i].digest, TOKEN_DIGEST_SIZE - 1))
-            continue;
-        *scope = service->tokens[i].scope;
-        found = true;
-    }
-    return found;
+    return token_find(service->tokens, service->token_count, token, len, scope);
 }
 
 void service_hold(struct service *service)

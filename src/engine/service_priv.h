@@ -63,6 +63,7 @@ struct turn {
     struct token_record *tokens; /* out, with read_schedules */
     size_t token_count;
     int64_t secrets_stamp; /* out, with read_schedules */
+    bool superseded;       /* out: another version was deployed, nothing was begun */
     struct err err;
 };
 
@@ -90,10 +91,11 @@ struct service {
     uint64_t written; /* since upkeep looked last, about */
     struct job poll_job;
     bool polling, poll_changed, poll_recover;
-    int64_t used_ms;            /* when there was work last, monotonic */
-    bool resting;               /* nothing came since the store gave its memory back */
-    bool poll_rest, given_back; /* in the poll under way; since service_gave_back */
-    int64_t others;             /* what store_others said last */
+    int64_t used_ms;                  /* when there was work last, monotonic */
+    bool resting;                     /* nothing came since the store gave its memory back */
+    bool superseded, poll_superseded; /* another version was deployed */
+    bool poll_rest, given_back;       /* in the poll under way; since service_gave_back */
+    int64_t others;                   /* what store_others said last */
     struct job intake_job;
     struct service_intake *intake, *intake_last, *storing;
     bool intake_busy;

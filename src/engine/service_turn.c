@@ -304,6 +304,12 @@ static enum err_code turn_in_transaction(struct service *service, struct store *
     enum err_code code = record_ends(service, store, err);
     if (code == ERR_NONE && turn->renew)
         code = store_deliveries_renew(store, err);
+    bool current = true;
+    if (code == ERR_NONE)
+        code = store_version_current(store, &current, err);
+    turn->superseded = !current;
+    if (code != ERR_NONE || turn->superseded)
+        return code;
     if (code == ERR_NONE && turn->read_schedules)
         code = read_schedules(service, store, now, err);
     if (code == ERR_NONE && turn->read_schedules)

@@ -6,7 +6,10 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "engine/call.h"
+#include "engine/deploy.h"
 #include "server/answer.h"
+#include "server/api_home.h"
+#include "server/supervisor.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -86,6 +89,11 @@ static const char *word_of(enum err_code code)
     }
 }
 
+void api_answer_err(struct http_call *http, enum err_code code, const struct err *err)
+{
+    answer_error(http, status_of(code), word_of(code), err->message);
+}
+
 /* Answers and frees the call. */
 static void finish(struct api_call *call)
 {
@@ -100,7 +108,7 @@ static void finish(struct api_call *call)
     } else if (call->http != NULL && request->code == ERR_NONE) {
         answer_json(call->http, request->status, buf_text(&request->out), request->out.len);
     } else if (call->http != NULL) {
-        answer_error(call->http, status_of(request->code), word_of(request->code), request->err.message);
+        api_answer_err(call->http, request->code, &request->err);
     }
     call->http = NULL;
     free_call(call);
@@ -108,6 +116,8 @@ static void finish(struct api_call *call)
 
 void api_gone(struct http_call *http)
 {
+    if (api_home_gone(http))
+        return;
     struct api_call *call = http_call_user(http);
     if (call == NULL)
         return;
@@ -155,12 +165,22 @@ static void read_now(uv_work_t *reading)
     api_request_work(&call->request, NULL);
 }
 
+static bool begins_with(const struct buf *text, const char *prefix)
+{
+    return strncmp(buf_text(text), prefix, strlen(prefix)) == 0;
+}
+
 static void after_reading(uv_work_t *reading, int status)
 {
     struct api_call *call = reading->data;
     struct api *api = call->api;
     (void)status;
     api->reading--;
+    /* What was deployed counts at once. */
+    if (begins_with(&call->request.out, "{\"status\":\"deployed\"")) {
+        hosting_reload_one(api->hosting, call->request.name);
+        supervisor_tell_others();
+    }
     finish(call);
     read_more(api);
 }
@@ -278,7 +298,8 @@ static struct api_call *new_call(struct api *api, const struct route *route, str
                                          .worker = service_runtime(service)->worker,
                                          .name = service_name(service),
                                          .url = api->url,
-                                         .folder = service_runtime(service)->store_folder};
+                                         .folder = service_runtime(service)->store_folder,
+                                         .deploy = deploy_apart};
     call->socket = -1;
     call->api = api;
     call->service = service;
@@ -334,18 +355,21 @@ static void list_workers(struct api *api, struct http_call *http, const char *to
     struct buf out;
     enum token_scope scope;
     bool any = false;
+    if (hosting_home_token(api->hosting, token, len, &scope))
+        hosting_scan(api->hosting);
     buf_init(&out, BUF_UNLIMITED);
     buf_addc(&out, '[');
     for (size_t i = 0; i < hosting_count(api->hosting); i++) {
         struct service *service = hosting_at(api->hosting, i);
-        if (!service_token(service, token, len, &scope))
+        if (!hosting_token(api->hosting, service, token, len, &scope))
             continue;
         buf_adds(&out, any ? ",{\"name\":" : "{\"name\":");
         json_write_text(&out, service_name(service));
-        buf_addc(&out, '}');
+        buf_addf(&out, ",\"version\":%lld}", (long long)hosting_version(api->hosting, i));
         any = true;
     }
     buf_addc(&out, ']');
+    any = any || hosting_home_token(api->hosting, token, len, &scope);
     if (any)
         answer_json(http, 200, buf_text(&out), out.len);
     else
@@ -364,8 +388,17 @@ static void route_request(struct api *api, struct http_call *http, const char *r
     const char *token = api_bearer(http, &token_len);
     enum token_scope scope = TOKEN_READ;
     struct service *service = hosting_find(api->hosting, rest, name_len);
+    enum token_scope home_scope;
+    if (token != NULL && service == NULL && hosting_home_token(api->hosting, token, token_len, &home_scope)) {
+        hosting_scan(api->hosting); /* another process may have made it */
+        service = hosting_find(api->hosting, rest, name_len);
+        if (service == NULL) {
+            answer_error(http, 404, "not_found", "the home has no such worker: workers list shows them");
+            return;
+        }
+    }
     /* Who has no token learns nothing of which workers there are. */
-    if (token == NULL || service == NULL || !service_token(service, token, token_len, &scope)) {
+    if (token == NULL || service == NULL || !hosting_token(api->hosting, service, token, token_len, &scope)) {
         answer_error(http, 401, "unauthorized",
                      token == NULL ? "send a token: Authorization: Bearer …"
                                    : "the token is not good for this worker");
@@ -397,6 +430,10 @@ bool api_answer(struct api *api, struct http_call *http)
     if (strncmp(path, API_ROOT, prefix) != 0 || (path[prefix] != '/' && path[prefix] != '\0'))
         return false;
     path += prefix;
+    if ((strcmp(path, "/workers") == 0 && api_home_answer(api, http, NULL)) ||
+        (strncmp(path, "/workers/", 9) == 0 && api_home_answer(api, http, path + 9))) {
+        return true;
+    }
     if (strcmp(path, "/openapi.json") == 0 && get) {
         struct buf out;
         buf_init(&out, BUF_UNLIMITED);

@@ -12,8 +12,10 @@ struct api_call;
 
 struct api {
     struct hosting *hosting;
+    uv_loop_t *loop;
     const char *url;               /* how the server is reached */
-    int reading;                   /* requests in the pool; zero at first, as what follows */
+    int changing;                  /* changes to the home in the pool; zero at first, as what follows */
+    int reading;                   /* requests in the pool */
     struct api_call *first, *last; /* those that wait for it */
 };
 
@@ -22,6 +24,7 @@ bool api_answer(struct api *api, struct http_call *call);
 /* The client left before its answer. */
 void api_gone(struct http_call *call);
 
+void api_answer_err(struct http_call *call, enum err_code code, const struct err *err);
 /* The bearer token of a request; NULL when there is none. */
 const char *api_bearer(const struct http_call *call, size_t *len);
 typedef void (*api_told_fn)(void *ctx, enum err_code code, const char *json, size_t len,

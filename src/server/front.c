@@ -1,16 +1,19 @@
 /* The way of a request to whoever answers it. */
 #include "server/front.h"
 
+#include "api/route.h"
 #include "base/mem.h"
 #include "server/answer.h"
 #include "server/api.h"
 #include "server/mcp_http.h"
+#include "worker/pack.h"
 
 #include <string.h>
 #include <unistd.h>
 
 #define HEADER_MAX ((size_t)16 * 1024)
 #define BODY_MAX ((size_t)1024 * 1024) /* but for webhooks */
+#define PACK_BODY_MAX (PACK_MAX + (size_t)64 * 1024)
 #define BODIES_MAX ((size_t)256 * 1024 * 1024)
 #define REQUEST_MS 20000
 #define CONNECTIONS_MAX 10000
@@ -28,11 +31,20 @@ static bool begins_with(const char *path, const char *prefix)
     return strncmp(path, prefix, strlen(prefix)) == 0;
 }
 
+/* "/api/v1/workers/NAME/versions" */
+static bool takes_pack(const char *path)
+{
+    size_t len = strlen(path), end = strlen("/versions");
+    return begins_with(path, API_ROOT "/workers/") && len > end && strcmp(path + len - end, "/versions") == 0;
+}
+
 static void on_begin(void *ctx, struct http_call *call)
 {
     (void)ctx;
     if (begins_with(http_call_path(call), INGRESS_PATH))
         http_call_set_body_max(call, INGRESS_BODY_MAX);
+    else if (takes_pack(http_call_path(call)))
+        http_call_set_body_max(call, PACK_BODY_MAX);
 }
 
 /* Of this process alone: when several share the address, whichever was asked answers. */
@@ -109,7 +121,7 @@ enum err_code front_new(const struct front_options *options, struct front **out,
     *out = NULL;
     struct front *front = mem_need(sizeof *front);
     front->ingress = (struct ingress){.hosting = options->hosting, .say = options->say, .ctx = options->ctx};
-    front->api = (struct api){.hosting = options->hosting, .url = options->url};
+    front->api = (struct api){.hosting = options->hosting, .loop = options->loop, .url = options->url};
     const struct http_server_options http = {.listen_fd = options->listen_fd,
                                              .header_max = HEADER_MAX,
                                              .body_max = BODY_MAX,
@@ -146,7 +158,7 @@ void front_stop(struct front *front)
 
 bool front_is_idle(const struct front *front)
 {
-    return http_server_idle(front->http);
+    return http_server_idle(front->http) && front->api.changing == 0;
 }
 
 void front_free(struct front *front)

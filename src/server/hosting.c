@@ -1,16 +1,20 @@
 /* Projects being served. Must not know HTTP. */
 #include "server/hosting.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
+#include "engine/home.h"
+#include "server/first_token.h"
+#include "server/home_store.h"
 #include "server/watch.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+
+#define AGAIN_MS 10000
+#define SCAN_MS 2000
 
 /* One version of a project: what was read, and what serves it. */
 struct version {
@@ -23,18 +27,26 @@ struct version {
 struct hosted {
     struct hosting *hosting;
     char folder[PATH_MAX];
-    struct version *current;
+    bool of_home;
+    struct version *current; /* NULL: it is gone, and what was under way ends */
     struct version *leaving; /* earlier ones that still run something */
     uint64_t seen;           /* of the files when they were last read */
+    int64_t again_ms;        /* monotonic: a deployed version that cannot be loaded is not tried before */
 };
 
 struct hosting {
     struct hosting_options options;
     struct gate gate;
-    struct hosted *projects;
-    size_t count;
+    struct hosted **projects;
+    size_t count, room;
+    struct hosted **gone; /* taken out of the home, with something still under way */
+    size_t gone_count;
+    struct home_store *home; /* NULL when there is none */
+    int64_t scanned_ms;      /* monotonic: when its workers were last looked for */
     bool stopping;
 };
+
+static void reload(struct hosted *hosted);
 
 /* ---- what a project says ---- */
 
@@ -83,6 +95,15 @@ static void on_idle(void *ctx, struct service *service)
         hosting->options.idle(hosting->options.ctx);
 }
 
+static void on_superseded(void *ctx, struct service *service)
+{
+    const struct version *version = ctx;
+    struct hosted *hosted = version->hosted;
+    (void)service;
+    if (!hosted->hosting->stopping && version == hosted->current && clock_mono_ms() >= hosted->again_ms)
+        reload(hosted);
+}
+
 /* A worker needs a name that its address is made of. */
 static enum err_code fill_name(struct project *project, struct err *err)
 {
@@ -94,38 +115,21 @@ static enum err_code fill_name(struct project *project, struct err *err)
     return project->config.name != NULL ? ERR_NONE : err_nomem(err);
 }
 
-/* At the first start there is a token for the owner of the project: in a file that nobody else can read. */
-static enum err_code make_first_token(const struct version *version, struct store *store, struct err *err)
-{
-    char path[PATH_MAX + 32], token[TOKEN_SIZE];
-    snprintf(path, sizeof path, "%s/.workers/token", version->project.folder);
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) /* it was made before, and perhaps revoked since */
-        return errno == EEXIST ? ERR_NONE
-                               : err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
-    enum err_code code = store_token_make(store, "local", TOKEN_ADMIN, token, err);
-    size_t len = strlen(token);
-    token[len] = '\n';
-    if (code == ERR_NONE && write(fd, token, len + 1) != (ssize_t)(len + 1))
-        code = err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
-    close(fd);
-    if (code != ERR_NONE)
-        unlink(path);
-    return code == ERR_CONFLICT ? ERR_NONE : code;
-}
-
 static enum err_code start_service(struct version *version, struct runtime *runtime, struct err *err)
 {
     struct hosting *hosting = version->hosted->hosting;
-    const struct service_events events = {.ended = on_ended, .idle = on_idle, .ctx = version};
+    const struct service_events events = {
+        .ended = on_ended, .superseded = on_superseded, .idle = on_idle, .ctx = version};
     struct buf report;
     buf_init(&report, (size_t)1024 * 1024);
     enum err_code code = runtime_open_store(runtime, false, &report, err);
+    if (code == ERR_NONE)
+        store_version_is(runtime->store, version->project.version);
     if (code == ERR_NONE && report.len > 0)
         on_log(version, NULL, NULL, "info", buf_text(&report), report.len - 1);
     buf_free(&report);
     if (code == ERR_NONE)
-        code = make_first_token(version, runtime->store, err);
+        code = first_token_make(version->project.folder, runtime->store, err);
     if (code == ERR_NONE)
         store_rest(runtime->store); /* what reading it took is used by the next one that is loaded */
     if (code == ERR_NONE)
@@ -167,7 +171,7 @@ static enum err_code load(struct hosted *hosted, struct version **out, struct er
 static uint64_t look_at_files(const struct hosted *hosted)
 {
     const struct project *project = &hosted->current->project;
-    return watch_fingerprint(project->folder, project->script);
+    return project->version > 0 ? 0 : watch_fingerprint(project->folder, project->script);
 }
 
 static void forget_leaving(struct hosted *hosted)
@@ -188,9 +192,12 @@ static void reload(struct hosted *hosted)
     struct version *version = NULL;
     struct err err;
     if (load(hosted, &version, &err) != ERR_NONE) {
-        err_context(&err, "not loaded anew, the earlier version goes on");
+        err_context(&err, hosted->current->project.version > 0
+                              ? "the version that was deployed cannot be loaded"
+                              : "not loaded anew, the earlier version goes on");
         say(hosted, "error", err.message);
         hosted->seen = look_at_files(hosted);
+        hosted->again_ms = clock_mono_ms() + AGAIN_MS;
         return;
     }
     struct version *before = hosted->current;
@@ -201,29 +208,81 @@ static void reload(struct hosted *hosted)
     service_stop(before->service);
     service_open_webhooks(version->service);
     service_look(version->service);
-    say(hosted, "info", "loaded anew");
+    if (version->project.version > 0) {
+        char text[64];
+        snprintf(text, sizeof text, "version %lld is active", (long long)version->project.version);
+        say(hosted, "info", text);
+    } else {
+        say(hosted, "info", "loaded anew");
+    }
     hosted->hosting->options.reloaded(hosted->hosting->options.ctx, version->service);
 }
 
 void hosting_reload(struct hosting *hosting)
 {
     for (size_t i = 0; i < hosting->count && !hosting->stopping; i++)
-        reload(&hosting->projects[i]);
+        reload(hosting->projects[i]);
+}
+
+void hosting_reload_one(struct hosting *hosting, const char *name)
+{
+    for (size_t i = 0; i < hosting->count && !hosting->stopping; i++)
+        if (strcmp(hosting->projects[i]->current->project.config.name, name) == 0) {
+            reload(hosting->projects[i]);
+            return;
+        }
+}
+
+static void free_hosted(struct hosted *hosted)
+{
+    free_version(hosted->current);
+    while (hosted->leaving != NULL) {
+        struct version *next = hosted->leaving->next;
+        free_version(hosted->leaving);
+        hosted->leaving = next;
+    }
+    mem_free(hosted);
+}
+
+static void tick(struct hosted *hosted)
+{
+    const struct hosting *hosting = hosted->hosting;
+    struct service *service = hosted->current->service;
+    if (hosting->stopping)
+        return;
+    if (service_is_superseded(service)) {
+        if (clock_mono_ms() >= hosted->again_ms)
+            reload(hosted);
+    } else if (hosting->options.watch && look_at_files(hosted) != hosted->seen) {
+        reload(hosted);
+    } else {
+        service_poll(service, false);
+    }
 }
 
 void hosting_tick(struct hosting *hosting)
 {
     bool given_back = false;
+    if (hosting->home != NULL && !hosting->stopping) {
+        home_store_poll(hosting->home);
+        if (clock_mono_ms() - hosting->scanned_ms >= SCAN_MS)
+            hosting_scan(hosting);
+    }
     for (size_t i = 0; i < hosting->count; i++) {
-        struct hosted *hosted = &hosting->projects[i];
+        struct hosted *hosted = hosting->projects[i];
         forget_leaving(hosted);
         given_back = service_gave_back(hosted->current->service) || given_back;
-        if (hosting->stopping)
-            continue;
-        if (hosting->options.watch && look_at_files(hosted) != hosted->seen)
-            reload(hosted);
-        else
-            service_poll(hosted->current->service, false);
+        tick(hosted);
+    }
+    for (size_t i = 0; i < hosting->gone_count;) {
+        struct hosted *hosted = hosting->gone[i];
+        forget_leaving(hosted);
+        if (hosted->leaving == NULL) {
+            free_hosted(hosted);
+            hosting->gone[i] = hosting->gone[--hosting->gone_count];
+        } else {
+            i++;
+        }
     }
     if (given_back)
         malloc_trim(0); /* it lies between what is still used */
@@ -232,33 +291,112 @@ void hosting_tick(struct hosting *hosting)
 void hosting_look(struct hosting *hosting)
 {
     for (size_t i = 0; i < hosting->count && !hosting->stopping; i++)
-        service_look(hosting->projects[i].current->service);
+        service_look(hosting->projects[i]->current->service);
 }
 
 /* ---- beginning and end ---- */
 
-static enum err_code add(struct hosting *hosting, const char *folder, struct err *err)
+static enum err_code add(struct hosting *hosting, const char *folder, bool of_home, struct err *err)
 {
-    struct hosted *hosted = &hosting->projects[hosting->count];
+    if (hosting->count + hosting->gone_count == hosting->room) { /* both lists have room for all */
+        size_t room = hosting->room > 0 ? 2 * hosting->room : 8;
+        struct hosted **projects = mem_realloc(hosting->projects, room * sizeof *projects);
+        if (projects == NULL)
+            return err_nomem(err);
+        hosting->projects = projects;
+        struct hosted **gone = mem_realloc(hosting->gone, room * sizeof *gone);
+        if (gone == NULL)
+            return err_nomem(err);
+        hosting->gone = gone;
+        hosting->room = room;
+    }
+    struct hosted *hosted = mem_need(sizeof *hosted);
     hosted->hosting = hosting;
+    hosted->of_home = of_home;
     snprintf(hosted->folder, sizeof hosted->folder, "%s", folder);
-    struct version *version = NULL;
-    enum err_code code = load(hosted, &version, err);
-    if (code != ERR_NONE)
+    enum err_code code = load(hosted, &hosted->current, err);
+    if (code != ERR_NONE) {
+        mem_free(hosted);
         return err_context(err, "%s", folder);
-    const char *name = version->project.config.name;
+    }
+    const char *name = hosted->current->project.config.name;
     if (hosting_find(hosting, name, strlen(name)) != NULL) {
         code = err_set(err, ERR_CONFLICT,
                        "%s: there is another worker \"%s\": set name: in the workers.yaml of one of them",
                        folder, name);
-        free_version(version);
+        free_hosted(hosted);
         return code;
     }
-    hosted->current = version;
     hosted->seen = look_at_files(hosted);
-    hosting->count++;
+    hosting->projects[hosting->count++] = hosted;
     return ERR_NONE;
 }
+
+/* ---- the home ---- */
+
+struct scan {
+    struct hosting *hosting;
+    bool *kept; /* of the projects: they are still there */
+    size_t count;
+};
+
+static enum err_code scan_worker(void *ctx, const char *name, const char *folder)
+{
+    struct scan *scan = ctx;
+    struct hosting *hosting = scan->hosting;
+    struct err err;
+    for (size_t i = 0; i < scan->count; i++) {
+        if (!hosting->projects[i]->of_home || strcmp(hosting->projects[i]->folder, folder) != 0)
+            continue;
+        scan->kept[i] = true;
+        return ERR_NONE;
+    }
+    (void)name;
+    if (add(hosting, folder, true, &err) != ERR_NONE) { /* tried again at the next scan */
+        hosting->options.say(hosting->options.ctx, NULL, NULL, "error", err.message, strlen(err.message));
+        return ERR_NONE;
+    }
+    struct service *service = hosting->projects[hosting->count - 1]->current->service;
+    service_look(service);
+    if (hosting->options.added != NULL)
+        hosting->options.added(hosting->options.ctx, folder, service);
+    return ERR_NONE;
+}
+
+static void take_out(struct hosting *hosting, size_t index)
+{
+    struct hosted *hosted = hosting->projects[index];
+    say(hosted, "info", "is not in the home any more");
+    service_stop(hosted->current->service);
+    hosted->current->next = hosted->leaving;
+    hosted->leaving = hosted->current;
+    hosted->current = NULL;
+    memmove(&hosting->projects[index], &hosting->projects[index + 1],
+            (hosting->count - index - 1) * sizeof *hosting->projects);
+    hosting->count--;
+    hosting->gone[hosting->gone_count++] = hosted;
+}
+
+void hosting_scan(struct hosting *hosting)
+{
+    struct err err;
+    if (hosting->home == NULL || hosting->stopping)
+        return;
+    struct scan scan = {.hosting = hosting, .count = hosting->count};
+    scan.kept = mem_need((scan.count + 1) * sizeof *scan.kept);
+    hosting->scanned_ms = clock_mono_ms();
+    if (home_each(hosting->options.home, scan_worker, &scan, &err) != ERR_NONE) {
+        hosting->options.say(hosting->options.ctx, NULL, NULL, "error", err.message, strlen(err.message));
+        mem_free(scan.kept);
+        return;
+    }
+    for (size_t i = scan.count; i-- > 0;)
+        if (hosting->projects[i]->of_home && !scan.kept[i])
+            take_out(hosting, i);
+    mem_free(scan.kept);
+}
+
+/* ---- the whole ---- */
 
 enum err_code hosting_new(const struct hosting_options *options, struct hosting **out, struct err *err)
 {
@@ -266,15 +404,17 @@ enum err_code hosting_new(const struct hosting_options *options, struct hosting 
     struct hosting *hosting = mem_need(sizeof *hosting);
     hosting->options = *options;
     hosting->gate.free = options->concurrency;
-    hosting->projects = mem_zalloc((options->folder_count + 1) * sizeof *hosting->projects);
-    enum err_code code = hosting->projects != NULL ? ERR_NONE : err_nomem(err);
+    enum err_code code = ERR_NONE;
     for (size_t i = 0; i < options->folder_count && code == ERR_NONE; i++)
-        code = add(hosting, options->folders[i], err);
+        code = add(hosting, options->folders[i], false, err);
+    if (code == ERR_NONE && options->home != NULL)
+        code = home_store_open(options->home, &hosting->home, err);
     if (code != ERR_NONE) {
         hosting_free(hosting);
         return code;
     }
     *out = hosting;
+    hosting_scan(hosting);
     hosting_look(hosting);
     return ERR_NONE;
 }
@@ -283,16 +423,13 @@ void hosting_free(struct hosting *hosting)
 {
     if (hosting == NULL)
         return;
-    for (size_t i = 0; i < hosting->count; i++) {
-        struct hosted *hosted = &hosting->projects[i];
-        free_version(hosted->current);
-        while (hosted->leaving != NULL) {
-            struct version *next = hosted->leaving->next;
-            free_version(hosted->leaving);
-            hosted->leaving = next;
-        }
-    }
+    for (size_t i = 0; i < hosting->count; i++)
+        free_hosted(hosting->projects[i]);
+    for (size_t i = 0; i < hosting->gone_count; i++)
+        free_hosted(hosting->gone[i]);
+    home_store_close(hosting->home);
     mem_free(hosting->projects);
+    mem_free(hosting->gone);
     mem_free(hosting);
 }
 
@@ -300,29 +437,45 @@ void hosting_stop(struct hosting *hosting)
 {
     hosting->stopping = true;
     for (size_t i = 0; i < hosting->count; i++)
-        service_stop(hosting->projects[i].current->service);
+        service_stop(hosting->projects[i]->current->service);
     if (hosting_is_idle(hosting) && hosting->options.idle != NULL)
         hosting->options.idle(hosting->options.ctx);
+}
+
+static void stop_leaving(const struct hosted *hosted)
+{
+    for (struct version *at = hosted->leaving; at != NULL; at = at->next)
+        service_stop_now(at->service);
 }
 
 void hosting_stop_now(struct hosting *hosting)
 {
     for (size_t i = 0; i < hosting->count; i++) {
-        service_stop_now(hosting->projects[i].current->service);
-        for (struct version *at = hosting->projects[i].leaving; at != NULL; at = at->next)
-            service_stop_now(at->service);
+        service_stop_now(hosting->projects[i]->current->service);
+        stop_leaving(hosting->projects[i]);
     }
+    for (size_t i = 0; i < hosting->gone_count; i++)
+        stop_leaving(hosting->gone[i]);
+}
+
+static bool is_idle(const struct hosted *hosted)
+{
+    if (hosted->current != NULL && !service_is_idle(hosted->current->service))
+        return false;
+    for (struct version *at = hosted->leaving; at != NULL; at = at->next)
+        if (!service_is_idle(at->service))
+            return false;
+    return true;
 }
 
 bool hosting_is_idle(const struct hosting *hosting)
 {
-    for (size_t i = 0; i < hosting->count; i++) {
-        if (!service_is_idle(hosting->projects[i].current->service))
+    for (size_t i = 0; i < hosting->count; i++)
+        if (!is_idle(hosting->projects[i]))
             return false;
-        for (struct version *at = hosting->projects[i].leaving; at != NULL; at = at->next)
-            if (!service_is_idle(at->service))
-                return false;
-    }
+    for (size_t i = 0; i < hosting->gone_count; i++)
+        if (!is_idle(hosting->gone[i]))
+            return false;
     return true;
 }
 
@@ -333,20 +486,46 @@ size_t hosting_count(const struct hosting *hosting)
 
 const char *hosting_folder(const struct hosting *hosting, size_t index)
 {
-    return hosting->projects[index].current->project.folder;
+    return hosting->projects[index]->current->project.folder;
 }
 
 struct service *hosting_at(struct hosting *hosting, size_t index)
 {
-    return hosting->projects[index].current->service;
+    return hosting->projects[index]->current->service;
+}
+
+int64_t hosting_version(const struct hosting *hosting, size_t index)
+{
+    return hosting->projects[index]->current->project.version;
 }
 
 struct service *hosting_find(struct hosting *hosting, const char *name, size_t len)
 {
     for (size_t i = 0; i < hosting->count; i++) {
-        const char *own = hosting->projects[i].current->project.config.name;
+        const char *own = hosting->projects[i]->current->project.config.name;
         if (strlen(own) == len && memcmp(own, name, len) == 0)
-            return hosting->projects[i].current->service;
+            return hosting->projects[i]->current->service;
     }
     return NULL;
+}
+
+const char *hosting_home(const struct hosting *hosting)
+{
+    return hosting->home != NULL ? hosting->options.home : NULL;
+}
+
+bool hosting_home_token(struct hosting *hosting, const char *token, size_t len, enum token_scope *scope)
+{
+    return hosting->home != NULL && home_store_token(hosting->home, token, len, scope);
+}
+
+bool hosting_token(struct hosting *hosting, const struct service *service, const char *token, size_t len,
+                   enum token_scope *scope)
+{
+    if (service_token(service, token, len, scope))
+        return true;
+    for (size_t i = 0; i < hosting->count; i++)
+        if (hosting->projects[i]->of_home && hosting->projects[i]->current->service == service)
+            return hosting_home_token(hosting, token, len, scope);
+    return false;
 }

@@ -105,7 +105,7 @@ static struct service *find_service(const struct mcp_http *http, struct http_cal
         struct service *service = hosting_at(http->api->hosting, i);
         if (name[0] == '/' && strcmp(name + 1, service_name(service)) != 0)
             continue;
-        if (service_token(service, token, len, scope))
+        if (hosting_token(http->api->hosting, service, token, len, scope))
             return service;
     }
     ask_for_token(call, "the token is not good for this worker");

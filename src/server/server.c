@@ -148,6 +148,15 @@ static void on_reloaded(void *ctx, struct service *service)
         front_changed(server->front, service_name(service));
 }
 
+static void on_added(void *ctx, const char *folder, struct service *service)
+{
+    const struct server *server = ctx;
+    struct err err;
+    if (server->index == 0 && server->options->listen_fd >= 0 &&
+        beacon_write(folder, server->options->url, &err) != ERR_NONE)
+        say(ctx, service_name(service), NULL, "error", err.message, strlen(err.message));
+}
+
 static void on_idle(void *ctx)
 {
     look_whether_idle(ctx);
@@ -174,13 +183,19 @@ static void stop(struct server *server)
 
 /* ---- the loop ---- */
 
+static void look_around(struct server *server)
+{
+    hosting_scan(server->hosting);
+    hosting_look(server->hosting);
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct server *server = handle->data;
     if (number == SIGHUP)
         hosting_reload(server->hosting);
     else if (number == SIGUSR1)
-        hosting_look(server->hosting);
+        look_around(server);
     else
         stop(server);
 }
@@ -205,6 +220,8 @@ static enum err_code begin(struct server *server, struct err *err)
         .loop = &server->loop,
         .folders = server->options->folders,
         .folder_count = server->options->folder_count,
+        .home = server->options->home,
+        .added = on_added,
         .concurrency = server->options->concurrency,
         .watch = server->options->watch,
         .say = say,
@@ -236,6 +253,8 @@ static enum err_code begin(struct server *server, struct err *err)
          code == ERR_NONE && server->index == 0 && front.listen_fd >= 0 && i < hosting_count(server->hosting);
          i++)
         code = beacon_write(hosting_folder(server->hosting, i), server->options->url, err);
+    if (code == ERR_NONE && server->index == 0 && front.listen_fd >= 0 && server->options->home != NULL)
+        code = beacon_write(server->options->home, server->options->url, err);
     if (code == ERR_NONE)
         uv_timer_start(&server->ticker, on_tick, TICK_MS, TICK_MS);
     return code;

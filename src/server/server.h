@@ -13,8 +13,9 @@
 struct server_options {
     const char *const *folders; /* of the projects */
     size_t folder_count;
-    int listen_fd;   /* a listening socket; -1: no HTTP */
-    const char *url; /* how it is reached: "http://127.0.0.1:8321" */
+    const char *home; /* see hosting.h; NULL for none */
+    int listen_fd;    /* a listening socket; -1: no HTTP */
+    const char *url;  /* how it is reached: "http://127.0.0.1:8321" */
     int64_t concurrency;
     bool watch;
     int processes; /* of this server */

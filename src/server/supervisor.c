@@ -197,6 +197,12 @@ static bool look(struct supervisor *supervisor, const sigset_t *before)
     return alive > 0 || !supervisor->stopping;
 }
 
+void supervisor_tell_others(void)
+{
+    if (getppid() > 1)
+        kill(getppid(), SIGUSR1);
+}
+
 int supervisor_run(const struct supervisor_options *options)
 {
     struct supervisor supervisor = {.options = options};
@@ -220,6 +226,8 @@ int supervisor_run(const struct supervisor_options *options)
             stop(&supervisor);
         else if (number == SIGHUP)
             signal_all(&supervisor, SIGHUP);
+        else if (number == SIGUSR1)
+            signal_all(&supervisor, SIGUSR1);
         collect(&supervisor);
     }
     munmap(shared, size);

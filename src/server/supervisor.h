@@ -28,6 +28,9 @@ struct supervisor_options {
     void *ctx;
 };
 
+/* From one of the processes: all of them get SIGUSR1, as something was done that others should look at. */
+void supervisor_tell_others(void);
+
 /* Until SIGTERM or SIGINT. SIGHUP goes to the processes; when one dies the others get SIGUSR1. Returns the
  * exit code: 0 after a signal, 1 when a process cannot start. */
 int supervisor_run(const struct supervisor_options *options);

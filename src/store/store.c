@@ -94,6 +94,11 @@ static const char runtime_schema[] =
     "NOT "
     "NULL, scope TEXT NOT NULL, created_at INTEGER NOT NULL) WITHOUT ROWID;"
     /* With row ids: large rows are kept better so. */
+    "CREATE TABLE IF NOT EXISTS _workers_versions(number INTEGER PRIMARY KEY, digest TEXT NOT NULL, pack "
+    "TEXT NOT "
+    "NULL,"
+    " manifest TEXT NOT NULL, files INTEGER NOT NULL, bytes INTEGER NOT NULL, created_at INTEGER NOT NULL,"
+    " note TEXT NOT NULL, activated_at INTEGER NOT NULL);"
     "CREATE TABLE IF NOT EXISTS _workers_payloads(id TEXT PRIMARY KEY NOT NULL, event TEXT NOT NULL, body "
     "BLOB);";
 
@@ -298,7 +303,7 @@ static void finalize_all(struct store *store)
         &store->kv_delete,      &store->kv_sweep,         &store->kv_list,        &store->delivery_next,
         &store->delivery_claim, &store->delivery_payload, &store->delivery_end,   &store->delivery_due,
         &store->delivery_last,  &store->delivery_insert,  &store->payload_insert, &store->run_insert,
-        &store->run_end};
+        &store->run_end,        &store->version_get};
     for (size_t i = 0; i < sizeof stmts / sizeof stmts[0]; i++) {
         if (*stmts[i] != NULL)
             DRIVER(store)->finalize(*stmts[i]);

@@ -368,6 +368,9 @@ enum err_code store_token_make(struct store *store, const char *name, enum token
                                char out[TOKEN_SIZE], struct err *err) MUST_CHECK;
 typedef enum err_code (*token_fn)(void *ctx, const struct token_record *record);
 enum err_code store_tokens_each(struct store *store, token_fn each, void *ctx, struct err *err) MUST_CHECK;
+/* Whether the token is one of the records, and for what it is good. */
+bool token_find(const struct token_record *records, size_t count, const char *token, size_t len,
+                enum token_scope *scope);
 enum err_code store_token_revoke(struct store *store, const char *name, bool *existed,
                                  struct err *err) MUST_CHECK;
 
@@ -543,6 +546,41 @@ struct key_rotation {
  * point leaves a key that opens what there is. Without forget, a key that is lost, wrong or does not open all
  * of it is an error, and nothing changes. */
 enum err_code store_key_rotate(struct store *store, struct key_rotation *told, struct err *err) MUST_CHECK;
+
+/* ---- deployed versions (versions.c) ---- */
+
+#define VERSIONS_KEPT 10 /* beside the active one */
+
+struct version_record {
+    int64_t number; /* from 1; 0: nothing was deployed yet */
+    const char *digest, *note;
+    int64_t files, bytes, created_ms, activated_ms;
+    bool active;
+};
+typedef enum err_code (*version_fn)(void *ctx, const struct version_record *version);
+/* Newest first. */
+enum err_code store_versions_each(struct store *store, version_fn each, void *ctx,
+                                  struct err *err) MUST_CHECK;
+/* The number of the version whose code runs; 0 for a project that is served from its folder. */
+enum err_code store_version_active(struct store *store, int64_t *number, struct err *err) MUST_CHECK;
+/* Its pack and manifest; ERR_NOT_FOUND. Either may be NULL. */
+enum err_code store_version_read(struct store *store, int64_t number, struct buf *pack, struct buf *manifest,
+                                 char digest[65], struct err *err) MUST_CHECK;
+struct version_new {
+    const char *digest, *note;
+    const struct buf *pack, *manifest;
+    int64_t files, bytes;
+};
+/* Makes the store one of the worker's, that is: migrates its tables, keeps the version, makes it the active
+ * one and takes the syncs from whoever runs them, all in one transaction. A cycle of a replace sync begins
+ * anew; what ran begins at once. version->digest NULL: it is there already, number. Out: number. report as in
+ * store_use. */
+enum err_code store_version_activate(struct store *store, const struct worker *worker,
+                                     const struct version_new *version, int64_t *number, struct buf *report,
+                                     struct err *err) MUST_CHECK;
+/* What the code of this process is: whether it may still begin something (store_version_current). */
+void store_version_is(struct store *store, int64_t number);
+enum err_code store_version_current(struct store *store, bool *current, struct err *err) MUST_CHECK;
 
 /* ---- grants of OAuth (grants.c) ---- */
 

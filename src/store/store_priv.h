@@ -62,6 +62,8 @@ struct store {
     struct db_stmt *delivery_next, *delivery_claim, *delivery_payload, *delivery_end, *delivery_due,
         *delivery_last;
     struct db_stmt *delivery_insert, *payload_insert, *run_insert, *run_end;
+    int64_t version; /* of the code that this process runs; 0: whatever there is */
+    struct db_stmt *version_get;
     char owner[OWNER_SIZE]; /* this process's name; empty until it is needed */
 };
 

@@ -232,6 +232,13 @@ static enum err_code begin_in_transaction(struct store *store, const struct capa
         code = buf_status(&out->state, "the state", err);
     if (code == ERR_NONE && owner_holds(stored.owner, stored.expires_ms))
         code = refuse_busy(&stored, sync->key, err);
+    bool current = true;
+    if (code == ERR_NONE)
+        code = store_version_current(store, &current, err);
+    if (code == ERR_NONE && !current)
+        code = err_set(err, ERR_BUSY,
+                       "another version of the worker was deployed: this process still has the one "
+                       "before");
     if (code == ERR_NONE && start != NULL) {
         bool abandoned = stored.cycle_open && stored.owner != NULL;
         code = stored.paused ? err_set(err, ERR_NOT_FOUND, "sync \"%s\" is paused", sync->key)

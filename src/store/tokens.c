@@ -112,6 +112,23 @@ enum err_code store_tokens_each(struct store *store, token_fn each, void *ctx, s
     return code;
 }
 
+bool token_find(const struct token_record *records, size_t count, const char *token, size_t len,
+                enum token_scope *scope)
+{
+    char digest[TOKEN_DIGEST_SIZE];
+    struct err ignored;
+    bool found = false;
+    if (token_digest(token, len, digest, &ignored) != ERR_NONE)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (!crypto_equal(digest, records[i].digest, TOKEN_DIGEST_SIZE - 1))
+            continue;
+        *scope = records[i].scope;
+        found = true;
+    }
+    return found;
+}
+
 enum err_code store_token_revoke(struct store *store, const char *name, bool *existed, struct err *err)
 {
     enum err_code code = db_run(store->db, err, "DELETE FROM _workers_tokens WHERE name = ?1", name, NULL);

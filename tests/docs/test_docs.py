@@ -194,7 +194,8 @@ class Docs(unittest.TestCase):
         process = subprocess.Popen([*block.text.split(), "--listen", self.address], cwd=folder, env=self.environment,
                                    executable=BINARY, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.servers.append(process)
-        harness.wait_until(lambda: (folder / ".workers/server").exists() or process.poll() is not None,
+        beacons = [folder / ".workers/server", self.folder / ".local/share/workers/.workers/server"]
+        harness.wait_until(lambda: any(beacon.exists() for beacon in beacons) or process.poll() is not None,
                            lambda: f"{block.where}: {(self.folder / 'serve.log').read_text()}")
 
     def stop_servers(self):

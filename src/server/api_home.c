@@ -1,0 +1,164 @@
+/* Changes to the home, in the pool: making a worker starts a process. */
+#include "server/api_home.h"
+
+#include "api/route.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "engine/home.h"
+#include "net/url.h"
+#include "server/answer.h"
+#include "server/supervisor.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum home_action { CREATE, RENAME, DELETE };
+
+struct home_change {
+    struct api *api;
+    struct http_call *http; /* NULL when the client has left */
+    uv_work_t work;
+    enum home_action change;
+    char home[HOME_PATH_MAX];
+    char name[CONFIG_NAME_MAX + 1], to[CONFIG_NAME_MAX + 1];
+    char moved_to[HOME_PATH_MAX];
+    enum err_code code;
+    struct err err;
+};
+
+static void do_work(uv_work_t *work)
+{
+    struct home_change *change = work->data;
+    if (change->change == CREATE)
+        change->code = home_create(change->home, change->name, &change->err);
+    else if (change->change == RENAME)
+        change->code = home_rename(change->home, change->name, change->to, &change->err);
+    else
+        change->code = home_delete(change->home, change->name, change->moved_to, &change->err);
+}
+
+static void answer(const struct home_change *change)
+{
+    struct buf out;
+    buf_init(&out, BUF_UNLIMITED);
+    buf_adds(&out, "{\"name\":");
+    json_write_text(&out, change->change == RENAME ? change->to : change->name);
+    if (change->change == DELETE) {
+        buf_adds(&out, ",\"movedTo\":");
+        json_write_text(&out, change->moved_to);
+    }
+    buf_addc(&out, '}');
+    answer_json(change->http, change->change == CREATE ? 201 : 200, buf_text(&out), out.len);
+    buf_free(&out);
+}
+
+static void after_work(uv_work_t *work, int status)
+{
+    struct home_change *change = work->data;
+    (void)status;
+    hosting_scan(change->api->hosting);
+    supervisor_tell_others();
+    change->api->changing--;
+    if (change->http != NULL) {
+        http_call_set_user(change->http, NULL);
+        if (change->code == ERR_NONE)
+            answer(change);
+        else
+            api_answer_err(change->http, change->code, &change->err);
+    }
+    mem_free(change);
+}
+
+/* A name in the body; false after an answer. */
+static bool read_name(struct http_call *http, char out[CONFIG_NAME_MAX + 1])
+{
+    size_t len = 0;
+    const char *body = http_call_body(http, &len);
+    struct json_scan scan;
+    struct err err;
+    if (json_check(body != NULL ? body : "", len, &err) == ERR_NONE &&
+        json_find_string(body, len, "name", &scan) && scan.string.len <= CONFIG_NAME_MAX) {
+        out[json_unescape(scan.string, out)] = '\0';
+        return true;
+    }
+    answer_error(http, 422, "invalid", "the body needs \"name\", a text of at most 100 bytes");
+    return false;
+}
+
+static bool is_some_workers(const struct api *api, const char *token, size_t len)
+{
+    enum token_scope scope;
+    for (size_t i = 0; i < hosting_count(api->hosting); i++)
+        if (hosting_token(api->hosting, hosting_at(api->hosting, i), token, len, &scope))
+            return true;
+    return false;
+}
+
+static bool is_allowed(struct api *api, struct http_call *http)
+{
+    size_t len = 0;
+    enum token_scope scope = TOKEN_READ;
+    const char *token = api_bearer(http, &len);
+    bool known = token != NULL && hosting_home_token(api->hosting, token, len, &scope);
+    if (!known && token != NULL && is_some_workers(api, token, len))
+        answer_error(http, 403, "forbidden", "this needs a token of the home, and this is one of a worker");
+    else if (!known)
+        answer_error(http, 401, "unauthorized",
+                     hosting_home(api->hosting) != NULL
+                         ? "this needs a token of the home: the one in .workers/token there, or one that was "
+                           "made with it"
+                         : "this server has no home to deploy to: workers serve --home");
+    else if (scope != TOKEN_ADMIN)
+        answer_error(http, 403, "forbidden", "this needs the scope \"admin\"");
+    return known && scope == TOKEN_ADMIN;
+}
+
+static bool is_change(const struct http_call *http, const char *rest, enum home_action *out)
+{
+    const char *method = http_call_method(http);
+    if (rest == NULL && strcmp(method, "POST") == 0)
+        *out = CREATE;
+    else if (rest != NULL && strchr(rest, '/') == NULL && strcmp(method, "PATCH") == 0)
+        *out = RENAME;
+    else if (rest != NULL && strchr(rest, '/') == NULL && strcmp(method, "DELETE") == 0)
+        *out = DELETE;
+    else
+        return false;
+    return true;
+}
+
+bool api_home_answer(struct api *api, struct http_call *http, const char *rest)
+{
+    enum home_action kind = CREATE;
+    if (!is_change(http, rest, &kind))
+        return false;
+    if (!is_allowed(api, http))
+        return true;
+    struct home_change *change = mem_need(sizeof *change);
+    change->api = api;
+    change->change = kind;
+    snprintf(change->home, sizeof change->home, "%s", hosting_home(api->hosting));
+    snprintf(change->name, sizeof change->name, "%s", rest != NULL ? rest : "");
+    if (kind != DELETE && !read_name(http, kind == CREATE ? change->name : change->to)) {
+        mem_free(change);
+        return true;
+    }
+    change->http = http;
+    change->work.data = change;
+    http_call_set_user(http, change);
+    api->changing++;
+    uv_queue_work(api->loop, &change->work, do_work, after_work);
+    return true;
+}
+
+bool api_home_gone(struct http_call *http)
+{
+    enum home_action ignored;
+    const char *path = http_call_path(http) + strlen(API_ROOT "/workers");
+    if (!is_change(http, *path == '/' ? path + 1 : NULL, &ignored))
+        return false;
+    struct home_change *change = http_call_user(http);
+    if (change != NULL)
+        change->http = NULL;
+    return true;
+}

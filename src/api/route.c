@@ -17,6 +17,16 @@ const struct route *api_route(size_t n)
     return NULL;
 }
 
+bool api_is_shared(const struct route *route)
+{
+    static const struct route *const tables[] = {access_routes, variable_routes};
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
+        for (const struct route *at = tables[i]; at->method != NULL; at++)
+            if (at == route)
+                return true;
+    return false;
+}
+
 /* ---- the OpenAPI description ---- */
 
 static void describe_parameters(const struct route *route, struct buf *out)

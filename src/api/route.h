@@ -42,6 +42,8 @@ struct route {
     void (*work)(struct api_request *request, struct store *store); /* of ROUTE_STORE and ROUTE_READ */
 };
 
+/* Whether it is about variables, tokens or the key, which the home has as well. */
+bool api_is_shared(const struct route *route);
 /* The nth, from 0; NULL after the last. */
 const struct route *api_route(size_t n);
 /* Appends the OpenAPI 3.1 description of a server that is reached at url. */

@@ -66,6 +66,12 @@ extern const struct command cmd_run, cmd_exec, cmd_manifest, cmd_mcp, cmd_oauth_
     cmd_create, cmd_list, cmd_get, cmd_rename, cmd_delete, cmd_new, cmd_test, cmd_types, cmd_version,
     cmd_help;
 
+/* Of commands about variables and tokens: those of the home. */
+#define CLI_HOME_OPTION                                                                                      \
+    {                                                                                                        \
+        "--home", NULL, NULL, "of the home: shared by the workers that were deployed to it"                  \
+    }
+
 /* ---- arguments ---- */
 
 /* NULL when the option was not given; the last of several. */

@@ -121,8 +121,11 @@ static int run_set(const struct cli_args *args)
     return each_argument(args, set_one, "set");
 }
 
+static const struct cli_option home_options[] = {CLI_HOME_OPTION, {NULL, NULL, NULL, NULL}};
+
 static const struct cli_option set_options[] = {
     {"--public", NULL, NULL, "it is no secret, and may be seen in logs and results"},
+    CLI_HOME_OPTION,
     {NULL, NULL, NULL, NULL}};
 
 const struct command cmd_env_set = {
@@ -165,7 +168,8 @@ static int run_list(const struct cli_args *args)
     return listing_run(args, &listing, "/variables");
 }
 
-static const struct cli_option list_options[] = {CLI_FORMAT_OPTIONS, {NULL, NULL, NULL, NULL}};
+static const struct cli_option list_options[] = {
+    CLI_FORMAT_OPTIONS, CLI_HOME_OPTION, {NULL, NULL, NULL, NULL}};
 
 const struct command cmd_env_list = {
     .name = "env list",
@@ -234,6 +238,7 @@ const struct command cmd_env_restore = {
     .arguments = "NAME VERSION",
     .summary = "Set a variable to what it was in an earlier version",
     .help = "Examples:\n  workers env restore API_TOKEN 3\n",
+    .options = home_options,
     .min_arguments = 2,
     .max_arguments = 2,
     .remote = true,
@@ -281,7 +286,9 @@ static int run_rotate_key(const struct cli_args *args)
 }
 
 static const struct cli_option rotate_options[] = {
-    {"--forget", NULL, NULL, "forget what cannot be opened any more"}, {NULL, NULL, NULL, NULL}};
+    {"--forget", NULL, NULL, "forget what cannot be opened any more"},
+    CLI_HOME_OPTION,
+    {NULL, NULL, NULL, NULL}};
 
 const struct command cmd_env_rotate_key = {
     .name = "env rotate-key",
@@ -313,6 +320,7 @@ const struct command cmd_env_unset = {
     .arguments = "NAME…",
     .summary = "Remove sealed variables",
     .help = "Examples:\n  workers env unset API_TOKEN\n",
+    .options = home_options,
     .min_arguments = 1,
     .max_arguments = 100,
     .remote = true,

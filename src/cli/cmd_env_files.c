@@ -191,6 +191,8 @@ static int run_pull(const struct cli_args *args)
     return result;
 }
 
+static const struct cli_option pull_options[] = {CLI_HOME_OPTION, {NULL, NULL, NULL, NULL}};
+
 const struct command cmd_env_pull = {
     .name = "env pull",
     .arguments = "[FILE]",
@@ -204,6 +206,7 @@ const struct command cmd_env_pull = {
             "and ~ for changed.\n\n"
             "Examples:\n  workers env pull\n  workers env pull --server https://workers.example.com\n"
             "  workers env pull .env.production\n",
+    .options = pull_options,
     .max_arguments = 1,
     .remote = true,
     .run = run_pull,
@@ -324,8 +327,8 @@ static int run_push(const struct cli_args *args)
     return result;
 }
 
-static const struct cli_option push_options[] = {{"--yes", "-y", NULL, "without asking"},
-                                                 {NULL, NULL, NULL, NULL}};
+static const struct cli_option push_options[] = {
+    {"--yes", "-y", NULL, "without asking"}, CLI_HOME_OPTION, {NULL, NULL, NULL, NULL}};
 
 const struct command cmd_env_push = {
     .name = "env push",

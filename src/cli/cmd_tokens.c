@@ -59,7 +59,8 @@ static int run_revoke(const struct cli_args *args)
     return result;
 }
 
-static const struct cli_option list_options[] = {CLI_FORMAT_OPTIONS, {NULL, NULL, NULL, NULL}};
+static const struct cli_option list_options[] = {
+    CLI_FORMAT_OPTIONS, CLI_HOME_OPTION, {NULL, NULL, NULL, NULL}};
 
 const struct command cmd_tokens_list = {
     .name = "tokens list",
@@ -73,6 +74,7 @@ const struct command cmd_tokens_list = {
 
 static const struct cli_option make_options[] = {
     {"--scope", NULL, "SCOPE", "read (unless given), run or admin; each may do what those before it may"},
+    CLI_HOME_OPTION,
     {NULL, NULL, NULL, NULL},
 };
 
@@ -88,11 +90,14 @@ const struct command cmd_tokens_make = {
     .run = run_make,
 };
 
+static const struct cli_option revoke_options[] = {CLI_HOME_OPTION, {NULL, NULL, NULL, NULL}};
+
 const struct command cmd_tokens_revoke = {
     .name = "tokens revoke",
     .arguments = "NAME",
     .summary = "Make a token useless, at once",
     .help = "Examples:\n  workers tokens revoke ci\n",
+    .options = revoke_options,
     .min_arguments = 1,
     .max_arguments = 1,
     .remote = true,

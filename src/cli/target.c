@@ -221,10 +221,39 @@ enum err_code target_ask_server(struct target *target, const char *method, const
     return remote_ask(target->remote, &question, answer, err);
 }
 
+/* What its workers share. */
+static int open_shared(const struct cli_args *args, struct target *out)
+{
+    struct err err;
+    const char *named = named_server(args);
+    *out = (struct target){.name = "home"};
+    buf_init(&out->root, BUF_UNLIMITED);
+    script_error_init(&out->script_error);
+    if (project_open(NULL, ".", &out->project, &err) != ERR_NONE)
+        out->project = (struct project){.folder = "."};
+    const char *server = named != NULL ? named : out->project.config.server;
+    enum err_code code = home_folder(out->home, &err);
+    if (code == ERR_NONE && server != NULL && strcmp(server, "local") != 0) {
+        const struct cli_args about = {.worker = "home"};
+        code = open_remote(out, &about, server, server == named, &err);
+        buf_clear(&out->root);
+        buf_adds(&out->root, "/home");
+    } else if (code == ERR_NONE) {
+        snprintf(out->project.folder, sizeof out->project.folder, "%s", out->home);
+        snprintf(out->folder, sizeof out->folder, "%s/.workers", out->home);
+    }
+    if (code == ERR_NONE)
+        return EXIT_DONE;
+    target_close(out);
+    return cli_fail(&err);
+}
+
 int target_open(const struct cli_args *args, struct target *out)
 {
     struct err err;
     const char *named = named_server(args);
+    if (cli_flag(args, "--home"))
+        return open_shared(args, out);
     *out = (struct target){0};
     buf_init(&out->root, BUF_UNLIMITED);
     enum err_code code = project_open(NULL, ".", &out->project, &err);
@@ -276,7 +305,9 @@ int target_fail(const struct target *target, const struct err *err)
 static enum err_code open_store(struct target *target, unsigned needs, struct err *err)
 {
     enum err_code code = ERR_NONE;
-    if (target->store == NULL)
+    if (target->home[0] != '\0' && (needs & ROUTE_MAKES) != 0)
+        code = home_make(target->home, err);
+    if (code == ERR_NONE && target->store == NULL)
         code = store_open(target->folder, (needs & ROUTE_MAKES) != 0, &target->store, err);
     if (code == ERR_NOT_FOUND && (needs & ROUTE_BARE) != 0)
         return ERR_NONE;

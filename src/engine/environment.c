@@ -2,8 +2,10 @@
 #include "engine/runtime.h"
 
 #include "base/mem.h"
+#include "engine/home.h"
 #include "worker/dotenv.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -20,6 +22,7 @@ struct environment {
     struct runtime *runtime;
     struct dotenv file;       /* .env */
     struct variable *secrets; /* from the store, read when first needed */
+    struct variable *shared;  /* from the home's, if workers.yaml names some */
     bool secrets_read;
     int64_t stamp;           /* of the store, when they were read */
     struct variable *asked;  /* names that scripts have asked for and got; without values */
@@ -51,6 +54,7 @@ void environment_free(struct environment *environment)
         return;
     dotenv_free(&environment->file);
     free_list(environment->secrets);
+    free_list(environment->shared);
     free_list(environment->asked);
     free_list(environment->hidden);
     free_list(environment->given);
@@ -97,22 +101,76 @@ enum err_code environment_load_file(struct environment *environment, const char 
 }
 
 /* Of earlier versions only the redactor learns: they may be good for somebody still. */
-static enum err_code add_secret(void *ctx, const struct secret_info *info, const char *value, size_t len)
+static enum err_code add_to(struct environment *environment, struct variable **list,
+                            const struct secret_info *info, const char *value, size_t len)
 {
-    struct environment *environment = ctx;
     if (!info->is_public)
         redactor_add(environment->runtime->redactor, value, len);
     if (!info->current)
         return ERR_NONE;
-    enum err_code code = add(&environment->secrets, info->name, value, len);
+    enum err_code code = add(list, info->name, value, len);
     if (code == ERR_NONE)
-        environment->secrets->is_public = info->is_public;
+        (*list)->is_public = info->is_public;
     return code;
+}
+
+static enum err_code add_secret(void *ctx, const struct secret_info *info, const char *value, size_t len)
+{
+    struct environment *environment = ctx;
+    return add_to(environment, &environment->secrets, info, value, len);
+}
+
+/* Of the home's, a worker gets those that its workers.yaml names, and learns of no others. */
+static enum err_code add_shared(void *ctx, const struct secret_info *info, const char *value, size_t len)
+{
+    struct environment *environment = ctx;
+    if (!config_env_allowed(environment->runtime->options.config, info->name))
+        return ERR_NONE;
+    return add_to(environment, &environment->shared, info, value, len);
+}
+
+static void say_error(const struct environment *environment, const struct err *err)
+{
+    const struct runtime_options *options = &environment->runtime->options;
+    if (options->log != NULL)
+        options->log(options->log_ctx, NULL, NULL, "error", err->message, strlen(err->message));
+}
+
+/* That of a deployed worker is the folder that it lies in, that of another the user's. */
+static enum err_code find_home(const struct runtime *runtime, char path[HOME_PATH_MAX + 16], struct err *err)
+{
+    char home[HOME_PATH_MAX];
+    const struct runtime_options *options = &runtime->options;
+    enum err_code code = ERR_NONE;
+    if (options->code != NULL && strcmp(options->code, options->folder) != 0)
+        snprintf(home, sizeof home, "%.*s", (int)(strrchr(options->folder, '/') - options->folder),
+                 options->folder);
+    else
+        code = home_folder(home, err);
+    if (code == ERR_NONE)
+        snprintf(path, HOME_PATH_MAX + 16, "%s/.workers", home);
+    return code;
+}
+
+static void read_shared(struct environment *environment)
+{
+    const struct secret_query query = {.versions = true, .reveal = true};
+    char path[HOME_PATH_MAX + 16];
+    struct store *store = NULL;
+    struct err err;
+    free_list(environment->shared);
+    environment->shared = NULL;
+    if (!environment->runtime->options.config->permissions.env.given ||
+        find_home(environment->runtime, path, &err) != ERR_NONE ||
+        store_open(path, false, &store, &err) != ERR_NONE)
+        return;
+    if (store_secrets_each(store, &query, add_shared, environment, &err) != ERR_NONE)
+        say_error(environment, &err);
+    store_close(store);
 }
 
 void environment_read_store(struct environment *environment, struct store *store)
 {
-    const struct runtime_options *options = &environment->runtime->options;
     const struct secret_query query = {.versions = true, .reveal = true};
     struct err err;
     int64_t stamp = 0;
@@ -125,8 +183,9 @@ void environment_read_store(struct environment *environment, struct store *store
     environment->stamp = stamp;
     if (code == ERR_NONE)
         code = store_secrets_each(store, &query, add_secret, environment, &err);
-    if (code != ERR_NONE && options->log != NULL)
-        options->log(options->log_ctx, NULL, NULL, "error", err.message, strlen(err.message));
+    if (code != ERR_NONE)
+        say_error(environment, &err);
+    read_shared(environment);
 }
 
 /* On a connection of its own: the runtime's store may be at work on another thread. */
@@ -137,8 +196,16 @@ static void read_secrets(struct environment *environment)
     environment->secrets_read = false;
     if (store_open(environment->runtime->store_folder, false, &store, &err) == ERR_NONE)
         environment_read_store(environment, store);
+    else
+        read_shared(environment);
     environment->secrets_read = true; /* and do not ask again when there is no store */
     store_close(store);
+}
+
+void environment_read_again(struct environment *environment)
+{
+    if (environment->secrets_read)
+        read_secrets(environment);
 }
 
 bool environment_changed(struct environment *environment, int64_t stamp)
@@ -190,7 +257,8 @@ static const char *value_of(struct environment *environment, const char *name)
         return entry->value;
     if (!environment->secrets_read)
         read_secrets(environment);
-    return find(environment->secrets, name);
+    value = find(environment->secrets, name);
+    return value != NULL ? value : find(environment->shared, name);
 }
 
 const char *environment_get(struct environment *environment, const char *name)
@@ -202,6 +270,8 @@ const char *environment_get(struct environment *environment, const char *name)
     if (value == NULL)
         return NULL;
     const struct variable *sealed = find_variable(environment->secrets, name);
+    if (sealed == NULL)
+        sealed = find_variable(environment->shared, name);
     if (names_a_secret(name) && !(sealed != NULL && sealed->value == value && sealed->is_public))
         redactor_add(environment->runtime->redactor, value, strlen(value));
     add_name(&environment->asked, name);

@@ -135,6 +135,8 @@ enum err_code environment_load_file(struct environment *environment, const char 
 
 /* Reads the sealed secrets, with the thread that has the store. What is wrong with them is logged. */
 void environment_read_store(struct environment *environment, struct store *store);
+/* Reads them anew: those of the home have changed. */
+void environment_read_again(struct environment *environment);
 /* Whether the store's secrets are others than those that were read (store_secrets_stamp); they are read anew.
  */
 bool environment_changed(struct environment *environment, int64_t stamp);

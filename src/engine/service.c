@@ -443,6 +443,12 @@ void service_poll(struct service *service, bool recover)
     executor_submit(service->runtime->executor, &service->poll_job);
 }
 
+void service_variables_changed(struct service *service)
+{
+    environment_read_again(service->runtime->environment);
+    warm_close_idle(service->runtime, 0);
+}
+
 bool service_is_superseded(const struct service *service)
 {
     return service->superseded;

@@ -44,6 +44,8 @@ void service_look(struct service *service);
 void service_poll(struct service *service, bool recover);
 /* Whether it has given memory back since this was asked last, because nothing was to be done for a while. */
 bool service_gave_back(struct service *service);
+/* The home has other variables than before. */
+void service_variables_changed(struct service *service);
 /* Whether another version of the worker was deployed: this one begins nothing any more. */
 bool service_is_superseded(const struct service *service);
 /* Starts nothing more; cycles end after the page in hand. */

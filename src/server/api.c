@@ -448,6 +448,8 @@ bool api_answer(struct api *api, struct http_call *http)
         refuse_method(http);
     } else if (strncmp(path, "/workers/", 9) == 0) {
         route_request(api, http, path + 9);
+    } else if (strncmp(path, "/home/", 6) == 0) {
+        api_home_shared(api, http, path + 5);
     } else {
         answer_error(http, 404, "not_found",
                      "the API has no such path: " API_ROOT "/openapi.json lists them");

@@ -1,7 +1,7 @@
 /* Changes to the home, in the pool: making a worker starts a process. */
 #include "server/api_home.h"
 
-#include "api/route.h"
+#include "api/request.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "engine/home.h"
@@ -151,10 +151,44 @@ bool api_home_answer(struct api *api, struct http_call *http, const char *rest)
     return true;
 }
 
+/* On the loop's thread: it is little, and the home's store is hardly ever written by others. */
+void api_home_shared(struct api *api, struct http_call *http, const char *rest)
+{
+    struct api_asked asked;
+    bool known = false;
+    if (!is_allowed(api, http))
+        return;
+    const struct route *route = api_match(http_call_method(http), rest, &asked, &known);
+    if (route == NULL || !api_is_shared(route)) {
+        answer_error(http, known ? 405 : 404, known ? "method_not_allowed" : "not_found",
+                     "of the home there are variables, tokens and the key");
+        return;
+    }
+    struct api_request request = {
+        .route = route, .name = "home", .url = api->url, .folder = hosting_home(api->hosting)};
+    asked.query = http_call_query(http);
+    asked.body = http_call_body(http, &asked.body_len);
+    if (api_request_read(&request, &asked) == ERR_NONE)
+        api_request_work(&request, hosting_home_store(api->hosting));
+    if (strcmp(route->method, "GET") != 0) {
+        hosting_home_changed(api->hosting);
+        supervisor_tell_others();
+    }
+    if (request.code == ERR_NONE)
+        request.code = buf_status(&request.out, "the answer", &request.err);
+    if (request.code == ERR_NONE)
+        answer_json(http, request.status, buf_text(&request.out), request.out.len);
+    else
+        api_answer_err(http, request.code, &request.err);
+    api_request_free(&request);
+}
+
 bool api_home_gone(struct http_call *http)
 {
     enum home_action ignored;
     const char *path = http_call_path(http) + strlen(API_ROOT "/workers");
+    if (strncmp(http_call_path(http), API_ROOT "/workers", strlen(API_ROOT "/workers")) != 0)
+        return true; /* of the home itself: it was answered at once */
     if (!is_change(http, *path == '/' ? path + 1 : NULL, &ignored))
         return false;
     struct home_change *change = http_call_user(http);

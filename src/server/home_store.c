@@ -45,10 +45,22 @@ static void read_tokens(struct home_store *home)
     home->count = reading.count;
 }
 
-void home_store_poll(struct home_store *home)
+bool home_store_poll(struct home_store *home)
 {
-    if (store_others(home->store) != home->others)
+    bool changed = store_others(home->store) != home->others;
+    if (changed)
         read_tokens(home);
+    return changed;
+}
+
+void home_store_reread(struct home_store *home)
+{
+    read_tokens(home);
+}
+
+struct store *home_store_get(struct home_store *home)
+{
+    return home->store;
 }
 
 bool home_store_token(struct home_store *home, const char *token, size_t len, enum token_scope *scope)

@@ -11,8 +11,11 @@ struct home_store;
 /* Makes the home when it is not there, and at the first start a token for its owner, in .workers/token. */
 enum err_code home_store_open(const char *home, struct home_store **out, struct err *err) MUST_CHECK;
 void home_store_close(struct home_store *home);
-/* What others have done to it. */
-void home_store_poll(struct home_store *home);
+/* Whether others have changed it. */
+bool home_store_poll(struct home_store *home);
+/* We have changed it ourselves. */
+void home_store_reread(struct home_store *home);
+struct store *home_store_get(struct home_store *home);
 /* Whether the token is good for the home, and for what. */
 bool home_store_token(struct home_store *home, const char *token, size_t len, enum token_scope *scope);
 

@@ -264,7 +264,8 @@ void hosting_tick(struct hosting *hosting)
 {
     bool given_back = false;
     if (hosting->home != NULL && !hosting->stopping) {
-        home_store_poll(hosting->home);
+        if (home_store_poll(hosting->home))
+            hosting_home_changed(hosting);
         if (clock_mono_ms() - hosting->scanned_ms >= SCAN_MS)
             hosting_scan(hosting);
     }
@@ -512,6 +513,19 @@ struct service *hosting_find(struct hosting *hosting, const char *name, size_t l
 const char *hosting_home(const struct hosting *hosting)
 {
     return hosting->home != NULL ? hosting->options.home : NULL;
+}
+
+struct store *hosting_home_store(struct hosting *hosting)
+{
+    return hosting->home != NULL ? home_store_get(hosting->home) : NULL;
+}
+
+/* What the workers share may be other variables now. */
+void hosting_home_changed(struct hosting *hosting)
+{
+    home_store_reread(hosting->home);
+    for (size_t i = 0; i < hosting->count; i++)
+        service_variables_changed(hosting->projects[i]->current->service);
 }
 
 bool hosting_home_token(struct hosting *hosting, const char *token, size_t len, enum token_scope *scope)

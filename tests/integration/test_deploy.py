@@ -244,6 +244,43 @@ class DeployTest(TestCase):
         process.terminate()
         self.assertEqual(process.wait(60), 0)
 
+    def test_what_workers_share(self):
+        """Variables of the home: those that a worker's workers.yaml names, and no others; and tokens of it."""
+        tell = script().replace('return "VERSION"', "").replace('return "first"', 'local env = require "workers.env" '
+                                                                'return { env.get "SHARED_TOKEN" or "none", env.get "OTHER" or "none" }')
+        self.p.write("main.lua", tell)
+        self.ok(self.run_it("env", "set", "--home", "SHARED_TOKEN=for-all-of-them-1", "OTHER=not-for-this-one"))
+        self.assertEqual(json.loads(self.ok(self.run_it("exec", "which")).stdout), ["none", "none"], "nothing is named")
+        self.p.write("workers.yaml", 'name: shop\nmain: main.lua\npermissions: { env: ["SHARED_*"] }\n')
+        self.assertEqual(json.loads(self.ok(self.run_it("exec", "which")).stdout), ["[redacted]", "none"])
+        self.p.write("main.lua", tell.replace('env.get "SHARED_TOKEN" or "none"', '#(env.get "SHARED_TOKEN" or "none")'))
+        self.ok(self.run_it("deploy"))
+        process = self.serve("--processes", "2")
+        self.assertEqual(self.exec_there(), [17, "none"])
+        token = {"WORKERS_TOKEN": (self.home / ".workers/token").read_text().strip()}
+        there = ["--server", self.url]
+        self.assertEqual([one["name"] for one in self.json("env", "list", "--home", *there, env=token)], ["OTHER", "SHARED_TOKEN"])
+        self.ok(self.run_it("env", "set", "--home", "SHARED_TOKEN=for-all", *there, env=token))
+        self.ok(self.run_it("env", "set", "OTHER=its-own", *there, env=token))
+        for _ in range(4):
+            wait_until(lambda: self.exec_there() == [7, "none"], "the new value")
+        self.ok(self.run_it("env", "set", "SHARED_TOKEN=own", *there, env=token))
+        wait_until(lambda: self.exec_there() == [3, "none"], "its own comes first")
+        made = self.ok(self.run_it("tokens", "make", "ci", "--scope", "admin", "--home", *there, env=token)).stdout.strip()
+        self.assertEqual(self.json("list", *there, env={"WORKERS_TOKEN": made}), [{"name": "shop", "version": 2}])
+        self.ok(self.run_it("tokens", "revoke", "ci", "--home", *there, env=token))
+        wait_until(lambda: self.run_it("list", *there, env={"WORKERS_TOKEN": made}).returncode == 1, "the token to be gone")
+        own = self.ok(self.run_it("tokens", "make", "owner", "--scope", "admin", *there, env=token)).stdout.strip()
+        wait_until(lambda: self.run_it("get", "shop", *there, env={"WORKERS_TOKEN": own}).returncode == 0, "the token")
+        for _ in range(2):
+            result = self.run_it("env", "list", "--home", *there, env={"WORKERS_TOKEN": own})
+            self.assertEqual((result.returncode, result.stdout), (1, ""))
+            self.assertRegex(result.stderr, "this needs a token of the home|does not know the token")
+        files = [file.read_bytes() for file in (self.home / ".workers").iterdir()]
+        self.assertFalse([file for file in files if b"for-all" in file])
+        process.terminate()
+        self.assertEqual(process.wait(60), 0)
+
     def test_who_may_what(self):
         process = self.serve()
         token = (self.home / ".workers/token").read_text().strip()

@@ -78,7 +78,9 @@ class SecretsTest(TestCase):
         os.close(slave)
         shown = b""
         while b"API_TOKEN: " not in shown:
-            shown += os.read(master, 1000)
+            more = os.read(master, 1000)
+            self.assertTrue(more, shown)
+            shown += more
         os.write(master, b"typed-by-hand-99\n")
         try:
             while True:
@@ -269,7 +271,7 @@ local worker = workers.new()
 worker:credential("API_TOKEN", { network = { { domain = "127.0.0.1",
   transform = { { headers = { Authorization = "Bearer " .. workers.CREDENTIAL_VALUE } } } } } })
 local provider = worker:oauth("provider", { name = "P", authorizationEndpoint = "UP/authorize", tokenEndpoint = "UP/token",
-  clientId = "me", clientSecret = "$CLIENT_SECRET", scope = "all", pkce = true })
+  clientId = "me", clientSecret = "$CLIENT_SECRET", scope = "all", pkce = true, callbackUrl = "http://127.0.0.1:PORT/oauth/callback" })
 local items = worker:database("items", { type = "managed", initialTitle = "Items", primaryKeyProperty = "Id",
   schema = { properties = { Name = Schema.title(), Id = Schema.richText() } } })
 local function forms(value)
@@ -327,7 +329,7 @@ class SearchTest(TestCase):
     def setUp(self):
         provider = HttpService(Provider)
         self.addCleanup(provider.close)
-        self.p = self.project(LEAKY.replace("UP", provider.url), 'name: leaky\nmain: main.lua\npermissions: { net: ["127.0.0.1"] }\n')
+        self.p = self.project(LEAKY.replace("UP", provider.url).replace("PORT", str(harness.free_port())), 'name: leaky\nmain: main.lua\npermissions: { net: ["127.0.0.1"] }\n')
         self.found = {}  # where: bytes
 
     def keep(self, where, data):
@@ -342,7 +344,9 @@ class SearchTest(TestCase):
         process = self.p.start("oauth", "start", "provider")
         said = ""
         while "/authorize?" not in said:
-            said += process.stdout.readline() + ""
+            line = process.stdout.readline()
+            self.assertTrue(line, process.stderr)
+            said += line
         query = dict(urllib.parse.parse_qsl(re.search(r"/authorize\?(\S+)", said)[1]))
         with urllib.request.urlopen(query["redirect_uri"] + "?" + urllib.parse.urlencode({"code": "once", "state": query["state"]})) as page:
             self.keep("the page of the callback", page.read())

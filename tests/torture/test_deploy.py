@@ -184,6 +184,9 @@ class DeployTorture(unittest.TestCase):
         counts = {"deployed": 0, "broken": 0, "killed": 0, "rolled back": 0}
         for _ in range(VERSIONS):
             self.grow()
+            if self.random.random() < 0.5:
+                wait_until(lambda: self.store("SELECT cycle_pages FROM _workers_syncs WHERE key = 'copy' AND cycle_open <> 0 AND cycle_pages > 0"),
+                           "the middle of a cycle")
             before = self.active_now()
             server = ["--server", self.url] if self.random.random() < 0.5 else ["--server", "local"]
             kind = self.random.choices(["deploy", "break", "kill", "rollback"], [6, 3, 2, 2])[0]
@@ -246,7 +249,7 @@ class DeployTorture(unittest.TestCase):
             _, main, lib = text.split()
             self.assertEqual(main, lib)
         (stopped,) = self.store("SELECT count(*) FROM _workers_runs WHERE error LIKE '%another version was deployed%'")[0]
-        self.assertGreater(stopped, VERSIONS // 12)
+        self.assertGreater(stopped, 10 if FULL else 0)
         dead = self.store("SELECT count(*) FROM _workers_runs WHERE exit_code IS NULL")
         self.assertEqual(dead, [(0,)])
         leftovers = [path.name for path in (self.home / "busy/versions").iterdir() if not len(path.name) == 64]

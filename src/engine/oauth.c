@@ -243,6 +243,21 @@ static void submit(struct oauth_flight *flight, enum step step)
 
 /* ---- who asks ---- */
 
+enum err_code oauth_find(const struct worker *worker, const char *key, const struct oauth **out,
+                         struct err *err)
+{
+    struct buf known;
+    *out = worker_oauth(worker, key);
+    if (*out != NULL)
+        return ERR_NONE;
+    buf_init(&known, BUF_UNLIMITED);
+    for (size_t i = 0; i < worker->oauth_count; i++)
+        buf_addf(&known, "%s%s", i > 0 ? ", " : ": it has ", worker->oauths[i].key);
+    err_set(err, ERR_NOT_FOUND, "the worker declares no oauth \"%.100s\"%s", key, buf_text(&known));
+    buf_free(&known);
+    return ERR_NOT_FOUND;
+}
+
 static bool same_text(const char *a, const char *b)
 {
     return (a == NULL) == (b == NULL) && (a == NULL || strcmp(a, b) == 0);

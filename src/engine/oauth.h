@@ -9,6 +9,10 @@
 #include "modules/oauth.h"
 #include "net/url.h"
 
+/* ERR_NOT_FOUND says which there are. */
+enum err_code oauth_find(const struct worker *worker, const char *key, const struct oauth **out,
+                         struct err *err) MUST_CHECK;
+
 /* For scripts, see isolate_host. */
 enum err_code execution_oauth(void *ctx, struct oauth_call *call, struct task *task,
                               struct err *err) MUST_CHECK;

@@ -9,7 +9,6 @@
 
 #include <string.h>
 
-#define KEY_BYTES STORE_KEY_BYTES
 #define FRESH_MS 60000
 
 void grant_free(struct grant *grant)
@@ -36,7 +35,6 @@ static enum err_code write_text(struct buf *out, const char *name, const char *t
 static enum err_code seal(struct store *store, const char *key, const struct grant *grant, struct buf *sealed,
                           struct err *err)
 {
-    uint8_t secret[KEY_BYTES];
     struct buf plain;
     buf_init(&plain, GRANT_MAX);
     buf_addc(&plain, '{');
@@ -49,15 +47,7 @@ static enum err_code seal(struct store *store, const char *key, const struct gra
     if (code == ERR_NONE)
         code = buf_status(&plain, "the tokens", err);
     if (code == ERR_NONE)
-        code = store_key(store, secret, err);
-    char *room = code == ERR_NONE ? buf_reserve(sealed, plain.len + CRYPTO_SEAL_OVERHEAD) : NULL;
-    if (code == ERR_NONE && room == NULL)
-        code = err_nomem(err);
-    if (code == ERR_NONE)
-        code = crypto_seal(secret, key, strlen(key), plain.data, plain.len, (uint8_t *)room, err);
-    if (code == ERR_NONE)
-        sealed->len = plain.len + CRYPTO_SEAL_OVERHEAD;
-    crypto_wipe(secret, sizeof secret);
+        code = store_seal(store, key, plain.data, plain.len, sealed, err);
     if (plain.data != NULL)
         crypto_wipe(plain.data, plain.len);
     buf_free(&plain);
@@ -67,16 +57,9 @@ static enum err_code seal(struct store *store, const char *key, const struct gra
 static enum err_code unseal(struct store *store, const char *key, const char *sealed, size_t len,
                             struct grant *grant, struct err *err)
 {
-    uint8_t secret[KEY_BYTES];
-    if (len < CRYPTO_SEAL_OVERHEAD)
-        return err_set(err, ERR_CORRUPT, "the grant \"%s\" is damaged: workers oauth start %s", key, key);
-    size_t plain_len = len - CRYPTO_SEAL_OVERHEAD;
-    char *plain = mem_zalloc(plain_len + 1);
-    if (plain == NULL)
-        return err_nomem(err);
-    enum err_code code = store_key_read(store, secret, err);
-    if (code == ERR_NONE)
-        code = crypto_open(secret, key, strlen(key), sealed, len, (unsigned char *)plain, err);
+    char *plain = NULL;
+    size_t plain_len = 0;
+    enum err_code code = store_unseal(store, key, sealed, len, &plain, &plain_len, err);
     if (code == ERR_CORRUPT)
         err_set(err, code,
                 "the grant \"%s\" was sealed with another key, or is damaged: workers oauth start %s", key,
@@ -88,8 +71,8 @@ static enum err_code unseal(struct store *store, const char *key, const char *se
         if (grant->access == NULL)
             code = err_nomem(err);
     }
-    crypto_wipe(secret, sizeof secret);
-    crypto_wipe(plain, plain_len);
+    if (plain != NULL)
+        crypto_wipe(plain, plain_len);
     mem_free(plain);
     return code;
 }

@@ -78,6 +78,41 @@ enum err_code store_key_read(struct store *store, uint8_t key[STORE_KEY_BYTES], 
     return load_key(store, false, key, err);
 }
 
+enum err_code store_seal(struct store *store, const char *label, const char *plain, size_t len,
+                         struct buf *sealed, struct err *err)
+{
+    uint8_t key[KEY_BYTES];
+    enum err_code code = load_key(store, true, key, err);
+    char *room = code == ERR_NONE ? buf_reserve(sealed, len + CRYPTO_SEAL_OVERHEAD) : NULL;
+    if (code == ERR_NONE && room == NULL)
+        code = err_nomem(err);
+    if (code == ERR_NONE)
+        code = crypto_seal(key, label, strlen(label), plain, len, (unsigned char *)room, err);
+    if (code == ERR_NONE)
+        sealed->len += len + CRYPTO_SEAL_OVERHEAD;
+    crypto_wipe(key, sizeof key);
+    return code;
+}
+
+enum err_code store_unseal(struct store *store, const char *label, const char *sealed, size_t len,
+                           char **plain, size_t *plain_len, struct err *err)
+{
+    uint8_t key[KEY_BYTES];
+    *plain = NULL;
+    *plain_len = 0;
+    if (sealed == NULL || len < CRYPTO_SEAL_OVERHEAD)
+        return err_set(err, ERR_CORRUPT, "what is sealed is damaged");
+    *plain_len = len - CRYPTO_SEAL_OVERHEAD;
+    *plain = mem_zalloc(*plain_len + 1);
+    if (*plain == NULL)
+        return err_nomem(err);
+    enum err_code code = load_key(store, false, key, err);
+    if (code == ERR_NONE)
+        code = crypto_open(key, label, strlen(label), sealed, len, (unsigned char *)*plain, err);
+    crypto_wipe(key, sizeof key);
+    return code;
+}
+
 enum err_code store_secret_name(const char *name, size_t len, struct err *err)
 {
     if (len <= SECRET_NAME_MAX && dotenv_is_name(name, len))

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 4
+#define SCHEMA_VERSION 5
 #define BUSY_TIMEOUT_MS 15000
 
 /* Times are Unix milliseconds. JSON is text. Every statement can be run again: a store of an older version
@@ -87,6 +87,10 @@ static const char runtime_schema[] =
     "BLOB, "
     "expires_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, lease_owner TEXT, lease_expires_at INTEGER) "
     "WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS _workers_access(id TEXT PRIMARY KEY, key TEXT NOT NULL, digest TEXT, sealed "
+    "BLOB, "
+    "state TEXT NOT NULL, error TEXT, interval INTEGER NOT NULL, ask_at INTEGER NOT NULL, expires_at INTEGER "
+    "NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS _workers_tokens(id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, digest TEXT "
     "NOT "
     "NULL, scope TEXT NOT NULL, created_at INTEGER NOT NULL) WITHOUT ROWID;"

@@ -173,6 +173,12 @@ enum err_code schedules_retry(struct store *store, const char *key, int64_t retr
 enum err_code store_key(struct store *store, uint8_t key[STORE_KEY_BYTES], struct err *err) MUST_CHECK;
 /* The same, but one that is missing is not made: ERR_NOT_FOUND. */
 enum err_code store_key_read(struct store *store, uint8_t key[STORE_KEY_BYTES], struct err *err) MUST_CHECK;
+/* Appends the bytes, sealed under a label that opens them again. */
+enum err_code store_seal(struct store *store, const char *label, const char *plain, size_t len,
+                         struct buf *sealed, struct err *err) MUST_CHECK;
+/* *plain has a NUL behind it; the caller wipes and frees it. ERR_CORRUPT: they do not open. */
+enum err_code store_unseal(struct store *store, const char *label, const char *sealed, size_t len,
+                           char **plain, size_t *plain_len, struct err *err) MUST_CHECK;
 
 /* kv_layer.c */
 struct kv_layer_entry {

@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define OAUTH_CALLBACK_PATH "/oauth/callback"
+#define OAUTH_CALLBACK_URL                                                                                   \
+    "http://127.0.0.1:8322" OAUTH_CALLBACK_PATH /* where a command of this machine waits */
+
 struct worker;
 
 enum oauth_grant {

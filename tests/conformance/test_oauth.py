@@ -1,10 +1,8 @@
 """OAuth against npm's certified oidc-provider: every grant, renewal, revocation, and what goes wrong on the way."""
 import base64
-import http.cookiejar
 import json
 import pathlib
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -16,10 +14,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import harness  # noqa: E402
-import npm  # noqa: E402
-
-HERE = pathlib.Path(__file__).resolve().parent / "oauth"
-SECRETS = {"BODY_SECRET": "secret of body", "BASIC_SECRET": "s:e%c r&t+e", "MACHINE_SECRET": "secret of machine"}
+from oauth_provider import SECRETS, Provider, visit  # noqa: E402
 
 SCRIPT = """
 local workers = require "workers"
@@ -67,51 +62,27 @@ class OauthTest(harness.TestCase):
     def setUpClass(cls):
         if not harness.BINARY:
             raise unittest.SkipTest("WORKERS_BIN does not name the binary")
-        packages = npm.ensure()
-        cls.provider = subprocess.Popen([npm.node(), HERE / "provider.mjs", packages], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        for line in cls.provider.stdout:
-            if line.startswith("http"):
-                cls.url = line.strip()
-                break
+        cls.provider = Provider()
+        cls.url = cls.provider.url
 
     @classmethod
     def tearDownClass(cls):
-        cls.provider.kill()
-        cls.provider.communicate()
+        cls.provider.close()
 
     def setUp(self):
-        self.control(requests=[], fail=0, delay=0, drop=0, lifetime=3600)
+        self.provider.reset()
         self.port = harness.free_port()
         self.p = self.project(SCRIPT.replace("URL", self.url, 1).replace("PORT", str(self.port), 1), "name: oauth\nmain: main.lua\n")
 
     def control(self, **wanted):
-        with urllib.request.urlopen(urllib.request.Request(self.url + "/control", json.dumps(wanted).encode()), timeout=30) as answer:
-            return json.loads(answer.read())
+        return self.provider.control(**wanted)
 
     def run_it(self, *args, **options):
         return self.p.run(*args, env=SECRETS, **options)
 
     def says_yes(self, address, yes=True):
-        """A person in a browser: signs in and gives access. What the last page says."""
-        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
-        page = browser.open(address, timeout=30)
-        for _ in range(5):
-            text = page.read().decode()
-            form = re.search(r'action="([^"]*)" method="post"', text)
-            if form is None:
-                return text
-            prompt = re.search(r'name="prompt" value="(\w+)"', text)[1]
-            target = form[1].replace("&amp;", "&")
-            if not yes and prompt == "consent":
-                target = re.search(r'href="([^"]*/abort)"', text)[1]
-                try:
-                    page = browser.open(urllib.parse.urljoin(page.url, target), timeout=30)
-                except urllib.error.HTTPError as error:
-                    page = error
-                continue
-            given = {"prompt": prompt} | ({"login": "ada", "password": "x"} if prompt == "login" else {})
-            page = browser.open(urllib.parse.urljoin(page.url, target), urllib.parse.urlencode(given).encode(), timeout=30)
-        raise AssertionError("the browser goes in circles")
+        """What the last page says."""
+        return visit(address, yes)[1]
 
     def start(self, key, yes=True):
         process = self.p.start("oauth", "start", key, env=SECRETS)
@@ -130,16 +101,10 @@ class OauthTest(harness.TestCase):
         return self.ok(self.run_it("oauth", "token", key), code).stdout.strip()
 
     def who(self, token):
-        request = urllib.request.Request(self.url + "/me", headers={"Authorization": f"Bearer {token}"})
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.loads(answer.read())["sub"]
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code
+        return self.provider.who(token)
 
     def requests(self):
-        return self.control()["requests"]
+        return self.provider.requests()
 
     # ---- grants ----
 

@@ -19,7 +19,12 @@ struct waiter {
     struct waiter *next;
 };
 
-enum step { STEP_CLAIM, STEP_KEEP, STEP_RELEASE };
+enum step {
+    STEP_CLAIM,
+    STEP_YIELD, /* the right goes back while the issuer is asked where its endpoints are */
+    STEP_KEEP,
+    STEP_RELEASE,
+};
 
 struct oauth_flight {
     struct runtime *runtime;
@@ -165,11 +170,26 @@ static void request_token(struct oauth_flight *flight)
         code = err_set(&err, ERR_DENIED, "oauth \"%s\": nobody has given access yet: workers oauth start %s",
                        oauth->key, oauth->key);
     }
+    if (code == ERR_NONE && !oauth_is_discovered(flight->runtime, oauth, OAUTH_ENDPOINT_TOKEN)) {
+        submit(flight, STEP_YIELD); /* it would last longer than the right to ask */
+        return;
+    }
+    const char *url = NULL;
     if (code == ERR_NONE)
-        code =
-            oauth_post(flight->runtime, oauth, oauth->token_endpoint, pairs, count, answered, flight, &err);
+        code = oauth_endpoint(flight->runtime, oauth, OAUTH_ENDPOINT_TOKEN, &url, &err);
+    if (code == ERR_NONE)
+        code = oauth_post(flight->runtime, oauth, url, pairs, count, answered, flight, &err);
     if (code != ERR_NONE)
         give_back(flight, code, &err);
+}
+
+static void discovered(void *ctx, enum err_code code, const struct err *err)
+{
+    struct oauth_flight *flight = ctx;
+    if (code != ERR_NONE)
+        land(flight, NULL, code, err);
+    else
+        submit(flight, STEP_CLAIM);
 }
 
 /* ---- jobs on the store ---- */
@@ -184,6 +204,9 @@ static void work(struct job *job, struct store *store)
         grant_free(&flight->grant);
         flight->code = store_grant_claim(store, key, flight->stale, &flight->grant, &flight->fresh,
                                          &flight->claimed, &flight->err);
+        break;
+    case STEP_YIELD:
+        flight->code = store_grant_release(store, key, &flight->err);
         break;
     case STEP_KEEP:
         flight->code = store_grant_set(store, key, &flight->grant, &flight->err);
@@ -221,6 +244,9 @@ static void after(struct job *job)
     } else if (flight->code != ERR_NONE) {
         err_set(&err, flight->code, "oauth \"%s\": %s", flight->oauth->key, flight->err.message);
         land(flight, NULL, flight->code, &err);
+    } else if (flight->step == STEP_YIELD) {
+        flight->claimed = false;
+        oauth_discover(flight->runtime, flight->oauth, OAUTH_ENDPOINT_TOKEN, discovered, flight);
     } else if (flight->step == STEP_KEEP || flight->fresh) {
         land(flight, flight->grant.access, ERR_NONE, NULL);
     } else if (flight->claimed) {
@@ -324,6 +350,7 @@ void oauth_free(struct runtime *runtime)
     struct err err;
     err_set(&err, ERR_CANCELLED, "the program ends");
     oauth_requests_free(runtime);
+    oauth_discoveries_free(runtime);
     runtime->oauth_over = NULL;
     while (runtime->flights != NULL) {
         const struct oauth_flight *flight = runtime->flights;

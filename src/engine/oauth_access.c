@@ -28,6 +28,7 @@ struct access {
     struct job job;
     void (*work)(struct access *access, struct store *store);
     void (*next)(struct access *access);
+    void (*discovered)(struct access *access);
     enum err_code code; /* of the work */
     struct err err;
     char state[ACCESS_STATE_SIZE]; /* empty when no browser comes back */
@@ -36,8 +37,11 @@ struct access {
     struct access_look look;
     struct grant grant;
     char *brought; /* the code */
+    char *issuer;  /* what the provider calls itself, if it does */
     bool came;     /* a browser has come back, and the request is its own */
     char *user_code, *url;
+    char *callback_url; /* of the question */
+    bool served;        /* by a server, which has begun the state */
     struct buf out;
 };
 
@@ -71,6 +75,8 @@ static void end(struct access *access)
     wipe_text(&access->brought);
     mem_free(access->user_code);
     mem_free(access->url);
+    mem_free(access->issuer);
+    mem_free(access->callback_url);
     buf_free(&access->out);
     mem_free(access);
 }
@@ -236,7 +242,10 @@ static enum err_code write_url(const struct access *access, struct buf *out, str
     const char *id = NULL;
     char challenge[RANDOM_TEXT];
     unsigned char digest[32];
-    enum err_code code = oauth_value(access->runtime, oauth, oauth->client_id, &id, err);
+    const char *endpoint = NULL;
+    enum err_code code = oauth_endpoint(access->runtime, oauth, OAUTH_ENDPOINT_AUTHORIZATION, &endpoint, err);
+    if (code == ERR_NONE)
+        code = oauth_value(access->runtime, oauth, oauth->client_id, &id, err);
     if (code == ERR_NONE && oauth->pkce)
         code = crypto_sha256(verifier, strlen(verifier), digest, err);
     if (code != ERR_NONE)
@@ -254,7 +263,7 @@ static enum err_code write_url(const struct access *access, struct buf *out, str
     }
     for (size_t i = 0; i < oauth->parameter_count; i++)
         pairs[count++] = url_pair(oauth->parameters[i].name, oauth->parameters[i].value);
-    url_add_query(out, oauth->authorization_endpoint, strlen(oauth->authorization_endpoint), pairs, count);
+    url_add_query(out, endpoint, strlen(endpoint), pairs, count);
     return buf_status(out, "the address", err);
 }
 
@@ -272,23 +281,22 @@ static enum err_code check_redirect(const char *url, struct err *err)
     return ERR_NONE;
 }
 
-static void start_browser(struct access *access, const struct oauth_question *question)
+static void start_browser(struct access *access)
 {
     const char *redirect_url =
-        access->oauth->callback_url != NULL ? access->oauth->callback_url : question->callback_url;
+        access->oauth->callback_url != NULL ? access->oauth->callback_url : access->callback_url;
+    size_t begun = strlen(access->state);
     char random[RANDOM_TEXT], verifier[RANDOM_TEXT];
     struct buf url;
     struct err err;
     buf_init(&url, BUF_UNLIMITED);
-    enum err_code code = question->worker != NULL ? check_redirect(redirect_url, &err) : ERR_NONE;
+    enum err_code code = access->served ? check_redirect(redirect_url, &err) : ERR_NONE;
     if (code == ERR_NONE)
         code = make_random(random, &err);
     if (code == ERR_NONE)
         code = make_random(verifier, &err);
     if (code == ERR_NONE) {
-        snprintf(access->state, sizeof access->state, "%s%s%s",
-                 question->worker != NULL ? question->worker : "", question->worker != NULL ? "." : "",
-                 random);
+        snprintf(access->state + begun, sizeof access->state - begun, "%s", random);
         access->request.verifier = mem_need_str(verifier);
         access->request.redirect_url = mem_need_str(redirect_url);
         access->request.expires_ms = clock_now_ms() + WAIT_MS;
@@ -405,42 +413,74 @@ static void device_answered(void *ctx, struct oauth_answer *answer)
 
 /* ---- questions to the provider ---- */
 
-static void post(struct access *access, const char *url, const struct url_pair *pairs, size_t count,
-                 oauth_answered_fn answered)
+/* Nothing was asked. */
+static void give_up(struct access *access, enum err_code code, const struct err *err)
 {
-    struct err err;
-    enum err_code code =
-        oauth_post(access->runtime, access->oauth, url, pairs, count, answered, access, &err);
-    if (code == ERR_NONE)
-        return;
     if (access->came)
-        refuse(access, err.message, fail_with_refusal);
+        refuse(access, err->message, fail_with_refusal);
     else
-        fail(access, code, &err);
+        fail(access, code, err);
 }
 
-static void ask_with_scope(struct access *access, const char *url, const char *grant_type,
-                           oauth_answered_fn answered)
+static void discovered(void *ctx, enum err_code code, const struct err *err)
 {
-    struct url_pair pairs[2];
-    size_t count = 0;
-    if (grant_type != NULL)
-        pairs[count++] = url_pair("grant_type", grant_type);
-    if (access->oauth->scope != NULL)
-        pairs[count++] = url_pair("scope", access->oauth->scope);
-    post(access, url, pairs, count, answered);
+    struct access *access = ctx;
+    if (code != ERR_NONE)
+        give_up(access, code, err);
+    else
+        access->discovered(access);
+}
+
+/* next may ask for this endpoint. */
+static void discover(struct access *access, enum oauth_endpoint endpoint, void (*next)(struct access *access))
+{
+    access->discovered = next;
+    oauth_discover(access->runtime, access->oauth, endpoint, discovered, access);
+}
+
+static void post(struct access *access, enum oauth_endpoint endpoint, const struct url_pair *pairs,
+                 size_t count, oauth_answered_fn answered)
+{
+    struct err err;
+    const char *url = NULL;
+    enum err_code code = oauth_endpoint(access->runtime, access->oauth, endpoint, &url, &err);
+    if (code == ERR_NONE)
+        code = oauth_post(access->runtime, access->oauth, url, pairs, count, answered, access, &err);
+    if (code != ERR_NONE)
+        give_up(access, code, &err);
+}
+
+static void start_device(struct access *access)
+{
+    const char *scope = access->oauth->scope;
+    const struct url_pair pairs[] = {url_pair("scope", scope != NULL ? scope : "")};
+    post(access, OAUTH_ENDPOINT_DEVICE, pairs, scope != NULL ? 1 : 0, device_came);
+}
+
+static void start_client(struct access *access)
+{
+    const char *scope = access->oauth->scope;
+    const struct url_pair pairs[] = {url_pair("grant_type", "client_credentials"),
+                                     url_pair("scope", scope != NULL ? scope : "")};
+    post(access, OAUTH_ENDPOINT_TOKEN, pairs, scope != NULL ? 2 : 1, client_answered);
+}
+
+static void ask_about_device(struct access *access)
+{
+    const struct url_pair pairs[] = {url_pair("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+                                     url_pair("device_code", access->look.request.device_code)};
+    post(access, OAUTH_ENDPOINT_TOKEN, pairs, 2, device_answered);
 }
 
 static void looked(struct access *access)
 {
-    if (!access->look.ask) {
+    if (access->look.ask)
+        discover(access, OAUTH_ENDPOINT_TOKEN, ask_about_device);
+    else
         tell_look(access);
-        return;
-    }
-    const struct url_pair pairs[] = {url_pair("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
-                                     url_pair("device_code", access->look.request.device_code)};
-    post(access, access->oauth->token_endpoint, pairs, 2, device_answered);
 }
+
+/* ---- somebody has come back ---- */
 
 /* A process that has not read the client's secret yet would not know it, to redact it. */
 static void learn_secret(const struct access *access)
@@ -453,25 +493,47 @@ static void learn_secret(const struct access *access)
         return; /* then nobody has it */
 }
 
-/* The state was good: what the browser brings is asked about. */
-static void came_back(struct access *access)
+/* Whether it is another provider that answers (RFC 9207, section 2.4). */
+static bool is_other_issuer(const struct access *access)
+{
+    const struct oauth *oauth = access->oauth;
+    if (oauth->issuer == NULL)
+        return false;
+    return access->issuer != NULL ? strcmp(access->issuer, oauth->issuer) != 0
+                                  : oauth_names_itself(access->runtime, oauth);
+}
+
+static void exchange_code(struct access *access)
 {
     const struct access_request *request = &access->request;
     struct err why;
-    access->oauth = worker_oauth(access->runtime->worker, request->key);
+    if (is_other_issuer(access)) {
+        err_set(&why, ERR_DENIED, "%s: the answer is not from %s", access->oauth->name,
+                access->oauth->issuer);
+        refuse(access, why.message, fail_with_refusal);
+        return;
+    }
+    const struct url_pair pairs[4] = {
+        url_pair("grant_type", "authorization_code"), url_pair("code", access->brought),
+        url_pair("redirect_uri", request->redirect_url), url_pair("code_verifier", request->verifier)};
+    redactor_add_passing(access->runtime->redactor, access->brought, strlen(access->brought));
+    post(access, OAUTH_ENDPOINT_TOKEN, pairs, access->oauth->pkce ? 4 : 3, code_answered);
+}
+
+/* The state was good: what the browser brings is asked about. */
+static void came_back(struct access *access)
+{
+    struct err why;
+    access->oauth = worker_oauth(access->runtime->worker, access->request.key);
     if (access->oauth == NULL) {
-        err_set(&why, ERR_DENIED, "the worker does not declare oauth \"%s\" any more", request->key);
+        err_set(&why, ERR_DENIED, "the worker does not declare oauth \"%s\" any more", access->request.key);
         refuse(access, why.message, fail_with_refusal);
     } else if (access->brought == NULL) {
         learn_secret(access);
         err_set(&why, ERR_DENIED, "%s: access was not given: %s", access->oauth->name, access->look.error);
         refuse(access, why.message, fail_with_refusal);
     } else {
-        const struct url_pair pairs[4] = {
-            url_pair("grant_type", "authorization_code"), url_pair("code", access->brought),
-            url_pair("redirect_uri", request->redirect_url), url_pair("code_verifier", request->verifier)};
-        redactor_add_passing(access->runtime->redactor, access->brought, strlen(access->brought));
-        post(access, access->oauth->token_endpoint, pairs, access->oauth->pkce ? 4 : 3, code_answered);
+        discover(access, OAUTH_ENDPOINT_TOKEN, exchange_code);
     }
 }
 
@@ -485,17 +547,23 @@ static void forget_grant(struct access *access, struct store *store)
 
 static void tell_forgotten(struct access *access)
 {
-    buf_addf(&access->out, "{\"revoked\":%s}", access->oauth->revocation_endpoint != NULL ? "true" : "false");
+    buf_adds(&access->out, "{\"revoked\":false}");
     end(access);
 }
 
-static void revoked(void *ctx, struct oauth_answer *answer)
+static void tell_revoked(struct access *access)
+{
+    buf_adds(&access->out, "{\"revoked\":true}");
+    end(access);
+}
+
+static void revoke_answered(void *ctx, struct oauth_answer *answer)
 {
     struct access *access = ctx;
     if (answer->code != ERR_NONE)
         fail(access, answer->code, &answer->err);
     else
-        submit(access, forget_grant, tell_forgotten);
+        submit(access, forget_grant, tell_revoked);
 }
 
 static void read_grant(struct access *access, struct store *store)
@@ -510,14 +578,19 @@ static void read_grant(struct access *access, struct store *store)
 static void give_back(struct access *access)
 {
     const struct grant *grant = &access->grant;
-    if (access->oauth->revocation_endpoint == NULL) {
+    if (oauth_endpoint_if(access->runtime, access->oauth, OAUTH_ENDPOINT_REVOCATION) == NULL) {
         submit(access, forget_grant, tell_forgotten);
         return;
     }
     const struct url_pair pairs[] = {
         url_pair("token", grant->refresh != NULL ? grant->refresh : grant->access),
         url_pair("token_type_hint", grant->refresh != NULL ? "refresh_token" : "access_token")};
-    post(access, access->oauth->revocation_endpoint, pairs, 2, revoked);
+    post(access, OAUTH_ENDPOINT_REVOCATION, pairs, 2, revoke_answered);
+}
+
+static void grant_was_read(struct access *access)
+{
+    discover(access, OAUTH_ENDPOINT_REVOCATION, give_back);
 }
 
 /* ---- who asks ---- */
@@ -545,19 +618,19 @@ static bool has_store(struct access *access)
 
 static void start(struct access *access, const struct oauth_question *question)
 {
+    static const struct {
+        enum oauth_endpoint endpoint;
+        void (*start)(struct access *access);
+    } ways[] = {[OAUTH_CODE] = {OAUTH_ENDPOINT_AUTHORIZATION, start_browser},
+                [OAUTH_DEVICE] = {OAUTH_ENDPOINT_DEVICE, start_device},
+                [OAUTH_CLIENT] = {OAUTH_ENDPOINT_TOKEN, start_client}};
     const struct oauth *oauth = access->oauth;
     snprintf(access->request.key, sizeof access->request.key, "%s", oauth->key);
-    switch (oauth->grant) {
-    case OAUTH_CODE:
-        start_browser(access, question);
-        break;
-    case OAUTH_DEVICE:
-        ask_with_scope(access, oauth->device_endpoint, NULL, device_came);
-        break;
-    case OAUTH_CLIENT:
-        ask_with_scope(access, oauth->token_endpoint, "client_credentials", client_answered);
-        break;
-    }
+    access->callback_url = mem_need_str(question->callback_url);
+    access->served = question->worker != NULL;
+    if (oauth->grant == OAUTH_CODE && access->served)
+        snprintf(access->state, sizeof access->state, "%s.", question->worker);
+    discover(access, ways[oauth->grant].endpoint, ways[oauth->grant].start);
 }
 
 void oauth_access(struct runtime *runtime, const struct oauth_question *question, oauth_told_fn told,
@@ -581,7 +654,7 @@ void oauth_access(struct runtime *runtime, const struct oauth_question *question
         submit(access, look_at_request, looked);
         break;
     case OAUTH_ASK_REVOKE:
-        submit(access, read_grant, give_back);
+        submit(access, read_grant, grant_was_read);
         break;
     }
 }
@@ -593,6 +666,7 @@ void oauth_access_return(struct runtime *runtime, const struct oauth_return *bac
     if (!has_store(access))
         return;
     snprintf(access->state, sizeof access->state, "%s", back->state);
+    access->issuer = back->issuer != NULL ? mem_need_str(back->issuer) : NULL;
     if (back->code != NULL)
         access->brought = mem_need_str(back->code);
     else

@@ -34,6 +34,7 @@ struct oauth_return {
     const char *state;
     const char *code;               /* NULL when there is an error */
     const char *error, *error_text; /* error_text may be empty */
+    const char *issuer;             /* NULL when it does not say (RFC 9207) */
 };
 /* Gets the tokens and keeps them. ERR_NOT_FOUND, and nothing has changed: nobody waits for this state. */
 void oauth_access_return(struct runtime *runtime, const struct oauth_return *back, oauth_told_fn told,

@@ -85,7 +85,8 @@ static void told(void *ctx, enum err_code code, const struct buf *json, const st
 
 void oauth_return(struct runtime *runtime, struct http_call *call, oauth_returned_fn over, void *ctx)
 {
-    char code[TEXT_MAX] = "", error[TEXT_MAX] = "", text[TEXT_MAX] = "", state[TEXT_MAX] = "";
+    char code[TEXT_MAX] = "", error[TEXT_MAX] = "", text[TEXT_MAX] = "", state[TEXT_MAX] = "",
+         issuer[TEXT_MAX] = "";
     struct err err;
     bool has_code = find(call, "code", code), has_error = find(call, "error", error);
     bool get = strcmp(http_call_method(call), "GET") == 0;
@@ -98,13 +99,17 @@ void oauth_return(struct runtime *runtime, struct http_call *call, oauth_returne
         return;
     }
     find(call, "error_description", text);
+    bool has_issuer = find(call, "iss", issuer);
     text_make_plain(error, strlen(error));
     text_make_plain(text, strlen(text));
     struct visit *visit = mem_need(sizeof *visit);
     *visit = (struct visit){.call = call, .over = over, .ctx = ctx};
     http_call_set_user(call, visit);
-    const struct oauth_return back = {
-        .state = state, .code = has_error ? NULL : code, .error = error, .error_text = text};
+    const struct oauth_return back = {.state = state,
+                                      .code = has_error ? NULL : code,
+                                      .error = error,
+                                      .error_text = text,
+                                      .issuer = has_issuer ? issuer : NULL};
     oauth_access_return(runtime, &back, told, visit);
 }
 

@@ -2,12 +2,14 @@
 #include "worker/declare.h"
 #include "worker/declare_priv.h"
 
+#include "net/address.h"
 #include "script/options.h"
 
 #include <lauxlib.h>
 #include <string.h>
 
 #define PARAMETERS_MAX 20
+#define ISSUER_MAX 1000
 #define ACCESS_MS_MAX 2000000000 /* 23 days */
 
 static const struct option_spec oauth_options[] = {
@@ -17,6 +19,7 @@ static const struct option_spec oauth_options[] = {
     {"tokenEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/token\""},
     {"deviceAuthorizationEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/device\""},
     {"revocationEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/revoke\""},
+    {"issuer", OPTION_STRING, false, "\"https://accounts.example.com\""},
     {"clientId", OPTION_STRING, true, "the id, or \"$NAME\" of a variable"},
     {"clientSecret", OPTION_STRING, false, "\"$NAME\" of a variable"},
     {"scope", OPTION_TEXT, false, "\"read write\""},
@@ -100,6 +103,24 @@ static const char *read_url(lua_State *L, struct worker *worker, int index, cons
     return declare_keep(L, worker, text);
 }
 
+/* What it says decides where tokens are sent: nobody on the way may change it. */
+static const char *read_issuer(lua_State *L, struct worker *worker, int index, const char *where)
+{
+    const char *text = options_string(L, index, "issuer", NULL);
+    if (text == NULL)
+        return NULL;
+    bool tls = strncmp(text, "https://", 8) == 0, plain = strncmp(text, "http://", 7) == 0;
+    const char *host = text + (tls ? 8 : plain ? 7 : 0);
+    size_t host_len = strcspn(host, "/");
+    if (host_len == 0 || strpbrk(text, "?#@ \t\r\n") != NULL || strlen(text) > ISSUER_MAX ||
+        !(tls || (plain && address_names_loopback(host, host_len))))
+        luaL_error(L,
+                   "%s: option \"issuer\" must be a URL that begins with https:// (http:// only for this "
+                   "machine) and has no query",
+                   where);
+    return declare_keep(L, worker, text);
+}
+
 static void read_parameters(lua_State *L, struct worker *worker, int index, struct oauth *oauth,
                             const char *where)
 {
@@ -141,6 +162,7 @@ void declare_oauth(lua_State *L, struct worker *worker, const char *key, int ind
         read_url(L, worker, index, "deviceAuthorizationEndpoint", known->device_endpoint, where);
     oauth.revocation_endpoint =
         read_url(L, worker, index, "revocationEndpoint", known->revocation_endpoint, where);
+    oauth.issuer = read_issuer(L, worker, index, where);
     oauth.callback_url = read_url(L, worker, index, "callbackUrl", NULL, where);
     oauth.client_id = declare_keep(L, worker, options_string(L, index, "clientId", NULL));
     oauth.client_secret = declare_keep(L, worker, options_string(L, index, "clientSecret", NULL));
@@ -158,11 +180,13 @@ void declare_oauth(lua_State *L, struct worker *worker, const char *key, int ind
     oauth.pkce = lua_isnil(L, -1) || lua_toboolean(L, -1);
     lua_pop(L, 1);
     read_parameters(L, worker, index, &oauth, where);
-    if (oauth.token_endpoint == NULL)
-        luaL_error(L, "%s: option \"tokenEndpoint\" is missing: the URL where tokens are given", where);
-    if (oauth.grant == OAUTH_CODE && oauth.authorization_endpoint == NULL)
+    bool asks = oauth.issuer != NULL;
+    if (oauth.token_endpoint == NULL && !asks)
+        luaL_error(L, "%s: option \"tokenEndpoint\" is missing: the URL where tokens are given; or issuer",
+                   where);
+    if (oauth.grant == OAUTH_CODE && oauth.authorization_endpoint == NULL && !asks)
         luaL_error(L, "%s: option \"authorizationEndpoint\" is missing: the URL where people say yes", where);
-    if (oauth.grant == OAUTH_DEVICE && oauth.device_endpoint == NULL)
+    if (oauth.grant == OAUTH_DEVICE && oauth.device_endpoint == NULL && !asks)
         luaL_error(L, "%s: option \"deviceAuthorizationEndpoint\" is missing", where);
     if (oauth.client_auth != OAUTH_PUBLIC && oauth.client_secret == NULL)
         luaL_error(L,

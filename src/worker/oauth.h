@@ -31,12 +31,13 @@ struct oauth_parameter {
 struct oauth {
     const char *key;
     const char *name;                                    /* what people see */
-    const char *authorization_endpoint, *token_endpoint; /* URLs */
-    const char *device_endpoint, *revocation_endpoint;   /* NULL when not given */
-    const char *client_id, *client_secret;               /* client_secret: NULL for a public client */
-    const char *scope;                                   /* NULL when not given */
-    const char *callback_url;                            /* NULL: this machine's */
-    struct oauth_parameter *parameters;                  /* added to the authorization URL */
+    const char *authorization_endpoint, *token_endpoint; /* URLs; NULL when not given, as what follows */
+    const char *device_endpoint, *revocation_endpoint;
+    const char *issuer;                    /* says where those are that are not given */
+    const char *client_id, *client_secret; /* client_secret: NULL for a public client */
+    const char *scope;                     /* NULL when not given */
+    const char *callback_url;              /* NULL: this machine's */
+    struct oauth_parameter *parameters;    /* added to the authorization URL */
     size_t parameter_count;
     int64_t access_ms; /* how long an access token is good, when the answer does not say; 0: not known */
     enum oauth_grant grant;

@@ -121,6 +121,15 @@ static const char *read_issuer(lua_State *L, struct worker *worker, int index, c
     return declare_keep(L, worker, text);
 }
 
+/* In the order of their names, which a table of Lua has not. */
+static void add_parameter(struct oauth *oauth, struct oauth_parameter parameter)
+{
+    size_t at = oauth->parameter_count++;
+    for (; at > 0 && strcmp(oauth->parameters[at - 1].name, parameter.name) > 0; at--)
+        oauth->parameters[at] = oauth->parameters[at - 1];
+    oauth->parameters[at] = parameter;
+}
+
 static void read_parameters(lua_State *L, struct worker *worker, int index, struct oauth *oauth,
                             const char *where)
 {
@@ -132,8 +141,8 @@ static void read_parameters(lua_State *L, struct worker *worker, int index, stru
                 luaL_error(L, "%s: authorizationParams must map names to texts", where);
             if (oauth->parameter_count == PARAMETERS_MAX)
                 luaL_error(L, "%s: there are more than %d authorizationParams", where, PARAMETERS_MAX);
-            oauth->parameters[oauth->parameter_count++] = (struct oauth_parameter){
-                declare_keep(L, worker, lua_tostring(L, -2)), declare_keep(L, worker, lua_tostring(L, -1))};
+            add_parameter(oauth, (struct oauth_parameter){declare_keep(L, worker, lua_tostring(L, -2)),
+                                                          declare_keep(L, worker, lua_tostring(L, -1))});
         }
     }
     lua_pop(L, 1);
@@ -152,7 +161,9 @@ void declare_oauth(lua_State *L, struct worker *worker, const char *key, int ind
         luaL_error(
             L, "%s: nothing is known of the provider \"%s\": give authorizationEndpoint and tokenEndpoint",
             where, provider);
-    struct oauth oauth = {.key = declare_keep(L, worker, key)};
+    struct oauth oauth = {.key = declare_keep(L, worker, key),
+                          .before = worker->capability_count,
+                          .provider = declare_keep(L, worker, provider)};
     oauth.name =
         declare_keep(L, worker, options_string(L, index, "name", known->name != NULL ? known->name : key));
     oauth.authorization_endpoint =

@@ -5,6 +5,8 @@
 #ifndef WORKERS_WORKER_OAUTH_H
 #define WORKERS_WORKER_OAUTH_H
 
+#include "base/buf.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +32,8 @@ struct oauth_parameter {
 
 struct oauth {
     const char *key;
+    size_t before;                                       /* so many capabilities were declared before it */
+    const char *provider;                                /* NULL when not given */
     const char *name;                                    /* what people see */
     const char *authorization_endpoint, *token_endpoint; /* URLs; NULL when not given, as what follows */
     const char *device_endpoint, *revocation_endpoint;
@@ -46,5 +50,7 @@ struct oauth {
 };
 
 const struct oauth *worker_oauth(const struct worker *worker, const char *key);
+/* Appends it as the manifest has it. A secret that stands in the script is not in it. */
+void oauth_write(const struct oauth *oauth, struct buf *out);
 
 #endif

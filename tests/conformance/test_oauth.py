@@ -199,6 +199,18 @@ class OauthTest(harness.TestCase):
         self.p.write("other.lua", 'local worker = require("workers").new() worker:oauth("x", { provider = "google", clientId = "$ID", clientSecret = "$SECRET" }) return worker')
         self.ok(self.run_it("check", "other.lua"))
 
+    def test_the_manifest_has_no_secret(self):
+        self.p.write("other.lua", """local worker = require("workers").new()
+          local function declare(key, secret) worker:oauth(key, { issuer = "https://example.com", clientId = "x", clientSecret = secret, authorizationParams = { b = "1", a = "2" } }) end
+          declare("named", "$NAME") declare("written", "hush-hush") return worker""")
+        manifest = self.ok(self.p.run("manifest", "other.lua")).stdout
+        self.assertNotIn("hush", manifest)
+        named, written = json.loads(manifest)["capabilities"]
+        self.assertEqual(list(named["config"].pop("authorizationParams")), ["a", "b"])
+        self.assertEqual(named, {"_tag": "oauth", "key": "named", "config": {
+            "type": "user_managed", "name": "named", "issuer": "https://example.com", "clientId": "x", "clientSecret": "$NAME", "grant": "code", "clientAuth": "body", "pkce": True}})
+        self.assertNotIn("clientSecret", written["config"])
+
     def test_failures_that_pass(self):
         self.granted("body")
         token = self.token("body")

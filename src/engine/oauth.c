@@ -153,11 +153,13 @@ static void request_token(struct oauth_flight *flight)
     size_t count = 0;
     struct err err;
     enum err_code code = ERR_NONE;
+    const char *url = NULL; /* the token endpoint */
     if (oauth->grant == OAUTH_CLIENT) {
         pairs[count++] = url_pair("grant_type", "client_credentials");
         if (oauth->scope != NULL)
             pairs[count++] = url_pair("scope", oauth->scope);
     } else if (flight->grant.refresh != NULL) {
+        url = oauth->refresh_endpoint;
         pairs[count++] = url_pair("grant_type", "refresh_token");
         pairs[count++] = url_pair("refresh_token", flight->grant.refresh);
     } else if (flight->grant.access != NULL) {
@@ -170,12 +172,12 @@ static void request_token(struct oauth_flight *flight)
         code = err_set(&err, ERR_DENIED, "oauth \"%s\": nobody has given access yet: workers oauth start %s",
                        oauth->key, oauth->key);
     }
-    if (code == ERR_NONE && !oauth_is_discovered(flight->runtime, oauth, OAUTH_ENDPOINT_TOKEN)) {
+    if (code == ERR_NONE && url == NULL &&
+        !oauth_is_discovered(flight->runtime, oauth, OAUTH_ENDPOINT_TOKEN)) {
         submit(flight, STEP_YIELD); /* it would last longer than the right to ask */
         return;
     }
-    const char *url = NULL;
-    if (code == ERR_NONE)
+    if (code == ERR_NONE && url == NULL)
         code = oauth_endpoint(flight->runtime, oauth, OAUTH_ENDPOINT_TOKEN, &url, &err);
     if (code == ERR_NONE)
         code = oauth_post(flight->runtime, oauth, url, pairs, count, answered, flight, &err);

@@ -2,6 +2,7 @@
 #include "worker/declare.h"
 #include "worker/declare_priv.h"
 
+#include "base/text.h"
 #include "net/address.h"
 #include "script/options.h"
 
@@ -10,6 +11,7 @@
 
 #define PARAMETERS_MAX 20
 #define ISSUER_MAX 1000
+#define PROVIDERS_MAX 64
 #define ACCESS_MS_MAX 2000000000 /* 23 days */
 
 static const struct option_spec oauth_options[] = {
@@ -17,6 +19,7 @@ static const struct option_spec oauth_options[] = {
     {"provider", OPTION_STRING, false, "\"github\": fills in what is known of it"},
     {"authorizationEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/authorize\""},
     {"tokenEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/token\""},
+    {"refreshEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/refresh\""},
     {"deviceAuthorizationEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/device\""},
     {"revocationEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/revoke\""},
     {"issuer", OPTION_STRING, false, "\"https://accounts.example.com\""},
@@ -28,54 +31,30 @@ static const struct option_spec oauth_options[] = {
     {"accessTokenExpireMs", OPTION_NUMBER, false, "milliseconds"},
     {"grant", OPTION_STRING, false, "\"code\", \"client\" or \"device\""},
     {"clientAuth", OPTION_STRING, false, "\"body\", \"basic\" or \"none\""},
-    {"pkce", OPTION_BOOLEAN, false, "true unless given"},
+    {"pkce", OPTION_BOOLEAN, false, "true or false"},
     {NULL, 0, false, NULL},
 };
 
-/* What is known of providers. The endpoints are those of their documentation. */
-static const struct {
-    const char *name;
-    struct oauth known;
-} providers[] = {
-    {"github",
-     {.name = "GitHub",
-      .authorization_endpoint = "https://github.com/login/oauth/authorize",
-      .token_endpoint = "https://github.com/login/oauth/access_token",
-      .device_endpoint = "https://github.com/login/device/code"}},
-    {"google",
-     {.name = "Google",
-      .authorization_endpoint =
-          "https://accounts.google.com/o/oauth2/v2/auth?access_type=offline&prompt=consent",
-      .token_endpoint = "https://oauth2.googleapis.com/token",
-      .device_endpoint = "https://oauth2.googleapis.com/device/code",
-      .revocation_endpoint = "https://oauth2.googleapis.com/revoke"}},
-    {"microsoft",
-     {.name = "Microsoft",
-      .authorization_endpoint = "https://login.microsoftonline.com/common/oauth2/v2.0/authorize",
-      .token_endpoint = "https://login.microsoftonline.com/common/oauth2/v2.0/token",
-      .device_endpoint = "https://login.microsoftonline.com/common/oauth2/v2.0/devicecode"}},
-    {"notion",
-     {.name = "Notion",
-      .authorization_endpoint = "https://api.notion.com/v1/oauth/authorize?owner=user",
-      .token_endpoint = "https://api.notion.com/v1/oauth/token",
-      .client_auth = OAUTH_BASIC}},
-    {"linear",
-     {.name = "Linear",
-      .authorization_endpoint = "https://linear.app/oauth/authorize",
-      .token_endpoint = "https://api.linear.app/oauth/token",
-      .revocation_endpoint = "https://api.linear.app/oauth/revoke"}},
-    {"hubspot",
-     {.name = "HubSpot",
-      .authorization_endpoint = "https://app.hubspot.com/oauth/authorize",
-      .token_endpoint = "https://api.hubapi.com/oauth/v1/token"}},
-};
-
-static const struct oauth *find_provider(const char *name)
+/* Raises, and says what could be meant. */
+static void refuse_provider(lua_State *L, const char *name, const char *where)
 {
-    for (size_t i = 0; i < sizeof providers / sizeof providers[0]; i++)
-        if (strcmp(providers[i].name, name) == 0)
-            return &providers[i].known;
-    return NULL;
+    const char *names[PROVIDERS_MAX];
+    const struct oauth_provider *provider = NULL;
+    struct luaL_Buffer known;
+    size_t count = 0;
+    luaL_buffinit(L, &known);
+    for (; count < PROVIDERS_MAX && (provider = oauth_provider(count)) != NULL; count++) {
+        names[count] = provider->key;
+        luaL_addstring(&known, count > 0 ? ", " : "");
+        luaL_addstring(&known, provider->key);
+    }
+    luaL_pushresult(&known);
+    int nearest = text_nearest(name, strlen(name), names, count);
+    luaL_error(L,
+               "%s: nothing is known of the provider \"%s\"%s%s%s: give authorizationEndpoint and "
+               "tokenEndpoint, or issuer. Known are %s",
+               where, name, nearest >= 0 ? "; did you mean \"" : "", nearest >= 0 ? names[nearest] : "",
+               nearest >= 0 ? "\"?" : "", lua_tostring(L, -1));
 }
 
 /* One of the words; its place. */
@@ -152,15 +131,14 @@ void declare_oauth(lua_State *L, struct worker *worker, const char *key, int ind
 {
     static const char *const grants[] = {"code", "client", "device", NULL};
     static const char *const auths[] = {"body", "basic", "none", NULL};
-    static const struct oauth nothing = {0};
+    static const struct oauth nothing = {.pkce = true};
     const char *where = lua_pushfstring(L, "worker:oauth(\"%s\")", key);
     options_check(L, index, oauth_options, where);
     const char *provider = options_string(L, index, "provider", NULL);
-    const struct oauth *known = provider != NULL ? find_provider(provider) : &nothing;
-    if (known == NULL)
-        luaL_error(
-            L, "%s: nothing is known of the provider \"%s\": give authorizationEndpoint and tokenEndpoint",
-            where, provider);
+    const struct oauth_provider *found = provider != NULL ? oauth_provider_find(provider) : NULL;
+    if (provider != NULL && found == NULL)
+        refuse_provider(L, provider, where);
+    const struct oauth *known = found != NULL ? &found->known : &nothing;
     struct oauth oauth = {.key = declare_keep(L, worker, key),
                           .before = worker->capability_count,
                           .provider = declare_keep(L, worker, provider)};
@@ -169,6 +147,9 @@ void declare_oauth(lua_State *L, struct worker *worker, const char *key, int ind
     oauth.authorization_endpoint =
         read_url(L, worker, index, "authorizationEndpoint", known->authorization_endpoint, where);
     oauth.token_endpoint = read_url(L, worker, index, "tokenEndpoint", known->token_endpoint, where);
+    bool usual = known->token_endpoint != NULL && strcmp(oauth.token_endpoint, known->token_endpoint) == 0;
+    oauth.refresh_endpoint =
+        read_url(L, worker, index, "refreshEndpoint", usual ? known->refresh_endpoint : NULL, where);
     oauth.device_endpoint =
         read_url(L, worker, index, "deviceAuthorizationEndpoint", known->device_endpoint, where);
     oauth.revocation_endpoint =
@@ -187,9 +168,7 @@ void declare_oauth(lua_State *L, struct worker *worker, const char *key, int ind
     oauth.client_auth = (enum oauth_client_auth)read_word(
         L, index, "clientAuth", auths, oauth.client_secret != NULL ? (int)known->client_auth : OAUTH_PUBLIC,
         where);
-    lua_getfield(L, index, "pkce");
-    oauth.pkce = lua_isnil(L, -1) || lua_toboolean(L, -1);
-    lua_pop(L, 1);
+    oauth.pkce = options_boolean(L, index, "pkce", known->pkce || oauth.client_secret == NULL);
     read_parameters(L, worker, index, &oauth, where);
     bool asks = oauth.issuer != NULL;
     if (oauth.token_endpoint == NULL && !asks)

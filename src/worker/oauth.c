@@ -27,6 +27,7 @@ void oauth_write(const struct oauth *oauth, struct buf *out)
     add_text(out, "issuer", oauth->issuer);
     add_text(out, "authorizationEndpoint", oauth->authorization_endpoint);
     add_text(out, "tokenEndpoint", oauth->token_endpoint);
+    add_text(out, "refreshEndpoint", oauth->refresh_endpoint);
     add_text(out, "deviceAuthorizationEndpoint", oauth->device_endpoint);
     add_text(out, "revocationEndpoint", oauth->revocation_endpoint);
     add_text(out, "scope", oauth->scope);

@@ -37,7 +37,8 @@ struct oauth {
     const char *name;                                    /* what people see */
     const char *authorization_endpoint, *token_endpoint; /* URLs; NULL when not given, as what follows */
     const char *device_endpoint, *revocation_endpoint;
-    const char *issuer;                    /* says where those are that are not given */
+    const char *refresh_endpoint; /* of the few providers where tokens are renewed elsewhere; or NULL */
+    const char *issuer;           /* says where those are that are not given */
     const char *client_id, *client_secret; /* client_secret: NULL for a public client */
     const char *scope;                     /* NULL when not given */
     const char *callback_url;              /* NULL: this machine's */

@@ -3,6 +3,7 @@ import base64
 import json
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -198,6 +199,27 @@ class OauthTest(harness.TestCase):
             self.assertIn(message, self.run_it("check", "other.lua").stderr)
         self.p.write("other.lua", 'local worker = require("workers").new() worker:oauth("x", { provider = "google", clientId = "$ID", clientSecret = "$SECRET" }) return worker')
         self.ok(self.run_it("check", "other.lua"))
+
+    def test_providers_that_are_known(self):
+        page = (harness.REPOSITORY / "docs/oauth.md").read_text(encoding="utf-8")
+        listed = re.findall(r'^\| `"(\w+)"` \| (\w+) \| (\w+) \| (yes|no) \|', page, re.M)
+        self.p.write("other.lua", """local worker = require("workers").new()
+          for _, key in ipairs { "NAMES" } do
+            worker:oauth(key, { provider = key, clientId = "an id", clientSecret = "$SECRET" })
+            worker:oauth(key .. "Public", { provider = key, clientId = "an id" })
+          end
+          return worker""".replace("NAMES", '", "'.join(key for key, *_ in listed)))
+        self.assertGreater(len(listed), 15)
+        known = [one["config"] for one in json.loads(self.ok(self.p.run("manifest", "other.lua")).stdout)["capabilities"]]
+        self.assertEqual([(one["provider"], one["name"], one["clientAuth"], "yes" if one["pkce"] else "no") for one in known[::2]], listed)
+        self.assertEqual({(one["clientAuth"], one["pkce"]) for one in known[1::2]}, {("none", True)})
+        for one in known:
+            for name, value in one.items():
+                if name.endswith("Endpoint"):
+                    self.assertRegex(value, r"^https://[a-z0-9.]+/[\w./-]+(\?[\w.=&]+)?$")
+        unknown = self.p.write("other.lua", 'local worker = require("workers").new() worker:oauth("x", { provider = "gitlub", clientId = "x" }) return worker')
+        self.assertIn('nothing is known of the provider "gitlub"; did you mean "github"?: give', self.p.run("check", unknown.name).stderr)
+        self.assertIn("Known are " + ", ".join(key for key, *_ in listed), self.p.run("check", unknown.name).stderr)
 
     def test_the_manifest_has_no_secret(self):
         self.p.write("other.lua", """local worker = require("workers").new()

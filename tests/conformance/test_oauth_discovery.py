@@ -51,7 +51,10 @@ class Fake:
             def do_POST(self):
                 fake.asked.append(self.path)
                 self.rfile.read(int(self.headers["Content-Length"]))
-                self.answer({"access_token": f"token {fake.asked.count('/token')}", "expires_in": 3600})
+                if self.path == "/device":
+                    self.answer({"device_code": "a code", "user_code": "ABC", "verification_uri": fake.url, "interval": 1})
+                else:
+                    self.answer({"access_token": f"token {len(fake.asked) - 1}", "refresh_token": "r", "expires_in": 3600})
 
         self.server = harness.HttpService(Handler)
         self.url, self.close = self.server.url, self.server.close
@@ -125,6 +128,15 @@ class OauthDiscoveryTest(harness.TestCase):
                 self.assertEqual(self.provider.requests(), [])
 
     # ---- what a description may be ----
+
+    def test_tokens_that_are_renewed_elsewhere(self):
+        fake = self.fake()
+        fake.pages[OPENID] = {"issuer": fake.url, "token_endpoint": fake.url + "/token", "device_authorization_endpoint": fake.url + "/device"}
+        p = self.declares(device={"issuer": fake.url, "clientId": "x", "grant": "device", "refreshEndpoint": fake.url + "/token/again"})
+        self.ok(p.run("oauth", "start", "device"))
+        self.assertEqual(fake.asked, [OPENID, "/device", "/token"])
+        self.ok(p.run("exec", "get", "-d", '{"key":"device","times":2}'))
+        self.assertEqual(fake.asked[3:], ["/token/again"])
 
     def test_it_is_asked_for_when_it_is_needed_and_once(self):
         fake = self.fake()

@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/iso8601.h"
 
+#include <string.h>
+
 static void add_access(struct api_request *request, const struct oauth *oauth, const struct grant *grant)
 {
     static const char *const grants[] = {
@@ -56,6 +58,12 @@ static void get_redirect_url(struct api_request *request, struct store *store)
 {
     struct buf url;
     (void)store;
+    if (strncmp(request->url, "http", 4) != 0) { /* a socket file */
+        request->code =
+            err_set(&request->err, ERR_INVALID,
+                    "a browser cannot come back to %s: start the server with --url https://…", request->url);
+        return;
+    }
     buf_init(&url, BUF_UNLIMITED);
     buf_addf(&url, "%s" OAUTH_CALLBACK_PATH, request->url);
     buf_adds(&request->out, "{\"url\":");

@@ -322,6 +322,6 @@ enum err_code store_access_end(struct store *store, const char *id, const char *
 {
     return db_run(store->db, err,
                   "UPDATE _workers_access SET state = CASE WHEN ?2 IS NULL THEN 'given' ELSE 'refused' END,"
-                  " error = ?2, sealed = NULL, digest = NULL WHERE id = ?1",
+                  " error = ?2, sealed = NULL, digest = NULL WHERE id = ?1 AND state IN ('waiting', 'taken')",
                   id, error, NULL);
 }

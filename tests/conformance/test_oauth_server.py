@@ -2,6 +2,8 @@
 import json
 import pathlib
 import re
+import signal
+import socket
 import sys
 import unittest
 import urllib.error
@@ -254,6 +256,24 @@ class OauthServerTest(harness.TestCase):
         self.assertEqual(self.there("oauth", "show-redirect-url", "body").stdout, self.url + "/oauth/callback\n")
         self.assertEqual(self.there("oauth", "show-redirect-url", "elsewhere").stdout, "https://example.com/oauth/callback\n")
         self.assertEqual(self.p.run("oauth", "show-redirect-url", "body").stdout, "http://127.0.0.1:8322/oauth/callback\n")
+
+    def test_a_server_that_no_browser_reaches(self):
+        """At a socket file; with the URL of a proxy in front it is reached."""
+        project = self.project(SCRIPT.replace("URL", self.provider.url), "name: inside\nmain: main.lua\n")
+        path = project.folder / "socket"
+        for args, status, found in (((), 422, "a browser cannot come back to unix:"), (("--url", "https://workers.example.com/deep/"), 200, "https://workers.example.com/deep/oauth/callback")):
+            process = project.start("serve", "--listen", f"unix:{path}", *args)
+            token = harness.wait_until(lambda: path.exists() and (project.folder / ".workers/token").exists() and (project.folder / ".workers/token").read_text().strip(), "the server")
+            for method, route in (("GET", "redirect-url"), ("POST", "public/start")):
+                with socket.socket(socket.AF_UNIX) as client:
+                    harness.wait_until(lambda client=client: client.connect_ex(str(path)) == 0, "the socket")
+                    client.sendall(f"{method} /api/v1/workers/inside/oauth/{route} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n"
+                                   f"Authorization: Bearer {token}\r\n\r\n".encode())
+                    answer = client.makefile("rb").read().decode()
+                self.assertIn(f"HTTP/1.1 {status} ", answer)
+                self.assertIn(found, answer)
+            process.send_signal(signal.SIGTERM)
+            harness.finish(process)
 
     def test_here_and_there_say_the_same(self):
         for form in ((), ("--plain",), ("--json",)):

@@ -63,6 +63,7 @@ class OauthServerTest(harness.TestCase):
     @classmethod
     def tearDownClass(cls):
         cls.server.stop()
+        assert "Sanitizer" not in cls.server.text(), cls.server.text()
         cls.p.close()
         cls.elsewhere.close()
         cls.provider.close()
@@ -100,6 +101,16 @@ class OauthServerTest(harness.TestCase):
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
+
+    def at_socket(self, path, method, route, token):
+        """The answer; None while nobody listens, or the token is not known yet."""
+        with socket.socket(socket.AF_UNIX) as client:
+            if client.connect_ex(str(path)) != 0:
+                return None
+            client.sendall(f"{method} /api/v1/workers/inside/oauth/{route} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n"
+                           f"Authorization: Bearer {token}\r\n\r\n".encode())
+            answer = client.makefile("rb").read().decode()
+            return None if "HTTP/1.1 401 " in answer else answer
 
     def state_of(self, address):
         return urllib.parse.parse_qs(urllib.parse.urlsplit(address).query)["state"][0]
@@ -265,11 +276,7 @@ class OauthServerTest(harness.TestCase):
             process = project.start("serve", "--listen", f"unix:{path}", *args)
             token = harness.wait_until(lambda: path.exists() and (project.folder / ".workers/token").exists() and (project.folder / ".workers/token").read_text().strip(), "the server")
             for method, route in (("GET", "redirect-url"), ("POST", "public/start")):
-                with socket.socket(socket.AF_UNIX) as client:
-                    harness.wait_until(lambda client=client: client.connect_ex(str(path)) == 0, "the socket")
-                    client.sendall(f"{method} /api/v1/workers/inside/oauth/{route} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n"
-                                   f"Authorization: Bearer {token}\r\n\r\n".encode())
-                    answer = client.makefile("rb").read().decode()
+                answer = harness.wait_until(lambda path=path, method=method, route=route: self.at_socket(path, method, route, token), "a server that knows the token")
                 self.assertIn(f"HTTP/1.1 {status} ", answer)
                 self.assertIn(found, answer)
             process.send_signal(signal.SIGTERM)

@@ -1,4 +1,5 @@
 """OAuth through workers serve, against npm's certified oidc-provider: people come back to the server, whoever started it."""
+import concurrent.futures
 import json
 import pathlib
 import re
@@ -216,6 +217,15 @@ class OauthServerTest(harness.TestCase):
         status, page = self.comes(f"code=x&state={state}")
         self.assertEqual((status, GONE in page, self.provider.requests()), (400, True, []))
         self.assertEqual(json.loads(self.call("POST", f"/oauth/public/requests/{json.loads(text)['id']}")[1])["state"], "expired")
+
+    def test_one_answer_that_comes_many_times_at_once(self):
+        state = self.state_of(json.loads(self.call("POST", "/oauth/body/start")[1])["url"])
+        self.provider.control(delay=1000)
+        with concurrent.futures.ThreadPoolExecutor(12) as browsers:
+            shown = list(browsers.map(lambda _: self.comes(f"code=x&state={state}"), range(12)))
+        self.assertEqual([status for status, _ in shown], [400] * 12)
+        self.assertEqual((sum(GONE in page for _, page in shown), sum("The provider answered with status 400, invalid_grant" in page for _, page in shown)), (11, 1))
+        self.assertEqual(self.provider.requests(), ["body"])
 
     def test_a_provider_that_fails(self):
         process, address = self.begin("body")

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define WAIT_MS ((int64_t)10 * 60 * 1000)
+#define FAILURES_MAX 30 /* of looks at a request, in a row */
 
 /* A question that is not a GET, about one declaration. */
 static enum err_code ask(struct target *target, const char *method, const char *key, const char *rest,
@@ -129,19 +130,28 @@ static enum err_code wait_here(struct target *target, const struct buf *request,
 static enum err_code wait_there(struct target *target, const char *key, const struct buf *request,
                                 const char *name, struct err *err)
 {
-    struct buf id, rest, look, why;
+    struct buf id, rest, look, answer, why;
     enum err_code code = ERR_NONE;
+    int failures = 0; /* in a row */
     read_member(request, "id", &id);
     path_make(&rest, "/requests", buf_text(&id), NULL);
     buf_init(&look, BUF_UNLIMITED);
+    buf_init(&answer, BUF_UNLIMITED);
     buf_add(&look, buf_text(request), request->len);
     show_request(request, name);
     while (code == ERR_NONE && member_is(&look, "state", "waiting")) {
         const struct json_slice object = {buf_text(&look), look.len};
         int64_t seconds = object_number(&object, "interval");
         sleep((unsigned)(seconds < 1 ? 1 : seconds > 600 ? 600 : seconds));
-        buf_clear(&look);
-        code = ask(target, "POST", key, buf_text(&rest), &look, err);
+        buf_clear(&answer);
+        code = ask(target, "POST", key, buf_text(&rest), &answer, err);
+        failures = code == ERR_IO ? failures + 1 : 0;
+        if (code == ERR_NONE) {
+            buf_clear(&look);
+            buf_add(&look, buf_text(&answer), answer.len);
+        } else if (failures > 0 && failures < FAILURES_MAX) {
+            code = ERR_NONE; /* the server may be starting again */
+        }
     }
     read_member(&look, "error", &why);
     if (code == ERR_NONE && member_is(&look, "state", "refused"))
@@ -151,6 +161,7 @@ static enum err_code wait_there(struct target *target, const char *key, const st
     buf_free(&id);
     buf_free(&rest);
     buf_free(&look);
+    buf_free(&answer);
     buf_free(&why);
     return code;
 }

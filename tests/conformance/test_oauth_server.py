@@ -31,6 +31,8 @@ local handles = {
   public = person("public", { clientId = "public" }),
   elsewhere = person("elsewhere", { clientId = "public", callbackUrl = "https://example.com/oauth/callback" }),
   nowhere = person("nowhere", { clientId = "public", callbackUrl = "http://127.0.0.1:8322/come/back" }),
+  outside = worker:oauth("outside", { issuer = "https://issuer.example.com", clientId = "x" }),
+  beyond = worker:oauth("beyond", { tokenEndpoint = "https://token.example.com/token", clientId = "x", grant = "client" }),
   machine = worker:oauth("machine", { name = "The provider", tokenEndpoint = url .. "/token", clientId = "machine", clientSecret = "$MACHINE_SECRET",
     clientAuth = "basic", grant = "client" }),
   device = worker:oauth("device", { name = "The provider", tokenEndpoint = url .. "/token", deviceAuthorizationEndpoint = url .. "/device/auth",
@@ -147,6 +149,29 @@ class OauthServerTest(harness.TestCase):
         self.assertEqual(self.ok(self.there("oauth", "revoke", "body")).stderr, "body: access is revoked, and forgotten\n")
         self.assertEqual(self.status("body")["state"], "none")
         self.assertIn('there is no access to revoke for "body": workers oauth status', self.there("oauth", "revoke", "body").stderr)
+
+    def test_a_server_that_starts_anew_in_between(self):
+        project = self.project(SCRIPT.replace("URL", self.provider.url), 'name: again\nmain: main.lua\npermissions:\n  net: ["127.0.0.1"]\n')
+        port = harness.free_port()
+        server = harness.Server(project, port=port)
+        token = harness.wait_until(lambda: (project.folder / ".workers/token").exists() and server.url and (project.folder / ".workers/token").read_text().strip(), "the server")
+        process = project.start("oauth", "start", "public", "--server", server.url, env={"WORKERS_TOKEN": token})
+        address = process.stdout.readline().strip()
+        server.stop()
+        place = project.folder / ".workers/server"
+        place.unlink()
+        again = harness.Server(project, port=port)
+        harness.wait_until(place.exists, "the server again")
+        self.assertIn("Access was given", visit(address)[1])
+        code, _, err = harness.finish(process)
+        self.assertEqual(code, 0, err)
+        again.stop()
+
+    def test_hosts_that_are_not_permitted(self):
+        for key, host in (("outside", "issuer.example.com"), ("beyond", "token.example.com")):
+            failed = self.there("oauth", "start", key)
+            self.assertEqual(failed.returncode, 1)
+            self.assertRegex(failed.stderr, f"{host}.*permissions|permissions.*{host}")
 
     def test_another_device(self):
         process, address = self.begin("device")

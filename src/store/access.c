@@ -90,6 +90,8 @@ static enum err_code unseal(struct store *store, const char *sealed, size_t len,
         out->verifier = json_find_copy(plain, plain_len, "verifier");
         out->redirect_url = json_find_copy(plain, plain_len, "redirectUrl");
         out->device_code = json_find_copy(plain, plain_len, "deviceCode");
+        if (out->device_code == NULL && (out->verifier == NULL || out->redirect_url == NULL))
+            code = err_nomem(err);
     }
     if (plain != NULL)
         crypto_wipe(plain, plain_len);

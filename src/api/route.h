@@ -16,6 +16,10 @@ enum route_kind {
     ROUTE_EXEC,    /* the same, and how it ended is the answer: see call_describe */
     ROUTE_DELIVER, /* the body becomes a delivery to the capability */
     ROUTE_HOME,    /* about the worker's place in the home; for servers only */
+    /* Of the access that {key} names: see engine/oauth_access.h. */
+    ROUTE_ACCESS_START,
+    ROUTE_ACCESS_LOOK, /* at the request {id} */
+    ROUTE_ACCESS_REVOKE,
 };
 
 /* What a route that is no call needs besides a store that is there. */

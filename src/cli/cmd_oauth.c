@@ -3,331 +3,192 @@
 #include "cli/oauth_callback.h"
 
 #include "base/clock.h"
-#include "base/crypto.h"
 #include "base/iso8601.h"
 #include "base/json.h"
-#include "base/mem.h"
 #include "base/text.h"
 #include "engine/oauth.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#define RANDOM_BYTES 32
-#define RANDOM_TEXT 44 /* as base64url, and the NUL */
-#define WAIT_MS ((uint64_t)10 * 60 * 1000)
-#define POLL_DEFAULT_S 5
+#define WAIT_MS ((int64_t)10 * 60 * 1000)
+#define FAILURES_MAX 30 /* of looks at a request, in a row */
 
-/* A command about one grant of the project. */
-struct granting {
-    struct target target;
-    const struct oauth *oauth;
-    const char *redirect_url;
-    char state[RANDOM_TEXT], verifier[RANDOM_TEXT];
-    struct oauth_callback *callback;
-    uv_timer_t timer;
-    bool timing;
-    char *device_code;
-    uint64_t poll_ms;
+/* A question that is not a GET, about one declaration. */
+static enum err_code ask(struct target *target, const char *method, const char *key, const char *rest,
+                         struct buf *answer, struct err *err)
+{
+    struct buf path;
+    path_make(&path, "/oauth", key, rest);
+    const struct question question = {.method = method, .path = &path};
+    enum err_code code = target_ask(target, &question, answer, err);
+    buf_free(&path);
+    return code;
+}
+
+/* A member of an answer, on one line whatever a server says. */
+static void read_member(const struct buf *answer, const char *name, struct buf *out)
+{
+    const struct json_slice object = {buf_text(answer), answer->len};
+    buf_init(out, BUF_UNLIMITED);
+    object_add(&object, name, out);
+    if (out->len > 0)
+        text_make_plain(out->data, out->len);
+}
+
+static bool member_is(const struct buf *answer, const char *name, const char *word)
+{
+    struct buf value;
+    read_member(answer, name, &value);
+    bool same = strcmp(buf_text(&value), word) == 0;
+    buf_free(&value);
+    return same;
+}
+
+/* ---- start ---- */
+
+/* A browser that comes back to this command. */
+struct waiting {
     bool over;
     enum err_code code;
     struct err err;
 };
 
-/* ---- opening ---- */
-
-static enum err_code find_oauth(struct granting *granting, const char *key)
+static void browser_came(void *ctx, bool known, enum err_code code, const struct err *err)
 {
-    const struct worker *worker = granting->target.runtime->worker;
-    struct buf known;
-    granting->oauth = worker_oauth(worker, key);
-    if (granting->oauth != NULL)
-        return ERR_NONE;
-    buf_init(&known, BUF_UNLIMITED);
-    for (size_t i = 0; i < worker->oauth_count; i++)
-        buf_addf(&known, "%s%s", i > 0 ? ", " : ": it has ", worker->oauths[i].key);
-    err_set(&granting->err, ERR_NOT_FOUND, "the worker declares no oauth \"%s\"%s", key, buf_text(&known));
-    buf_free(&known);
-    return ERR_NOT_FOUND;
-}
-
-/* With its script and its store. Returns an exit code; nothing is open unless it is EXIT_DONE. */
-static int open_all(struct granting *granting, const char *key)
-{
-    const struct cli_args here = {.server = "local"};
-    *granting = (struct granting){0};
-    int result = target_open(&here, &granting->target);
-    if (result != EXIT_DONE)
-        return result;
-    if (target_load(&granting->target, &granting->err) != ERR_NONE ||
-        store_open(granting->target.folder, true, &granting->target.store, &granting->err) != ERR_NONE ||
-        (key != NULL && find_oauth(granting, key) != ERR_NONE)) {
-        result = target_fail(&granting->target, &granting->err);
-        target_close(&granting->target);
-    }
-    return result;
-}
-
-static void stop(uv_handle_t *handle)
-{
-    if (!uv_is_closing(handle))
-        uv_close(handle, NULL);
-}
-
-static void close_all(struct granting *granting)
-{
-    uv_loop_t *loop = granting->target.runtime->loop;
-    oauth_callback_close(granting->callback);
-    if (granting->timing)
-        stop((uv_handle_t *)&granting->timer);
-    uv_run(loop, UV_RUN_NOWAIT);
-    if (granting->device_code != NULL)
-        crypto_wipe(granting->device_code, strlen(granting->device_code));
-    mem_free(granting->device_code);
-    crypto_wipe(granting->verifier, sizeof granting->verifier);
-    target_close(&granting->target);
-}
-
-static void end(struct granting *granting, enum err_code code)
-{
-    granting->over = true;
-    granting->code = code;
-}
-
-static int wait_for_end(struct granting *granting)
-{
-    while (!granting->over)
-        uv_run(granting->target.runtime->loop, UV_RUN_ONCE);
-    return granting->code == ERR_NONE ? EXIT_DONE : cli_fail(&granting->err);
-}
-
-static void start_timer(struct granting *granting, uv_timer_cb fn, uint64_t delay_ms)
-{
-    if (!granting->timing)
-        uv_timer_init(granting->target.runtime->loop, &granting->timer);
-    granting->timing = true;
-    granting->timer.data = granting;
-    uv_timer_start(&granting->timer, fn, delay_ms, 0);
-}
-
-/* ---- random texts, and what is made of them ---- */
-
-static enum err_code make_random(char out[RANDOM_TEXT], struct err *err)
-{
-    unsigned char bytes[RANDOM_BYTES];
-    enum err_code code = crypto_random(bytes, sizeof bytes, err);
-    if (code == ERR_NONE)
-        crypto_encode(CRYPTO_BASE64URL, bytes, sizeof bytes, out);
-    crypto_wipe(bytes, sizeof bytes);
-    return code;
-}
-
-/* ---- a grant that has come ---- */
-
-static void keep_grant(struct granting *granting, struct oauth_answer *answer)
-{
-    if (answer->code != ERR_NONE) {
-        granting->err = answer->err;
-        end(granting, answer->code);
-    } else if (answer->grant.access == NULL) {
-        end(granting, err_set(&granting->err, ERR_IO, "%s answered without a token", granting->oauth->name));
-    } else {
-        end(granting,
-            store_grant_set(granting->target.store, granting->oauth->key, &answer->grant, &granting->err));
-    }
-}
-
-static void token_came(void *ctx, struct oauth_answer *answer)
-{
-    keep_grant(ctx, answer);
-}
-
-/* ---- a person says yes in a browser ---- */
-
-static void browser_came(void *ctx, const char *code, const char *error, const char *description)
-{
-    struct granting *granting = ctx;
-    const struct oauth *oauth = granting->oauth;
-    if (error != NULL) {
-        end(granting, err_set(&granting->err, ERR_DENIED, "%s: access was not given: %.200s%s%.500s",
-                              oauth->name, error, description[0] != '\0' ? ", " : "", description));
+    struct waiting *waiting = ctx;
+    if (!known)
         return;
-    }
-    struct url_pair pairs[4] = {url_pair("grant_type", "authorization_code"), url_pair("code", code),
-                                url_pair("redirect_uri", granting->redirect_url),
-                                url_pair("code_verifier", granting->verifier)};
-    enum err_code sent = oauth_post(granting->target.runtime, oauth, oauth->token_endpoint, pairs,
-                                    oauth->pkce ? 4 : 3, token_came, granting, &granting->err);
-    if (sent != ERR_NONE)
-        end(granting, sent);
-}
-
-static enum err_code write_url(const struct granting *granting, struct buf *out, struct err *err)
-{
-    const struct oauth *oauth = granting->oauth;
-    struct url_pair pairs[32];
-    size_t count = 0;
-    const char *id = NULL;
-    char challenge[RANDOM_TEXT];
-    unsigned char digest[32];
-    enum err_code code = oauth_value(granting->target.runtime, oauth, oauth->client_id, &id, err);
-    if (code == ERR_NONE && oauth->pkce)
-        code = crypto_sha256(granting->verifier, strlen(granting->verifier), digest, err);
+    waiting->over = true;
+    waiting->code = code;
     if (code != ERR_NONE)
-        return code;
-    pairs[count++] = url_pair("response_type", "code");
-    pairs[count++] = url_pair("client_id", id);
-    pairs[count++] = url_pair("redirect_uri", granting->redirect_url);
-    pairs[count++] = url_pair("state", granting->state);
-    if (oauth->scope != NULL)
-        pairs[count++] = url_pair("scope", oauth->scope);
-    if (oauth->pkce) {
-        crypto_encode(CRYPTO_BASE64URL, digest, sizeof digest, challenge);
-        pairs[count++] = url_pair("code_challenge", challenge);
-        pairs[count++] = url_pair("code_challenge_method", "S256");
-    }
-    for (size_t i = 0; i < oauth->parameter_count; i++)
-        pairs[count++] = url_pair(oauth->parameters[i].name, oauth->parameters[i].value);
-    url_add_query(out, oauth->authorization_endpoint, strlen(oauth->authorization_endpoint), pairs, count);
-    return buf_status(out, "the address", err);
+        waiting->err = *err;
 }
 
-static void waited_long_enough(uv_timer_t *timer)
+static enum err_code too_late(const char *name, struct err *err)
 {
-    struct granting *granting = timer->data;
-    end(granting, err_set(&granting->err, ERR_TIMEOUT, "nobody came back from %s within ten minutes",
-                          granting->oauth->name));
+    return err_set(err, ERR_TIMEOUT, "nobody came back from %s in time: start again", name);
 }
 
-static enum err_code start_browser(struct granting *granting)
+static void show_request(const struct buf *request, const char *name)
 {
-    struct buf url;
-    buf_init(&url, BUF_UNLIMITED);
-    enum err_code code = make_random(granting->state, &granting->err);
-    if (code == ERR_NONE)
-        code = make_random(granting->verifier, &granting->err);
-    if (code == ERR_NONE)
-        code = write_url(granting, &url, &granting->err);
-    if (code == ERR_NONE)
-        code = oauth_callback_open(granting->target.runtime->loop, granting->redirect_url, granting->state,
-                                   browser_came, granting, &granting->callback, &granting->err);
-    if (code == ERR_NONE) {
-        cli_note("Open this address in a browser and give access; %s then sends it back to %s:",
-                 granting->oauth->name, granting->redirect_url);
-        printf("%s\n", buf_text(&url));
-        fflush(stdout);
-        start_timer(granting, waited_long_enough, WAIT_MS);
-    }
-    buf_free(&url);
-    return code;
-}
-
-/* ---- on another device (RFC 8628) ---- */
-
-static void poll_device(uv_timer_t *timer);
-
-static void device_polled(void *ctx, struct oauth_answer *answer)
-{
-    struct granting *granting = ctx;
-    bool slower = strcmp(answer->error, "slow_down") == 0;
-    if (slower)
-        granting->poll_ms += POLL_DEFAULT_S * 1000;
-    if (slower || strcmp(answer->error, "authorization_pending") == 0 || answer->code == ERR_IO)
-        start_timer(granting, poll_device, granting->poll_ms);
-    else
-        keep_grant(granting, answer);
-}
-
-static void poll_device(uv_timer_t *timer)
-{
-    struct granting *granting = timer->data;
-    const struct url_pair pairs[] = {url_pair("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
-                                     url_pair("device_code", granting->device_code)};
-    enum err_code code =
-        oauth_post(granting->target.runtime, granting->oauth, granting->oauth->token_endpoint, pairs, 2,
-                   device_polled, granting, &granting->err);
-    if (code != ERR_NONE)
-        end(granting, code);
-}
-
-static void device_came(void *ctx, struct oauth_answer *answer)
-{
-    struct granting *granting = ctx;
-    const struct json_slice object = {answer->json, answer->json_len};
-    struct buf code, user_code, url;
-    if (answer->code != ERR_NONE) {
-        granting->err = answer->err;
-        end(granting, answer->code);
-        return;
-    }
-    buf_init(&code, BUF_UNLIMITED);
-    buf_init(&user_code, BUF_UNLIMITED);
-    buf_init(&url, BUF_UNLIMITED);
-    object_add(&object, "device_code", &code);
-    object_add(&object, "user_code", &user_code);
-    object_add(&object, object_has(&object, "verification_uri") ? "verification_uri" : "verification_url",
-               &url);
-    if (user_code.len > 0)
-        text_make_plain(user_code.data, user_code.len);
-    if (url.len > 0)
-        text_make_plain(url.data, url.len);
-    int64_t interval = object_number(&object, "interval");
-    granting->poll_ms = (uint64_t)(interval > 0 && interval < 600 ? interval : POLL_DEFAULT_S) * 1000;
-    if (code.len == 0 || user_code.len == 0 || url.len == 0) {
-        end(granting, err_set(&granting->err, ERR_IO, "%s answered without a code", granting->oauth->name));
-    } else {
+    struct buf url, code, redirect;
+    read_member(request, "url", &url);
+    read_member(request, "userCode", &code);
+    read_member(request, "redirectUrl", &redirect);
+    if (code.len > 0)
         cli_note("Open this address on any device and enter the code:");
-        printf("%s\n%s\n", buf_text(&url), buf_text(&user_code));
-        fflush(stdout);
-        granting->device_code = mem_need_str(buf_text(&code));
-        start_timer(granting, poll_device, granting->poll_ms);
-    }
-    buf_free(&code);
-    buf_free(&user_code);
+    else
+        cli_note("Open this address in a browser and give access; %s then sends it back to %s:", name,
+                 buf_text(&redirect));
+    printf("%s\n%s%s", buf_text(&url), buf_text(&code), code.len > 0 ? "\n" : "");
+    fflush(stdout);
     buf_free(&url);
+    buf_free(&code);
+    buf_free(&redirect);
 }
 
-static enum err_code start_device(struct granting *granting)
+static void run_out(uv_timer_t *timer)
 {
-    const struct oauth *oauth = granting->oauth;
-    struct url_pair pairs[1];
-    size_t count = 0;
-    if (oauth->scope != NULL)
-        pairs[count++] = url_pair("scope", oauth->scope);
-    return oauth_post(granting->target.runtime, oauth, oauth->device_endpoint, pairs, count, device_came,
-                      granting, &granting->err);
+    bool *late = timer->data;
+    *late = true;
 }
 
-/* ---- start ---- */
-
-static enum err_code start_client(struct granting *granting)
+/* The browser comes back to this process. */
+static enum err_code wait_here(struct target *target, const struct buf *request, const char *name,
+                               struct err *err)
 {
-    const struct oauth *oauth = granting->oauth;
-    struct url_pair pairs[2] = {url_pair("grant_type", "client_credentials")};
-    size_t count = 1;
-    if (oauth->scope != NULL)
-        pairs[count++] = url_pair("scope", oauth->scope);
-    return oauth_post(granting->target.runtime, oauth, oauth->token_endpoint, pairs, count, token_came,
-                      granting, &granting->err);
+    struct waiting waiting = {0};
+    struct oauth_callback *callback = NULL;
+    struct buf redirect;
+    uv_timer_t timer;
+    bool late = false;
+    uv_loop_t *loop = target->runtime->loop;
+    read_member(request, "redirectUrl", &redirect);
+    enum err_code code =
+        oauth_callback_open(target->runtime, buf_text(&redirect), browser_came, &waiting, &callback, err);
+    if (code == ERR_NONE) {
+        show_request(request, name);
+        uv_timer_init(loop, &timer);
+        timer.data = &late;
+        uv_timer_start(&timer, run_out, WAIT_MS, 0);
+        while (!waiting.over && !late)
+            uv_run(loop, UV_RUN_ONCE);
+        uv_close((uv_handle_t *)&timer, NULL);
+        code = waiting.over ? waiting.code : too_late(name, err);
+        if (waiting.over && code != ERR_NONE)
+            *err = waiting.err;
+    }
+    oauth_callback_close(callback);
+    uv_run(loop, UV_RUN_NOWAIT); /* closes the timer */
+    buf_free(&redirect);
+    return code;
+}
+
+/* It comes back to a server, or goes to another device: whoever is asked knows. */
+static enum err_code wait_there(struct target *target, const char *key, const struct buf *request,
+                                const char *name, struct err *err)
+{
+    struct buf id, rest, look, answer, why;
+    enum err_code code = ERR_NONE;
+    int failures = 0; /* in a row */
+    read_member(request, "id", &id);
+    path_make(&rest, "/requests", buf_text(&id), NULL);
+    buf_init(&look, BUF_UNLIMITED);
+    buf_init(&answer, BUF_UNLIMITED);
+    buf_add(&look, buf_text(request), request->len);
+    show_request(request, name);
+    while (code == ERR_NONE && member_is(&look, "state", "waiting")) {
+        const struct json_slice object = {buf_text(&look), look.len};
+        int64_t seconds = object_number(&object, "interval");
+        sleep((unsigned)(seconds < 1 ? 1 : seconds > 600 ? 600 : seconds));
+        buf_clear(&answer);
+        code = ask(target, "POST", key, buf_text(&rest), &answer, err);
+        failures = code == ERR_IO ? failures + 1 : 0;
+        if (code == ERR_NONE) {
+            buf_clear(&look);
+            buf_add(&look, buf_text(&answer), answer.len);
+        } else if (failures > 0 && failures < FAILURES_MAX) {
+            code = ERR_NONE; /* the server may be starting again */
+        }
+    }
+    read_member(&look, "error", &why);
+    if (code == ERR_NONE && member_is(&look, "state", "refused"))
+        code = err_set(err, ERR_DENIED, "%s", buf_text(&why));
+    else if (code == ERR_NONE && !member_is(&look, "state", "given"))
+        code = too_late(name, err);
+    buf_free(&id);
+    buf_free(&rest);
+    buf_free(&look);
+    buf_free(&answer);
+    buf_free(&why);
+    return code;
 }
 
 static int run_start(const struct cli_args *args)
 {
-    static enum err_code (*const ways[])(struct granting *) = {
-        [OAUTH_CODE] = start_browser, [OAUTH_CLIENT] = start_client, [OAUTH_DEVICE] = start_device};
-    struct granting granting;
+    struct target target;
+    struct err err;
+    struct buf request, name;
     const char *key = args->positional[0];
-    int result = open_all(&granting, key);
+    int result = target_open(args, &target);
     if (result != EXIT_DONE)
         return result;
-    granting.redirect_url =
-        granting.oauth->callback_url != NULL ? granting.oauth->callback_url : OAUTH_CALLBACK_URL;
-    result = ways[granting.oauth->grant](&granting) == ERR_NONE ? wait_for_end(&granting)
-                                                                : cli_fail(&granting.err);
-    if (result == EXIT_DONE)
-        cli_note("%s: access to %s is kept, sealed; scripts get it with accessToken()", key,
-                 granting.oauth->name);
-    close_all(&granting);
+    buf_init(&request, BUF_UNLIMITED);
+    enum err_code code = ask(&target, "POST", key, "/start", &request, &err);
+    read_member(&request, "name", &name);
+    if (code == ERR_NONE && !member_is(&request, "state", "given"))
+        code = target.remote == NULL && member_is(&request, "grant", "code")
+                   ? wait_here(&target, &request, buf_text(&name), &err)
+                   : wait_there(&target, key, &request, buf_text(&name), &err);
+    if (code == ERR_NONE)
+        cli_note("%s: access to %s is kept, sealed; scripts get it with accessToken()", key, buf_text(&name));
+    else
+        result = target_fail(&target, &err);
+    buf_free(&request);
+    buf_free(&name);
+    target_close(&target);
     return result;
 }
 
@@ -337,44 +198,77 @@ const struct command cmd_oauth_start = {
     .summary = "Ask for access on behalf of somebody",
     .help = "Prints the address that a person opens in a browser, and waits until they come back; with the "
             "device grant, "
-            "an\naddress and a code for any device. What is given is sealed into the project's store.\n\n"
+            "an\naddress and a code for any device. What is given is sealed into the project's store. With "
+            "--server the\nbrowser comes back to the server, from wherever it is, and the server keeps what "
+            "is given.\n\n"
             "Examples:\n  workers oauth start github\n",
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_start,
 };
 
 /* ---- token ---- */
 
+struct token_wait {
+    struct target *target;
+    const struct oauth *oauth;
+    bool over;
+    enum err_code code;
+    struct err err;
+};
+
 static void token_ready(void *ctx, const char *token, enum err_code code, const struct err *err)
 {
-    struct granting *granting = ctx;
+    struct token_wait *wait = ctx;
     struct grant grant;
     char time[ISO_UTC_SIZE];
+    wait->over = true;
+    wait->code = code;
     if (code != ERR_NONE) {
-        granting->err = *err;
-        end(granting, code);
+        wait->err = *err;
         return;
     }
     printf("%s\n", token);
-    if (store_grant_get(granting->target.store, granting->oauth->key, &grant, &granting->err) == ERR_NONE &&
+    if (store_grant_get(wait->target->store, wait->oauth->key, &grant, &wait->err) == ERR_NONE &&
         grant.expires_ms > 0)
         cli_note("good until %s", iso_format_utc(grant.expires_ms, time));
     grant_free(&grant);
-    end(granting, ERR_NONE);
+}
+
+static enum err_code get_token(struct target *target, const char *key, struct err *err)
+{
+    struct token_wait wait = {.target = target};
+    if (target->remote != NULL)
+        return err_set(err, ERR_DENIED,
+                       "a server tells nobody its access tokens: its scripts get them with accessToken(). "
+                       "With --server local it is the project of this folder");
+    enum err_code code = target_load(target, err);
+    if (code == ERR_NONE)
+        code = store_open(target->folder, true, &target->store, err);
+    if (code == ERR_NONE)
+        code = oauth_find(target->runtime->worker, key, &wait.oauth, err);
+    if (code == ERR_NONE)
+        code = oauth_token(target->runtime, wait.oauth, NULL, token_ready, &wait, err);
+    if (code != ERR_NONE)
+        return code;
+    while (!wait.over)
+        uv_run(target->runtime->loop, UV_RUN_ONCE);
+    if (wait.code != ERR_NONE)
+        *err = wait.err;
+    return wait.code;
 }
 
 static int run_token(const struct cli_args *args)
 {
-    struct granting granting;
-    int result = open_all(&granting, args->positional[0]);
+    struct target target;
+    struct err err;
+    int result = target_open(args, &target);
     if (result != EXIT_DONE)
         return result;
-    result = oauth_token(granting.target.runtime, granting.oauth, NULL, token_ready, &granting,
-                         &granting.err) == ERR_NONE
-                 ? wait_for_end(&granting)
-                 : cli_fail(&granting.err);
-    close_all(&granting);
+    if (get_token(&target, args->positional[0], &err) != ERR_NONE)
+        result = target_fail(&target, &err);
+    target_close(&target);
     return result;
 }
 
@@ -382,43 +276,17 @@ const struct command cmd_oauth_token = {
     .name = "oauth token",
     .arguments = "KEY",
     .summary = "Print an access token, renewed if need be",
-    .help = "On standard output the token and nothing else.\n\n"
+    .help = "On standard output the token and nothing else. Of a server no token can be had.\n\n"
             "Examples:\n  workers oauth token github\n  curl -H \"Authorization: Bearer $(workers oauth "
             "token github)\" "
             "https://api.github.com/user\n",
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_token,
 };
 
 /* ---- status ---- */
-
-static void add_status(const struct oauth *oauth, const struct grant *grant, struct buf *out)
-{
-    static const char *const grants[] = {
-        [OAUTH_CODE] = "code", [OAUTH_CLIENT] = "client", [OAUTH_DEVICE] = "device"};
-    char time[ISO_UTC_SIZE];
-    bool expired = grant->expires_ms != 0 && grant->expires_ms <= clock_now_ms();
-    bool renewable = grant->refresh != NULL || oauth->grant == OAUTH_CLIENT;
-    buf_adds(out, out->len > 1 ? ",{\"key\":" : "{\"key\":");
-    json_write_text(out, oauth->key);
-    buf_adds(out, ",\"name\":");
-    json_write_text(out, oauth->name);
-    buf_addf(out, ",\"grant\":\"%s\",\"state\":\"%s\",\"renewable\":%s", grants[oauth->grant],
-             grant->access == NULL && oauth->grant != OAUTH_CLIENT ? "none"
-             : expired && !renewable                               ? "expired"
-                                                                   : "good",
-             renewable ? "true" : "false");
-    if (grant->expires_ms != 0)
-        buf_addf(out, ",\"expiresAt\":\"%s\"", iso_format_utc(grant->expires_ms, time));
-    if (grant->generation > 0)
-        buf_addf(out, ",\"changedAt\":\"%s\"", iso_format_utc(grant->updated_ms, time));
-    if (grant->scope != NULL) {
-        buf_adds(out, ",\"scope\":");
-        json_write_text(out, grant->scope);
-    }
-    buf_addc(out, '}');
-}
 
 static int run_status(const struct cli_args *args)
 {
@@ -433,27 +301,7 @@ static int run_status(const struct cli_args *args)
         {{0}, 0, 0, 0},
     };
     static const struct listing listing = {.columns = columns, .empty = "the worker declares no oauth"};
-    struct granting granting;
-    struct buf array;
-    int result = open_all(&granting, NULL);
-    if (result != EXIT_DONE)
-        return result;
-    buf_init(&array, BUF_UNLIMITED);
-    buf_addc(&array, '[');
-    const struct worker *worker = granting.target.runtime->worker;
-    enum err_code code = ERR_NONE;
-    for (size_t i = 0; i < worker->oauth_count && code == ERR_NONE; i++) {
-        struct grant grant;
-        code = store_grant_get(granting.target.store, worker->oauths[i].key, &grant, &granting.err);
-        if (code == ERR_NONE)
-            add_status(&worker->oauths[i], &grant, &array);
-        grant_free(&grant);
-    }
-    buf_addc(&array, ']');
-    result = code == ERR_NONE ? listing_print(&listing, cli_format(args), &array) : cli_fail(&granting.err);
-    buf_free(&array);
-    close_all(&granting);
-    return result;
+    return listing_run(args, &listing, "/oauth");
 }
 
 static const struct cli_option status_options[] = {CLI_FORMAT_OPTIONS, {NULL, NULL, NULL, NULL}};
@@ -464,53 +312,32 @@ const struct command cmd_oauth_status = {
     .summary = "Show which access there is",
     .help = "State is good, expired (and cannot be renewed), or none.\n\nExamples:\n  workers oauth status\n",
     .options = status_options,
+    .remote = true,
     .run = run_status,
 };
 
 /* ---- revoke ---- */
 
-static void revoked(void *ctx, struct oauth_answer *answer)
-{
-    struct granting *granting = ctx;
-    granting->err = answer->err;
-    end(granting, answer->code);
-}
-
 static int run_revoke(const struct cli_args *args)
 {
-    struct granting granting;
-    struct grant grant;
-    bool existed = false;
+    struct target target;
+    struct err err;
+    struct buf answer;
     const char *key = args->positional[0];
-    int result = open_all(&granting, key);
+    int result = target_open(args, &target);
     if (result != EXIT_DONE)
         return result;
-    const struct oauth *oauth = granting.oauth;
-    enum err_code code = store_grant_get(granting.target.store, key, &grant, &granting.err);
-    if (code == ERR_NONE && grant.access == NULL)
-        code = err_set(&granting.err, ERR_NOT_FOUND,
-                       "there is no access to revoke for \"%s\": workers oauth status", key);
-    if (code == ERR_NONE && oauth->revocation_endpoint != NULL) {
-        const struct url_pair pairs[] = {
-            url_pair("token", grant.refresh != NULL ? grant.refresh : grant.access),
-            url_pair("token_type_hint", grant.refresh != NULL ? "refresh_token" : "access_token")};
-        code = oauth_post(granting.target.runtime, oauth, oauth->revocation_endpoint, pairs, 2, revoked,
-                          &granting, &granting.err);
-        while (code == ERR_NONE && !granting.over)
-            uv_run(granting.target.runtime->loop, UV_RUN_ONCE);
-        code = code == ERR_NONE ? granting.code : code;
-    }
-    if (code == ERR_NONE)
-        code = store_grant_delete(granting.target.store, key, &existed, &granting.err);
-    if (code == ERR_NONE)
-        cli_note(oauth->revocation_endpoint != NULL ? "%s: access is revoked, and forgotten"
-                                                    : "%s: access is forgotten; its provider has no address "
-                                                      "to revoke it at: do that in its settings",
+    buf_init(&answer, BUF_UNLIMITED);
+    if (ask(&target, "DELETE", key, NULL, &answer, &err) == ERR_NONE)
+        cli_note(member_is(&answer, "revoked", "true")
+                     ? "%s: access is revoked, and forgotten"
+                     : "%s: access is forgotten; its provider has no address to revoke it at: do that in its "
+                       "settings",
                  key);
     else
-        result = cli_fail(&granting.err);
-    grant_free(&grant);
-    close_all(&granting);
+        result = target_fail(&target, &err);
+    buf_free(&answer);
+    target_close(&target);
     return result;
 }
 
@@ -521,31 +348,98 @@ const struct command cmd_oauth_revoke = {
     .help = "Examples:\n  workers oauth revoke github\n",
     .min_arguments = 1,
     .max_arguments = 1,
+    .remote = true,
     .run = run_revoke,
 };
 
 /* ---- show-redirect-url ---- */
 
+/* That of the declaration; url stays empty when it names none. */
+static enum err_code find_callback_url(struct target *target, const char *key, struct buf *url,
+                                       struct err *err)
+{
+    struct buf path, answer, known;
+    struct json_scan scan;
+    bool more = false, found = false;
+    path_make(&path, "/oauth", NULL, NULL);
+    buf_init(&answer, BUF_UNLIMITED);
+    buf_init(&known, BUF_UNLIMITED);
+    enum err_code code = target_get(target, &path, &answer, err);
+    json_scan_init(&scan, buf_text(&answer), answer.len);
+    if (code == ERR_NONE)
+        code = json_scan_value(&scan, err);
+    while (code == ERR_NONE && !found && (code = json_scan_element(&scan, &more, err)) == ERR_NONE && more) {
+        struct json_slice object;
+        struct buf own;
+        code = json_scan_skip(&scan, &object, err);
+        buf_init(&own, BUF_UNLIMITED);
+        object_add(&object, "key", &own);
+        found = strcmp(buf_text(&own), key) == 0;
+        if (found)
+            object_add(&object, "callbackUrl", url);
+        buf_addf(&known, "%s%s", known.len > 0 ? ", " : ": it has ", buf_text(&own));
+        buf_free(&own);
+    }
+    if (code == ERR_NONE && !found)
+        code = err_set(err, ERR_NOT_FOUND, "the worker declares no oauth \"%s\"%s", key, buf_text(&known));
+    buf_free(&path);
+    buf_free(&answer);
+    buf_free(&known);
+    return code;
+}
+
+/* The usual one: of a server, or of a command of this machine. */
+static enum err_code find_usual_url(struct target *target, struct buf *url, struct err *err)
+{
+    struct buf path, answer;
+    enum err_code code = ERR_NONE;
+    if (target->remote == NULL) {
+        buf_adds(url, OAUTH_CALLBACK_URL);
+        return ERR_NONE;
+    }
+    path_make(&path, "/oauth/redirect-url", NULL, NULL);
+    buf_init(&answer, BUF_UNLIMITED);
+    code = target_get(target, &path, &answer, err);
+    const struct json_slice object = {buf_text(&answer), answer.len};
+    object_add(&object, "url", url);
+    buf_free(&path);
+    buf_free(&answer);
+    return code;
+}
+
 static int run_show_redirect_url(const struct cli_args *args)
 {
-    struct granting granting;
-    if (args->count == 0) {
-        puts(OAUTH_CALLBACK_URL);
-        return EXIT_DONE;
-    }
-    int result = open_all(&granting, args->positional[0]);
+    struct target target;
+    struct err err;
+    struct buf url;
+    int result = target_open(args, &target);
     if (result != EXIT_DONE)
         return result;
-    puts(granting.oauth->callback_url != NULL ? granting.oauth->callback_url : OAUTH_CALLBACK_URL);
-    close_all(&granting);
-    return EXIT_DONE;
+    buf_init(&url, BUF_UNLIMITED);
+    enum err_code code =
+        args->count > 0 ? find_callback_url(&target, args->positional[0], &url, &err) : ERR_NONE;
+    if (code == ERR_NONE && url.len == 0)
+        code = find_usual_url(&target, &url, &err);
+    if (code == ERR_NONE)
+        code = buf_status(&url, "the URL", &err);
+    if (code != ERR_NONE) {
+        result = target_fail(&target, &err);
+    } else {
+        text_make_plain(url.data, url.len);
+        puts(buf_text(&url));
+    }
+    buf_free(&url);
+    target_close(&target);
+    return result;
 }
 
 const struct command cmd_oauth_show_redirect_url = {
     .name = "oauth show-redirect-url",
     .arguments = "[KEY]",
     .summary = "Print the redirect URL to register with a provider",
-    .help = "Examples:\n  workers oauth show-redirect-url\n",
+    .help = "That of this machine; with --server that of the server.\n\n"
+            "Examples:\n  workers oauth show-redirect-url\n",
     .max_arguments = 1,
+    .remote = true,
     .run = run_show_redirect_url,
 };

@@ -1,24 +1,18 @@
-/* A listener on this machine to which a provider sends the browser back, once (RFC 8252, section 7.3).
+/* A listener on this machine to which a provider sends the browser back (RFC 8252, section 7.3).
  *
- * Who owns what: whoever opens one closes it. */
+ * Who owns what: whoever opens one closes it, before the runtime. */
 #ifndef WORKERS_CLI_OAUTH_CALLBACK_H
 #define WORKERS_CLI_OAUTH_CALLBACK_H
 
-#include "base/err.h"
-
-#include <uv.h>
-
-#define OAUTH_CALLBACK_URL "http://127.0.0.1:8322/oauth/callback" /* unless the script names another */
+#include "server/oauth_return.h"
 
 struct oauth_callback;
 
-/* What the browser brings: code, or error with its description. Texts live during the call. */
-typedef void (*oauth_came_fn)(void *ctx, const char *code, const char *error, const char *description);
-
-/* Listens where url says, which is on this machine. Requests with another state are refused. came is called
- * once, from the loop. */
-enum err_code oauth_callback_open(uv_loop_t *loop, const char *url, const char *state, oauth_came_fn came,
-                                  void *ctx, struct oauth_callback **out, struct err *err) MUST_CHECK;
+/* Listens where url says, which is on this machine. over is told, from the loop, of every browser that has
+ * come; what is not the answer to a request that waits is refused. */
+enum err_code oauth_callback_open(struct runtime *runtime, const char *url, oauth_returned_fn over, void *ctx,
+                                  struct oauth_callback **out, struct err *err) MUST_CHECK;
+/* Lets the page that is under way get to the browser. */
 void oauth_callback_close(struct oauth_callback *callback);
 
 #endif

@@ -6,6 +6,7 @@
 #include "cli/listing.h"
 #include "engine/deploy.h"
 #include "engine/home.h"
+#include "engine/oauth_access.h"
 #include "net/url.h"
 #include "worker/dotenv.h"
 
@@ -321,6 +322,43 @@ static enum err_code open_store(struct target *target, unsigned needs, struct er
     return code;
 }
 
+struct access_answer {
+    struct api_request *request;
+    bool told;
+};
+
+static void access_told(void *ctx, enum err_code code, const struct buf *json, const struct err *err)
+{
+    struct access_answer *answer = ctx;
+    answer->told = true;
+    answer->request->code = code;
+    if (code != ERR_NONE)
+        answer->request->err = *err;
+    buf_add(&answer->request->out, buf_text(json), json->len);
+}
+
+/* Access by OAuth, which needs the loop rather than the store alone. */
+static void ask_for_access(struct target *target, struct api_request *request)
+{
+    struct access_answer answer = {.request = request};
+    const enum route_kind kind = request->route->kind;
+    const struct oauth_question question = {.ask = kind == ROUTE_ACCESS_START  ? OAUTH_ASK_START
+                                                   : kind == ROUTE_ACCESS_LOOK ? OAUTH_ASK_LOOK
+                                                                               : OAUTH_ASK_REVOKE,
+                                            .key = request->parameters[0],
+                                            .id = request->parameters[1],
+                                            .callback_url = OAUTH_CALLBACK_URL};
+    oauth_access(target->runtime, &question, access_told, &answer);
+    while (!answer.told)
+        uv_run(target->runtime->loop, UV_RUN_ONCE);
+}
+
+static bool is_for_access(const struct route *route)
+{
+    return route->kind == ROUTE_ACCESS_START || route->kind == ROUTE_ACCESS_LOOK ||
+           route->kind == ROUTE_ACCESS_REVOKE;
+}
+
 /* What a server does with a request, done here. */
 static enum err_code ask_here(struct target *target, const struct question *question, struct buf *answer,
                               struct err *err)
@@ -334,9 +372,9 @@ static enum err_code ask_here(struct target *target, const struct question *ques
             query != NULL ? (size_t)(query - buf_text(question->path)) : question->path->len);
     enum err_code code = buf_status(&path, "the path", err);
     const struct route *route = api_match(question->method, buf_text(&path), &asked, &known);
-    if (code == ERR_NONE && (route == NULL || route->work == NULL))
+    if (code == ERR_NONE && (route == NULL || (route->work == NULL && !is_for_access(route))))
         code = err_set(err, ERR_INTERNAL, "%s %s is for servers only", question->method, buf_text(&path));
-    if (code == ERR_NONE && (route->needs & ROUTE_WORKER) != 0)
+    if (code == ERR_NONE && ((route->needs & ROUTE_WORKER) != 0 || is_for_access(route)))
         code = target_load(target, err);
     if (code == ERR_NONE && route->kind == ROUTE_STORE)
         code = open_store(target, route->needs, err);
@@ -355,7 +393,10 @@ static enum err_code ask_here(struct target *target, const struct question *ques
         asked.body_len = question->body != NULL ? question->body->len : 0;
         code = api_request_read(&request, &asked);
         if (code == ERR_NONE) {
-            api_request_work(&request, route->kind == ROUTE_STORE ? target->store : NULL);
+            if (is_for_access(route))
+                ask_for_access(target, &request);
+            else
+                api_request_work(&request, route->kind == ROUTE_STORE ? target->store : NULL);
             code = request.code;
         }
         if (code == ERR_NONE)

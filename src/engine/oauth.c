@@ -19,7 +19,12 @@ struct waiter {
     struct waiter *next;
 };
 
-enum step { STEP_CLAIM, STEP_KEEP, STEP_RELEASE };
+enum step {
+    STEP_CLAIM,
+    STEP_YIELD, /* the right goes back while the issuer is asked where its endpoints are */
+    STEP_KEEP,
+    STEP_RELEASE,
+};
 
 struct oauth_flight {
     struct runtime *runtime;
@@ -148,11 +153,13 @@ static void request_token(struct oauth_flight *flight)
     size_t count = 0;
     struct err err;
     enum err_code code = ERR_NONE;
+    const char *url = NULL; /* the token endpoint */
     if (oauth->grant == OAUTH_CLIENT) {
         pairs[count++] = url_pair("grant_type", "client_credentials");
         if (oauth->scope != NULL)
             pairs[count++] = url_pair("scope", oauth->scope);
     } else if (flight->grant.refresh != NULL) {
+        url = oauth->refresh_endpoint;
         pairs[count++] = url_pair("grant_type", "refresh_token");
         pairs[count++] = url_pair("refresh_token", flight->grant.refresh);
     } else if (flight->grant.access != NULL) {
@@ -165,11 +172,26 @@ static void request_token(struct oauth_flight *flight)
         code = err_set(&err, ERR_DENIED, "oauth \"%s\": nobody has given access yet: workers oauth start %s",
                        oauth->key, oauth->key);
     }
+    if (code == ERR_NONE && url == NULL &&
+        !oauth_is_discovered(flight->runtime, oauth, OAUTH_ENDPOINT_TOKEN)) {
+        submit(flight, STEP_YIELD); /* it would last longer than the right to ask */
+        return;
+    }
+    if (code == ERR_NONE && url == NULL)
+        code = oauth_endpoint(flight->runtime, oauth, OAUTH_ENDPOINT_TOKEN, &url, &err);
     if (code == ERR_NONE)
-        code =
-            oauth_post(flight->runtime, oauth, oauth->token_endpoint, pairs, count, answered, flight, &err);
+        code = oauth_post(flight->runtime, oauth, url, pairs, count, answered, flight, &err);
     if (code != ERR_NONE)
         give_back(flight, code, &err);
+}
+
+static void discovered(void *ctx, enum err_code code, const struct err *err)
+{
+    struct oauth_flight *flight = ctx;
+    if (code != ERR_NONE)
+        land(flight, NULL, code, err);
+    else
+        submit(flight, STEP_CLAIM);
 }
 
 /* ---- jobs on the store ---- */
@@ -184,6 +206,9 @@ static void work(struct job *job, struct store *store)
         grant_free(&flight->grant);
         flight->code = store_grant_claim(store, key, flight->stale, &flight->grant, &flight->fresh,
                                          &flight->claimed, &flight->err);
+        break;
+    case STEP_YIELD:
+        flight->code = store_grant_release(store, key, &flight->err);
         break;
     case STEP_KEEP:
         flight->code = store_grant_set(store, key, &flight->grant, &flight->err);
@@ -221,6 +246,9 @@ static void after(struct job *job)
     } else if (flight->code != ERR_NONE) {
         err_set(&err, flight->code, "oauth \"%s\": %s", flight->oauth->key, flight->err.message);
         land(flight, NULL, flight->code, &err);
+    } else if (flight->step == STEP_YIELD) {
+        flight->claimed = false;
+        oauth_discover(flight->runtime, flight->oauth, OAUTH_ENDPOINT_TOKEN, discovered, flight);
     } else if (flight->step == STEP_KEEP || flight->fresh) {
         land(flight, flight->grant.access, ERR_NONE, NULL);
     } else if (flight->claimed) {
@@ -242,6 +270,21 @@ static void submit(struct oauth_flight *flight, enum step step)
 }
 
 /* ---- who asks ---- */
+
+enum err_code oauth_find(const struct worker *worker, const char *key, const struct oauth **out,
+                         struct err *err)
+{
+    struct buf known;
+    *out = worker_oauth(worker, key);
+    if (*out != NULL)
+        return ERR_NONE;
+    buf_init(&known, BUF_UNLIMITED);
+    for (size_t i = 0; i < worker->oauth_count; i++)
+        buf_addf(&known, "%s%s", i > 0 ? ", " : ": it has ", worker->oauths[i].key);
+    err_set(err, ERR_NOT_FOUND, "the worker declares no oauth \"%.100s\"%s", key, buf_text(&known));
+    buf_free(&known);
+    return ERR_NOT_FOUND;
+}
 
 static bool same_text(const char *a, const char *b)
 {
@@ -309,6 +352,7 @@ void oauth_free(struct runtime *runtime)
     struct err err;
     err_set(&err, ERR_CANCELLED, "the program ends");
     oauth_requests_free(runtime);
+    oauth_discoveries_free(runtime);
     runtime->oauth_over = NULL;
     while (runtime->flights != NULL) {
         const struct oauth_flight *flight = runtime->flights;

@@ -9,6 +9,10 @@
 #include "modules/oauth.h"
 #include "net/url.h"
 
+/* ERR_NOT_FOUND says which there are. */
+enum err_code oauth_find(const struct worker *worker, const char *key, const struct oauth **out,
+                         struct err *err) MUST_CHECK;
+
 /* For scripts, see isolate_host. */
 enum err_code execution_oauth(void *ctx, struct oauth_call *call, struct task *task,
                               struct err *err) MUST_CHECK;
@@ -30,6 +34,7 @@ enum err_code oauth_token(struct runtime *runtime, const struct oauth *oauth, co
 struct oauth_answer {
     enum err_code code; /* ERR_NONE; ERR_DENIED: the provider said no; otherwise it may pass */
     struct err err;
+    int status;         /* of HTTP; 0 when there is no answer */
     char error[64];     /* the provider's word, such as "invalid_grant"; empty for none */
     struct grant grant; /* when the answer has a token; the callee may take its texts */
     const char *json;   /* the answer, when it is JSON; during the call */
@@ -43,8 +48,37 @@ void oauth_requests_free(struct runtime *runtime);
 enum err_code oauth_post(struct runtime *runtime, const struct oauth *oauth, const char *url,
                          const struct url_pair *pairs, size_t count, oauth_answered_fn done, void *ctx,
                          struct err *err) MUST_CHECK;
+/* Asks for a document, as anybody may. */
+enum err_code oauth_get(struct runtime *runtime, const struct oauth *oauth, const char *url,
+                        oauth_answered_fn done, void *ctx, struct err *err) MUST_CHECK;
 /* A text of the declaration, or the variable that it names; ERR_NOT_FOUND says how to set that. */
 enum err_code oauth_value(struct runtime *runtime, const struct oauth *oauth, const char *text,
                           const char **out, struct err *err) MUST_CHECK;
+
+/* ---- oauth_discovery.c: where a provider's endpoints are ---- */
+
+enum oauth_endpoint {
+    OAUTH_ENDPOINT_AUTHORIZATION,
+    OAUTH_ENDPOINT_TOKEN,
+    OAUTH_ENDPOINT_DEVICE,
+    OAUTH_ENDPOINT_REVOCATION,
+    OAUTH_ENDPOINTS
+};
+/* Whether there is nothing to ask the issuer for this one. */
+bool oauth_is_discovered(const struct runtime *runtime, const struct oauth *oauth,
+                         enum oauth_endpoint endpoint);
+typedef void (*oauth_discovered_fn)(void *ctx, enum err_code code, const struct err *err);
+/* Asks the issuer if need be. done is called once, now or later. */
+void oauth_discover(struct runtime *runtime, const struct oauth *oauth, enum oauth_endpoint endpoint,
+                    oauth_discovered_fn done, void *ctx);
+/* After that. The URL is the runtime's, and good until the loop goes on. */
+enum err_code oauth_endpoint(const struct runtime *runtime, const struct oauth *oauth,
+                             enum oauth_endpoint endpoint, const char **out, struct err *err) MUST_CHECK;
+/* The same; NULL when there is none. */
+const char *oauth_endpoint_if(const struct runtime *runtime, const struct oauth *oauth,
+                              enum oauth_endpoint endpoint);
+/* Whether the issuer says who it is when people come back from it (RFC 9207). */
+bool oauth_names_itself(const struct runtime *runtime, const struct oauth *oauth);
+void oauth_discoveries_free(struct runtime *runtime);
 
 #endif

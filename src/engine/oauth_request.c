@@ -123,6 +123,7 @@ static void done(void *ctx, struct http_response *response, const struct http_fa
         answer.code =
             err_set(&answer.err, ERR_IO, "%s cannot be asked: %s", asking->oauth->name, failure->message);
     } else {
+        answer.status = response->status;
         answer.json = response->body;
         answer.json_len = response->body_len;
         /* Some answer 200 to what has failed. */
@@ -174,6 +175,45 @@ static bool allow_address(void *ctx, const struct sockaddr *address, char *reaso
     return false;
 }
 
+/* Within the limits of all of them. */
+static enum err_code send_request(struct runtime *runtime, const struct oauth *oauth,
+                                  struct http_request *request, oauth_answered_fn done_fn, void *ctx,
+                                  struct err *err)
+{
+    struct http_client *client = runtime_http(runtime, err);
+    if (client == NULL)
+        return err->code;
+    request->timeout_ms = TIMEOUT_MS;
+    request->max_body = ANSWER_MAX;
+    request->max_redirects = 0;
+    request->environment_proxy = true;
+    request->allow_url = allow_url;
+    request->allow_address = allow_address;
+    struct oauth_asking *asking = mem_need(sizeof *asking);
+    *asking = (struct oauth_asking){.runtime = runtime, .oauth = oauth, .done = done_fn, .ctx = ctx};
+    request->allow_ctx = asking;
+    enum err_code code = http_client_send(client, request, done, asking, NULL, err);
+    if (code != ERR_NONE) {
+        mem_free(asking);
+        return code;
+    }
+    asking->next = runtime->askings;
+    runtime->askings = asking;
+    return ERR_NONE;
+}
+
+enum err_code oauth_get(struct runtime *runtime, const struct oauth *oauth, const char *url,
+                        oauth_answered_fn done_fn, void *ctx, struct err *err)
+{
+    static const struct http_field fields[] = {{{"Accept", 6}, {"application/json", 16}}};
+    struct http_request request;
+    http_request_init(&request);
+    request.url = http_slice(url);
+    request.headers = fields;
+    request.header_count = 1;
+    return send_request(runtime, oauth, &request, done_fn, ctx, err);
+}
+
 enum err_code oauth_post(struct runtime *runtime, const struct oauth *oauth, const char *url,
                          const struct url_pair *pairs, size_t count, oauth_answered_fn done_fn, void *ctx,
                          struct err *err)
@@ -188,9 +228,8 @@ enum err_code oauth_post(struct runtime *runtime, const struct oauth *oauth, con
     enum err_code code = oauth_value(runtime, oauth, oauth->client_id, &id, err);
     if (code == ERR_NONE && oauth->client_auth != OAUTH_PUBLIC)
         code = oauth_value(runtime, oauth, oauth->client_secret, &secret, err);
-    struct http_client *client = code == ERR_NONE ? runtime_http(runtime, err) : NULL;
-    if (client == NULL)
-        return err->code;
+    if (code != ERR_NONE)
+        return code;
     for (size_t i = 0; i < count && i < PAIRS_MAX - 2; i++)
         all[i] = pairs[i];
     if (oauth->client_auth != OAUTH_BASIC)
@@ -214,24 +253,9 @@ enum err_code oauth_post(struct runtime *runtime, const struct oauth *oauth, con
         request.user = (struct http_slice){buf_text(&user), user.len};
         request.password = (struct http_slice){buf_text(&password), password.len};
     }
-    request.timeout_ms = TIMEOUT_MS;
-    request.max_body = ANSWER_MAX;
-    request.max_redirects = 0;
-    request.environment_proxy = true;
-    request.allow_url = allow_url;
-    request.allow_address = allow_address;
-    struct oauth_asking *asking = mem_need(sizeof *asking);
-    *asking = (struct oauth_asking){.runtime = runtime, .oauth = oauth, .done = done_fn, .ctx = ctx};
-    request.allow_ctx = asking;
     code = form.failed || user.failed || password.failed
                ? err_nomem(err)
-               : http_client_send(client, &request, done, asking, NULL, err);
-    if (code != ERR_NONE) {
-        mem_free(asking);
-    } else {
-        asking->next = runtime->askings;
-        runtime->askings = asking;
-    }
+               : send_request(runtime, oauth, &request, done_fn, ctx, err);
     if (form.data != NULL)
         crypto_wipe(form.data, form.len);
     if (password.data != NULL)

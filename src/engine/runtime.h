@@ -49,8 +49,9 @@ struct runtime {
     struct redactor *credentials; /* values that were put into requests: what comes back must not hold them */
     struct environment *environment;
     struct pacers *pacers;
-    struct oauth_flight *flights;  /* tokens that are being asked for */
-    struct oauth_asking *askings;  /* of providers */
+    struct oauth_flight *flights; /* tokens that are being asked for */
+    struct oauth_asking *askings; /* of providers */
+    struct oauth_discovery *discoveries;
     void (*oauth_over)(void *ctx); /* told when no provider is asked any more; NULL for nobody */
     void *oauth_ctx;
     char store_folder[4096];

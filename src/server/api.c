@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "engine/call.h"
 #include "engine/deploy.h"
+#include "engine/oauth_access.h"
 #include "server/answer.h"
 #include "server/api_home.h"
 #include "server/supervisor.h"
@@ -264,6 +265,34 @@ static void deliver(struct api_call *call)
     service_take_in(call->service, &call->intake);
 }
 
+/* ---- access by OAuth ---- */
+
+static void access_told(void *ctx, enum err_code code, const struct buf *json, const struct err *err)
+{
+    struct api_call *call = ctx;
+    call->request.code = code;
+    if (code != ERR_NONE)
+        call->request.err = *err;
+    buf_add(&call->request.out, buf_text(json), json->len);
+    finish(call);
+}
+
+static void ask_for_access(struct api_call *call)
+{
+    static const enum oauth_ask asks[] = {[ROUTE_ACCESS_START] = OAUTH_ASK_START,
+                                          [ROUTE_ACCESS_LOOK] = OAUTH_ASK_LOOK,
+                                          [ROUTE_ACCESS_REVOKE] = OAUTH_ASK_REVOKE};
+    struct api_request *request = &call->request;
+    char callback_url[1024];
+    snprintf(callback_url, sizeof callback_url, "%s" OAUTH_CALLBACK_PATH, call->api->url);
+    const struct oauth_question question = {.ask = asks[request->route->kind],
+                                            .key = request->parameters[0],
+                                            .id = request->parameters[1],
+                                            .callback_url = callback_url,
+                                            .worker = request->name};
+    oauth_access(service_runtime(call->service), &question, access_told, call);
+}
+
 /* ---- requests ---- */
 
 const char *api_bearer(const struct http_call *http, size_t *len)
@@ -282,7 +311,10 @@ static void start_call(struct api_call *call, const struct api_asked *asked)
                                                       [ROUTE_READ] = read_in_turn,
                                                       [ROUTE_CALL] = call_capability,
                                                       [ROUTE_EXEC] = call_capability,
-                                                      [ROUTE_DELIVER] = deliver};
+                                                      [ROUTE_DELIVER] = deliver,
+                                                      [ROUTE_ACCESS_START] = ask_for_access,
+                                                      [ROUTE_ACCESS_LOOK] = ask_for_access,
+                                                      [ROUTE_ACCESS_REVOKE] = ask_for_access};
     if (api_request_read(&call->request, asked) != ERR_NONE)
         finish(call);
     else

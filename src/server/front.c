@@ -6,6 +6,7 @@
 #include "server/answer.h"
 #include "server/api.h"
 #include "server/mcp_http.h"
+#include "server/oauth_return.h"
 #include "worker/pack.h"
 
 #include <string.h>
@@ -23,6 +24,7 @@ struct front {
     struct ingress ingress;
     struct api api;
     struct mcp_http *mcp;
+    struct oauth_returns returns;
     bool stopping;
 };
 
@@ -93,6 +95,8 @@ static void on_request(void *ctx, struct http_call *call)
         ingress_request(&front->ingress, call);
     else if (api_answer(&front->api, call) || mcp_http_answer(front->mcp, call))
         return;
+    else if (strcmp(path, OAUTH_CALLBACK_PATH) == 0)
+        oauth_returns_request(&front->returns, call);
     else if (strcmp(path, "/metrics") == 0)
         answer_metrics(front, call);
     else if (strcmp(path, "/healthz") == 0)
@@ -110,6 +114,8 @@ static void on_gone(void *ctx, struct http_call *call)
     (void)ctx;
     if (begins_with(http_call_path(call), INGRESS_PATH))
         ingress_gone(call);
+    else if (strcmp(http_call_path(call), OAUTH_CALLBACK_PATH) == 0)
+        oauth_return_gone(call);
     else if (mcp_http_owns(http_call_path(call)))
         mcp_http_gone(call);
     else
@@ -121,6 +127,7 @@ enum err_code front_new(const struct front_options *options, struct front **out,
     *out = NULL;
     struct front *front = mem_need(sizeof *front);
     front->ingress = (struct ingress){.hosting = options->hosting, .say = options->say, .ctx = options->ctx};
+    front->returns = (struct oauth_returns){.hosting = options->hosting};
     front->api = (struct api){.hosting = options->hosting, .loop = options->loop, .url = options->url};
     const struct http_server_options http = {.listen_fd = options->listen_fd,
                                              .header_max = HEADER_MAX,

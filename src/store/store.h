@@ -608,6 +608,48 @@ enum err_code store_grant_release(struct store *store, const char *key, struct e
 enum err_code store_grant_delete(struct store *store, const char *key, bool *existed,
                                  struct err *err) MUST_CHECK;
 
+/* ---- requests for access by OAuth that people have not answered yet (access.c) ---- */
+
+#define ACCESS_STATE_SIZE 160 /* bytes of what a browser brings back, and the NUL */
+
+struct access_request {
+    char id[STORE_ID_SIZE];
+    char key[101]; /* of the declaration */
+    int64_t expires_ms;
+    int64_t interval_ms; /* at least so long between two questions about a device */
+    /* NULL when there is none */
+    char *verifier;     /* of PKCE (RFC 7636) */
+    char *redirect_url; /* where people come back to */
+    char *device_code;  /* RFC 8628 */
+};
+void access_request_free(struct access_request *request); /* and wipes it */
+/* Keeps it, on the disk and sealed; sets its id. state: what the browser brings back, unguessable; NULL when
+ * none comes. Of those that wait only the newest hundred are kept. */
+enum err_code store_access_add(struct store *store, struct access_request *request, const char *state,
+                               struct err *err) MUST_CHECK;
+/* The request of that state, which nobody gets a second time. ERR_NOT_FOUND: there is none, or not any more;
+ * then nothing has been written. */
+enum err_code store_access_take(struct store *store, const char *state, struct access_request *out,
+                                struct err *err) MUST_CHECK;
+
+enum access_standing { ACCESS_WAITING, ACCESS_GIVEN, ACCESS_REFUSED, ACCESS_EXPIRED };
+const char *access_standing_name(enum access_standing standing);
+struct access_look {
+    enum access_standing standing;
+    char error[ERR_MESSAGE_MAX];   /* why it was refused */
+    bool ask;                      /* the provider is to be asked about the device, and nobody else does */
+    struct access_request request; /* its texts only when ask is set; to be freed */
+};
+/* ERR_NOT_FOUND: the declaration has no such request. */
+enum err_code store_access_look(struct store *store, const char *key, const char *id, struct access_look *out,
+                                struct err *err) MUST_CHECK;
+/* The provider has nothing to say yet: it may be asked again after the interval. */
+enum err_code store_access_later(struct store *store, const char *id, int64_t interval_ms,
+                                 struct err *err) MUST_CHECK;
+/* The request is over. error: why there is no access; NULL when there is. */
+enum err_code store_access_end(struct store *store, const char *id, const char *error,
+                               struct err *err) MUST_CHECK;
+
 /* ---- logs (logs.c): a file of their own beside the store ---- */
 
 enum err_code store_log(struct store *store, const char *run_id, const char *level, const char *text,

@@ -2,12 +2,16 @@
 #include "worker/declare.h"
 #include "worker/declare_priv.h"
 
+#include "base/text.h"
+#include "net/address.h"
 #include "script/options.h"
 
 #include <lauxlib.h>
 #include <string.h>
 
 #define PARAMETERS_MAX 20
+#define ISSUER_MAX 1000
+#define PROVIDERS_MAX 64
 #define ACCESS_MS_MAX 2000000000 /* 23 days */
 
 static const struct option_spec oauth_options[] = {
@@ -15,8 +19,10 @@ static const struct option_spec oauth_options[] = {
     {"provider", OPTION_STRING, false, "\"github\": fills in what is known of it"},
     {"authorizationEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/authorize\""},
     {"tokenEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/token\""},
+    {"refreshEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/refresh\""},
     {"deviceAuthorizationEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/device\""},
     {"revocationEndpoint", OPTION_STRING, false, "\"https://example.com/oauth/revoke\""},
+    {"issuer", OPTION_STRING, false, "\"https://accounts.example.com\""},
     {"clientId", OPTION_STRING, true, "the id, or \"$NAME\" of a variable"},
     {"clientSecret", OPTION_STRING, false, "\"$NAME\" of a variable"},
     {"scope", OPTION_TEXT, false, "\"read write\""},
@@ -25,54 +31,30 @@ static const struct option_spec oauth_options[] = {
     {"accessTokenExpireMs", OPTION_NUMBER, false, "milliseconds"},
     {"grant", OPTION_STRING, false, "\"code\", \"client\" or \"device\""},
     {"clientAuth", OPTION_STRING, false, "\"body\", \"basic\" or \"none\""},
-    {"pkce", OPTION_BOOLEAN, false, "true unless given"},
+    {"pkce", OPTION_BOOLEAN, false, "true or false"},
     {NULL, 0, false, NULL},
 };
 
-/* What is known of providers. The endpoints are those of their documentation. */
-static const struct {
-    const char *name;
-    struct oauth known;
-} providers[] = {
-    {"github",
-     {.name = "GitHub",
-      .authorization_endpoint = "https://github.com/login/oauth/authorize",
-      .token_endpoint = "https://github.com/login/oauth/access_token",
-      .device_endpoint = "https://github.com/login/device/code"}},
-    {"google",
-     {.name = "Google",
-      .authorization_endpoint =
-          "https://accounts.google.com/o/oauth2/v2/auth?access_type=offline&prompt=consent",
-      .token_endpoint = "https://oauth2.googleapis.com/token",
-      .device_endpoint = "https://oauth2.googleapis.com/device/code",
-      .revocation_endpoint = "https://oauth2.googleapis.com/revoke"}},
-    {"microsoft",
-     {.name = "Microsoft",
-      .authorization_endpoint = "https://login.microsoftonline.com/common/oauth2/v2.0/authorize",
-      .token_endpoint = "https://login.microsoftonline.com/common/oauth2/v2.0/token",
-      .device_endpoint = "https://login.microsoftonline.com/common/oauth2/v2.0/devicecode"}},
-    {"notion",
-     {.name = "Notion",
-      .authorization_endpoint = "https://api.notion.com/v1/oauth/authorize?owner=user",
-      .token_endpoint = "https://api.notion.com/v1/oauth/token",
-      .client_auth = OAUTH_BASIC}},
-    {"linear",
-     {.name = "Linear",
-      .authorization_endpoint = "https://linear.app/oauth/authorize",
-      .token_endpoint = "https://api.linear.app/oauth/token",
-      .revocation_endpoint = "https://api.linear.app/oauth/revoke"}},
-    {"hubspot",
-     {.name = "HubSpot",
-      .authorization_endpoint = "https://app.hubspot.com/oauth/authorize",
-      .token_endpoint = "https://api.hubapi.com/oauth/v1/token"}},
-};
-
-static const struct oauth *find_provider(const char *name)
+/* Raises, and says what could be meant. */
+static void refuse_provider(lua_State *L, const char *name, const char *where)
 {
-    for (size_t i = 0; i < sizeof providers / sizeof providers[0]; i++)
-        if (strcmp(providers[i].name, name) == 0)
-            return &providers[i].known;
-    return NULL;
+    const char *names[PROVIDERS_MAX];
+    const struct oauth_provider *provider = NULL;
+    struct luaL_Buffer known;
+    size_t count = 0;
+    luaL_buffinit(L, &known);
+    for (; count < PROVIDERS_MAX && (provider = oauth_provider(count)) != NULL; count++) {
+        names[count] = provider->key;
+        luaL_addstring(&known, count > 0 ? ", " : "");
+        luaL_addstring(&known, provider->key);
+    }
+    luaL_pushresult(&known);
+    int nearest = text_nearest(name, strlen(name), names, count);
+    luaL_error(L,
+               "%s: nothing is known of the provider \"%s\"%s%s%s: give authorizationEndpoint and "
+               "tokenEndpoint, or issuer. Known are %s",
+               where, name, nearest >= 0 ? "; did you mean \"" : "", nearest >= 0 ? names[nearest] : "",
+               nearest >= 0 ? "\"?" : "", lua_tostring(L, -1));
 }
 
 /* One of the words; its place. */
@@ -100,6 +82,33 @@ static const char *read_url(lua_State *L, struct worker *worker, int index, cons
     return declare_keep(L, worker, text);
 }
 
+/* What it says decides where tokens are sent: nobody on the way may change it. */
+static const char *read_issuer(lua_State *L, struct worker *worker, int index, const char *where)
+{
+    const char *text = options_string(L, index, "issuer", NULL);
+    if (text == NULL)
+        return NULL;
+    bool tls = strncmp(text, "https://", 8) == 0, plain = strncmp(text, "http://", 7) == 0;
+    const char *host = text + (tls ? 8 : plain ? 7 : 0);
+    size_t host_len = strcspn(host, "/");
+    if (host_len == 0 || strpbrk(text, "?#@ \t\r\n") != NULL || strlen(text) > ISSUER_MAX ||
+        !(tls || (plain && address_names_loopback(host, host_len))))
+        luaL_error(L,
+                   "%s: option \"issuer\" must be a URL that begins with https:// (http:// only for this "
+                   "machine) and has no query",
+                   where);
+    return declare_keep(L, worker, text);
+}
+
+/* In the order of their names, which a table of Lua has not. */
+static void add_parameter(struct oauth *oauth, struct oauth_parameter parameter)
+{
+    size_t at = oauth->parameter_count++;
+    for (; at > 0 && strcmp(oauth->parameters[at - 1].name, parameter.name) > 0; at--)
+        oauth->parameters[at] = oauth->parameters[at - 1];
+    oauth->parameters[at] = parameter;
+}
+
 static void read_parameters(lua_State *L, struct worker *worker, int index, struct oauth *oauth,
                             const char *where)
 {
@@ -111,8 +120,8 @@ static void read_parameters(lua_State *L, struct worker *worker, int index, stru
                 luaL_error(L, "%s: authorizationParams must map names to texts", where);
             if (oauth->parameter_count == PARAMETERS_MAX)
                 luaL_error(L, "%s: there are more than %d authorizationParams", where, PARAMETERS_MAX);
-            oauth->parameters[oauth->parameter_count++] = (struct oauth_parameter){
-                declare_keep(L, worker, lua_tostring(L, -2)), declare_keep(L, worker, lua_tostring(L, -1))};
+            add_parameter(oauth, (struct oauth_parameter){declare_keep(L, worker, lua_tostring(L, -2)),
+                                                          declare_keep(L, worker, lua_tostring(L, -1))});
         }
     }
     lua_pop(L, 1);
@@ -122,25 +131,30 @@ void declare_oauth(lua_State *L, struct worker *worker, const char *key, int ind
 {
     static const char *const grants[] = {"code", "client", "device", NULL};
     static const char *const auths[] = {"body", "basic", "none", NULL};
-    static const struct oauth nothing = {0};
+    static const struct oauth nothing = {.pkce = true};
     const char *where = lua_pushfstring(L, "worker:oauth(\"%s\")", key);
     options_check(L, index, oauth_options, where);
     const char *provider = options_string(L, index, "provider", NULL);
-    const struct oauth *known = provider != NULL ? find_provider(provider) : &nothing;
-    if (known == NULL)
-        luaL_error(
-            L, "%s: nothing is known of the provider \"%s\": give authorizationEndpoint and tokenEndpoint",
-            where, provider);
-    struct oauth oauth = {.key = declare_keep(L, worker, key)};
+    const struct oauth_provider *found = provider != NULL ? oauth_provider_find(provider) : NULL;
+    if (provider != NULL && found == NULL)
+        refuse_provider(L, provider, where);
+    const struct oauth *known = found != NULL ? &found->known : &nothing;
+    struct oauth oauth = {.key = declare_keep(L, worker, key),
+                          .before = worker->capability_count,
+                          .provider = declare_keep(L, worker, provider)};
     oauth.name =
         declare_keep(L, worker, options_string(L, index, "name", known->name != NULL ? known->name : key));
     oauth.authorization_endpoint =
         read_url(L, worker, index, "authorizationEndpoint", known->authorization_endpoint, where);
     oauth.token_endpoint = read_url(L, worker, index, "tokenEndpoint", known->token_endpoint, where);
+    bool usual = known->token_endpoint != NULL && strcmp(oauth.token_endpoint, known->token_endpoint) == 0;
+    oauth.refresh_endpoint =
+        read_url(L, worker, index, "refreshEndpoint", usual ? known->refresh_endpoint : NULL, where);
     oauth.device_endpoint =
         read_url(L, worker, index, "deviceAuthorizationEndpoint", known->device_endpoint, where);
     oauth.revocation_endpoint =
         read_url(L, worker, index, "revocationEndpoint", known->revocation_endpoint, where);
+    oauth.issuer = read_issuer(L, worker, index, where);
     oauth.callback_url = read_url(L, worker, index, "callbackUrl", NULL, where);
     oauth.client_id = declare_keep(L, worker, options_string(L, index, "clientId", NULL));
     oauth.client_secret = declare_keep(L, worker, options_string(L, index, "clientSecret", NULL));
@@ -154,15 +168,15 @@ void declare_oauth(lua_State *L, struct worker *worker, const char *key, int ind
     oauth.client_auth = (enum oauth_client_auth)read_word(
         L, index, "clientAuth", auths, oauth.client_secret != NULL ? (int)known->client_auth : OAUTH_PUBLIC,
         where);
-    lua_getfield(L, index, "pkce");
-    oauth.pkce = lua_isnil(L, -1) || lua_toboolean(L, -1);
-    lua_pop(L, 1);
+    oauth.pkce = options_boolean(L, index, "pkce", known->pkce || oauth.client_secret == NULL);
     read_parameters(L, worker, index, &oauth, where);
-    if (oauth.token_endpoint == NULL)
-        luaL_error(L, "%s: option \"tokenEndpoint\" is missing: the URL where tokens are given", where);
-    if (oauth.grant == OAUTH_CODE && oauth.authorization_endpoint == NULL)
+    bool asks = oauth.issuer != NULL;
+    if (oauth.token_endpoint == NULL && !asks)
+        luaL_error(L, "%s: option \"tokenEndpoint\" is missing: the URL where tokens are given; or issuer",
+                   where);
+    if (oauth.grant == OAUTH_CODE && oauth.authorization_endpoint == NULL && !asks)
         luaL_error(L, "%s: option \"authorizationEndpoint\" is missing: the URL where people say yes", where);
-    if (oauth.grant == OAUTH_DEVICE && oauth.device_endpoint == NULL)
+    if (oauth.grant == OAUTH_DEVICE && oauth.device_endpoint == NULL && !asks)
         luaL_error(L, "%s: option \"deviceAuthorizationEndpoint\" is missing", where);
     if (oauth.client_auth != OAUTH_PUBLIC && oauth.client_secret == NULL)
         luaL_error(L,

@@ -6,6 +6,15 @@
 
 #include <lua.h>
 
+/* What is known of a provider of OAuth. */
+struct oauth_provider {
+    const char *key;
+    struct oauth known; /* pkce: it takes it beside a secret */
+};
+/* The nth, from 0, in the order of their keys; NULL after the last. */
+const struct oauth_provider *oauth_provider(size_t n);
+const struct oauth_provider *oauth_provider_find(const char *key); /* NULL: nothing is known */
+
 /* The block, or an error about memory when it is NULL. */
 void *declare_need(lua_State *L, void *block);
 /* A copy in the worker's arena; NULL for NULL. */

@@ -5,9 +5,15 @@
 #ifndef WORKERS_WORKER_OAUTH_H
 #define WORKERS_WORKER_OAUTH_H
 
+#include "base/buf.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define OAUTH_CALLBACK_PATH "/oauth/callback"
+#define OAUTH_CALLBACK_URL                                                                                   \
+    "http://127.0.0.1:8322" OAUTH_CALLBACK_PATH /* where a command of this machine waits */
 
 struct worker;
 
@@ -26,13 +32,17 @@ struct oauth_parameter {
 
 struct oauth {
     const char *key;
+    size_t before;                                       /* so many capabilities were declared before it */
+    const char *provider;                                /* NULL when not given */
     const char *name;                                    /* what people see */
-    const char *authorization_endpoint, *token_endpoint; /* URLs */
-    const char *device_endpoint, *revocation_endpoint;   /* NULL when not given */
-    const char *client_id, *client_secret;               /* client_secret: NULL for a public client */
-    const char *scope;                                   /* NULL when not given */
-    const char *callback_url;                            /* NULL: this machine's */
-    struct oauth_parameter *parameters;                  /* added to the authorization URL */
+    const char *authorization_endpoint, *token_endpoint; /* URLs; NULL when not given, as what follows */
+    const char *device_endpoint, *revocation_endpoint;
+    const char *refresh_endpoint; /* of the few providers where tokens are renewed elsewhere; or NULL */
+    const char *issuer;           /* says where those are that are not given */
+    const char *client_id, *client_secret; /* client_secret: NULL for a public client */
+    const char *scope;                     /* NULL when not given */
+    const char *callback_url;              /* NULL: this machine's */
+    struct oauth_parameter *parameters;    /* added to the authorization URL */
     size_t parameter_count;
     int64_t access_ms; /* how long an access token is good, when the answer does not say; 0: not known */
     enum oauth_grant grant;
@@ -41,5 +51,7 @@ struct oauth {
 };
 
 const struct oauth *worker_oauth(const struct worker *worker, const char *key);
+/* Appends it as the manifest has it. A secret that stands in the script is not in it. */
+void oauth_write(const struct oauth *oauth, struct buf *out);
 
 #endif

@@ -424,9 +424,15 @@ enum err_code worker_manifest(const struct worker *worker, struct buf *out)
         buf_adds(out, "}}");
     }
     buf_adds(out, "],\"capabilities\":[");
-    for (size_t i = 0; i < worker->capability_count && code == ERR_NONE; i++) {
-        if (i > 0)
-            buf_addc(out, ',');
+    size_t oauths = 0;
+    for (size_t i = 0; i <= worker->capability_count && code == ERR_NONE; i++) {
+        for (; oauths < worker->oauth_count && worker->oauths[oauths].before == i; oauths++) {
+            buf_adds(out, i + oauths > 0 ? "," : "");
+            oauth_write(&worker->oauths[oauths], out);
+        }
+        if (i == worker->capability_count)
+            break;
+        buf_adds(out, i + oauths > 0 ? "," : "");
         code = write_capability(worker, &worker->capabilities[i], out);
     }
     buf_adds(out, "]}");

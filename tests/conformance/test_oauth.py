@@ -1,6 +1,6 @@
 """OAuth against npm's certified oidc-provider: every grant, renewal, revocation, and what goes wrong on the way."""
 import base64
-import http.cookiejar
+import hashlib
 import json
 import pathlib
 import random
@@ -16,10 +16,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import harness  # noqa: E402
-import npm  # noqa: E402
-
-HERE = pathlib.Path(__file__).resolve().parent / "oauth"
-SECRETS = {"BODY_SECRET": "secret of body", "BASIC_SECRET": "s:e%c r&t+e", "MACHINE_SECRET": "secret of machine"}
+from oauth_provider import SECRETS, Provider, visit  # noqa: E402
 
 SCRIPT = """
 local workers = require "workers"
@@ -67,51 +64,27 @@ class OauthTest(harness.TestCase):
     def setUpClass(cls):
         if not harness.BINARY:
             raise unittest.SkipTest("WORKERS_BIN does not name the binary")
-        packages = npm.ensure()
-        cls.provider = subprocess.Popen([npm.node(), HERE / "provider.mjs", packages], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        for line in cls.provider.stdout:
-            if line.startswith("http"):
-                cls.url = line.strip()
-                break
+        cls.provider = Provider()
+        cls.url = cls.provider.url
 
     @classmethod
     def tearDownClass(cls):
-        cls.provider.kill()
-        cls.provider.communicate()
+        cls.provider.close()
 
     def setUp(self):
-        self.control(requests=[], fail=0, delay=0, drop=0, lifetime=3600)
+        self.provider.reset()
         self.port = harness.free_port()
         self.p = self.project(SCRIPT.replace("URL", self.url, 1).replace("PORT", str(self.port), 1), "name: oauth\nmain: main.lua\n")
 
     def control(self, **wanted):
-        with urllib.request.urlopen(urllib.request.Request(self.url + "/control", json.dumps(wanted).encode()), timeout=30) as answer:
-            return json.loads(answer.read())
+        return self.provider.control(**wanted)
 
     def run_it(self, *args, **options):
         return self.p.run(*args, env=SECRETS, **options)
 
     def says_yes(self, address, yes=True):
-        """A person in a browser: signs in and gives access. What the last page says."""
-        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
-        page = browser.open(address, timeout=30)
-        for _ in range(5):
-            text = page.read().decode()
-            form = re.search(r'action="([^"]*)" method="post"', text)
-            if form is None:
-                return text
-            prompt = re.search(r'name="prompt" value="(\w+)"', text)[1]
-            target = form[1].replace("&amp;", "&")
-            if not yes and prompt == "consent":
-                target = re.search(r'href="([^"]*/abort)"', text)[1]
-                try:
-                    page = browser.open(urllib.parse.urljoin(page.url, target), timeout=30)
-                except urllib.error.HTTPError as error:
-                    page = error
-                continue
-            given = {"prompt": prompt} | ({"login": "ada", "password": "x"} if prompt == "login" else {})
-            page = browser.open(urllib.parse.urljoin(page.url, target), urllib.parse.urlencode(given).encode(), timeout=30)
-        raise AssertionError("the browser goes in circles")
+        """What the last page says."""
+        return visit(address, yes)[1]
 
     def start(self, key, yes=True):
         process = self.p.start("oauth", "start", key, env=SECRETS)
@@ -130,16 +103,10 @@ class OauthTest(harness.TestCase):
         return self.ok(self.run_it("oauth", "token", key), code).stdout.strip()
 
     def who(self, token):
-        request = urllib.request.Request(self.url + "/me", headers={"Authorization": f"Bearer {token}"})
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.loads(answer.read())["sub"]
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code
+        return self.provider.who(token)
 
     def requests(self):
-        return self.control()["requests"]
+        return self.provider.requests()
 
     # ---- grants ----
 
@@ -171,7 +138,7 @@ class OauthTest(harness.TestCase):
         token = self.token("machine")
         self.assertEqual((self.token("machine"), self.requests()), (token, ["basic"]))
         self.control(lifetime=1)
-        self.assertNotEqual(json.loads(self.ok(self.run_it("exec", "get", "-d", json.dumps({"key": "machine", "times": 3, "stale": token}))).stdout), {"tokens": [token]})
+        self.assertNotEqual(json.loads(self.ok(self.run_it("exec", "get", "-d", json.dumps({"key": "machine", "times": 3, "stale": token}))).stdout), {"tokens": [hashlib.sha256(token.encode()).hexdigest()]})
         self.assertEqual(self.requests(), ["basic", "basic"])
         self.ok(self.run_it("oauth", "start", "machine"))
 
@@ -233,6 +200,39 @@ class OauthTest(harness.TestCase):
             self.assertIn(message, self.run_it("check", "other.lua").stderr)
         self.p.write("other.lua", 'local worker = require("workers").new() worker:oauth("x", { provider = "google", clientId = "$ID", clientSecret = "$SECRET" }) return worker')
         self.ok(self.run_it("check", "other.lua"))
+
+    def test_providers_that_are_known(self):
+        page = (harness.REPOSITORY / "docs/oauth.md").read_text(encoding="utf-8")
+        listed = re.findall(r'^\| `"(\w+)"` \| (\w+) \| (\w+) \| (yes|no) \|', page, re.M)
+        self.p.write("other.lua", """local worker = require("workers").new()
+          for _, key in ipairs { "NAMES" } do
+            worker:oauth(key, { provider = key, clientId = "an id", clientSecret = "$SECRET" })
+            worker:oauth(key .. "Public", { provider = key, clientId = "an id" })
+          end
+          return worker""".replace("NAMES", '", "'.join(key for key, *_ in listed)))
+        self.assertGreater(len(listed), 15)
+        known = [one["config"] for one in json.loads(self.ok(self.p.run("manifest", "other.lua")).stdout)["capabilities"]]
+        self.assertEqual([(one["provider"], one["name"], one["clientAuth"], "yes" if one["pkce"] else "no") for one in known[::2]], listed)
+        self.assertEqual({(one["clientAuth"], one["pkce"]) for one in known[1::2]}, {("none", True)})
+        for one in known:
+            for name, value in one.items():
+                if name.endswith("Endpoint"):
+                    self.assertRegex(value, r"^https://[a-z0-9.]+/[\w./-]+(\?[\w.=&]+)?$")
+        unknown = self.p.write("other.lua", 'local worker = require("workers").new() worker:oauth("x", { provider = "gitlub", clientId = "x" }) return worker')
+        self.assertIn('nothing is known of the provider "gitlub"; did you mean "github"?: give', self.p.run("check", unknown.name).stderr)
+        self.assertIn("Known are " + ", ".join(key for key, *_ in listed), self.p.run("check", unknown.name).stderr)
+
+    def test_the_manifest_has_no_secret(self):
+        self.p.write("other.lua", """local worker = require("workers").new()
+          local function declare(key, secret) worker:oauth(key, { issuer = "https://example.com", clientId = "x", clientSecret = secret, authorizationParams = { b = "1", a = "2" } }) end
+          declare("named", "$NAME") declare("written", "hush-hush") return worker""")
+        manifest = self.ok(self.p.run("manifest", "other.lua")).stdout
+        self.assertNotIn("hush", manifest)
+        named, written = json.loads(manifest)["capabilities"]
+        self.assertEqual(list(named["config"].pop("authorizationParams")), ["a", "b"])
+        self.assertEqual(named, {"_tag": "oauth", "key": "named", "config": {
+            "type": "user_managed", "name": "named", "issuer": "https://example.com", "clientId": "x", "clientSecret": "$NAME", "grant": "code", "clientAuth": "body", "pkce": True}})
+        self.assertNotIn("clientSecret", written["config"])
 
     def test_failures_that_pass(self):
         self.granted("body")

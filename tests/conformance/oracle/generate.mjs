@@ -389,7 +389,15 @@ for (let i = 0; i < 8; i++) scriptCase("manifest", [[null, on("tool", "search", 
 scriptCase("manifest", [[null, on("webhook", "hook", { title: "H", description: "D", execute: handler })]]);
 scriptCase("manifest", [[null, on("webhook", "hook", { title: "H", description: "D", verify: handler, execute: handler })]]);
 scriptCase("manifest", [[null, on("automation", "auto", { title: "A", description: "D", execute: handler })]]);
+const oauth = (more) => ({ name: "The provider", clientId: "$ID", clientSecret: "$SECRET", authorizationEndpoint: "https://example.com/authorize?a=b", tokenEndpoint: "https://example.com/token", scope: "read write", ...more });
+for (const more of [{}, { scope: "" }, { authorizationParams: { access_type: "offline", prompt: "consent", "ä \"": "é\n" } }, { callbackUrl: "https://example.com/oauth/callback" }, { accessTokenExpireMs: 3600000 }, { clientId: "an id" }, { name: "Ü \"quoted\"" }])
+	scriptCase("manifest", [[null, on("oauth", "account", oauth(more))]]);
+for (const provider of ["google", "github"]) scriptCase("manifest", [[null, on("oauth", "account", { name: "Mine", provider, clientId: "$ID", clientSecret: "$SECRET", scope: "x", accessTokenExpireMs: 1000 })]]);
+// among the others, in the order in which they are declared
+scriptCase("manifest", [tasks, [null, on("oauth", "first", oauth({}))], [null, on("sync", "s", sync({}))], [null, on("oauth", "second", oauth({}))], [null, on("oauth", "third", oauth({}))], [null, on("tool", "search", tool({}))], [null, on("oauth", "last", oauth({}))]]);
+scriptCase("manifest", [[null, on("oauth", "one", oauth({}))], [null, on("tool", "search", tool({}))]]);
 // both refuse
+scriptCase("manifest", [tasks, [null, on("oauth", "same", oauth({}))], [null, on("tool", "same", tool({}))]]);
 scriptCase("manifest", [tasks, [null, on("pacer", "tasks", { allowedRequests: 1, intervalMs: 1000 })]]);
 scriptCase("manifest", [tasks, [null, on("database", "tasks", database({}))]]);
 scriptCase("manifest", [[null, on("pacer", "", { allowedRequests: 1, intervalMs: 1000 })]]);
@@ -397,6 +405,8 @@ scriptCase("manifest", [[null, on("pacer", "", { allowedRequests: 1, intervalMs:
 scriptCase("manifest", [["tasks", on("database", "tasks", database({ Other: call("Schema", "title") }))]], { reason: "two titles; deploying fails" });
 scriptCase("manifest", [["tasks", on("database", "tasks", database({ Project: call("Schema", "relation", "nowhere") }))]], { reason: "an unknown related database; deploying fails" });
 scriptCase("manifest", [["tasks", on("database", "tasks", { ...database({}), primaryKeyProperty: "Nope" })]], { reason: "the primary key is no property; deploying fails" });
+for (const [more, reason] of [[{ tokenEndpoint: undefined }, "nobody knows where tokens are given"], [{ authorizationEndpoint: "example.com" }, "it is no URL"], [{ clientId: undefined }, "no client"], [{ provider: "nobody" }, "an unknown provider"]])
+	scriptCase("manifest", [[null, on("oauth", "account", oauth(more))]], { reason });
 
 // ---- Credentials: limits, domains, headers, conflicts ----
 

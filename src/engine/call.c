@@ -322,6 +322,10 @@ static void push_context(lua_State *L, const struct call *call)
     lua_setfield(L, -2, "key");
     lua_pushcfunction(L, tell_progress);
     lua_setfield(L, -2, "progress");
+    if (call->capability->kind == CAPABILITY_TOOL) {
+        lua_pushboolean(L, call->warm->execution.dry_run);
+        lua_setfield(L, -2, "dryRun");
+    }
     if (delivery == NULL)
         return;
     lua_pushstring(L, delivery->run_id);
@@ -340,6 +344,22 @@ static void push_context(lua_State *L, const struct call *call)
     }
 }
 
+/* What is no boolean stays in the input, for the schema to refuse. */
+static void take_dry_run(lua_State *L, const struct call *call)
+{
+    if (!lua_istable(L, -1))
+        return;
+    lua_pushliteral(L, DRY_RUN_PROPERTY);
+    if (lua_rawget(L, -2) == LUA_TBOOLEAN) {
+        call->warm->execution.dry_run = lua_toboolean(L, -1);
+        call->warm->execution.writes_nothing = call->warm->execution.dry_run;
+        lua_pushliteral(L, DRY_RUN_PROPERTY);
+        lua_pushnil(L);
+        lua_rawset(L, -4);
+    }
+    lua_pop(L, 1);
+}
+
 /* Pushes the argument of execute and the context. */
 static int push_arguments(lua_State *L)
 {
@@ -348,6 +368,8 @@ static int push_arguments(lua_State *L)
         push_delivery(L, call);
     else
         push_input(L, call);
+    if (call->capability->has_dry_run)
+        take_dry_run(L, call);
     if (call->capability->kind == CAPABILITY_TOOL)
         json_schema_fill(call->capability->input_schema, L, -1);
     push_context(L, call);
@@ -427,6 +449,7 @@ static void begin(struct call *call)
     if (code == ERR_NONE) {
         call->warm->execution.observer = call->observer;
         call->warm->execution.writes_nothing = call->capability->kind == CAPABILITY_SYNC;
+        call->warm->execution.dry_run = false; /* until the input says */
         if (call->delivery != NULL)
             snprintf(call->warm->execution.run_id, sizeof call->warm->execution.run_id, "%s",
                      call->delivery->run_id);

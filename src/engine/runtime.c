@@ -210,6 +210,11 @@ static void host_kv_cancel(void *ctx, struct kv_call *call)
     execution_kv_cancel(call);
 }
 
+static bool host_dry_run(void *ctx)
+{
+    return ((struct execution *)ctx)->dry_run;
+}
+
 static enum err_code host_net_allowed(void *ctx, const char *host, int port, struct err *err)
 {
     struct runtime *runtime = ((struct execution *)ctx)->runtime;
@@ -312,6 +317,7 @@ void execution_init(struct execution *execution, struct runtime *runtime, const 
         .rows_address = host_rows_address,
         .kv = host_kv,
         .kv_cancel = host_kv_cancel,
+        .dry_run = host_dry_run,
         .net_allowed = host_net_allowed,
         .address_allowed = host_address_allowed,
         .http_fields = host_http_fields,

@@ -95,6 +95,7 @@ struct execution {
     char run_id[STORE_ID_SIZE];      /* empty when the run is not recorded */
     const struct observer *observer; /* NULL for nobody */
     bool writes_nothing;             /* a preview: what it sets with workers.kv goes to kv_layer */
+    bool dry_run;                    /* it was asked to change nothing elsewhere either */
     struct kv_layer *kv_layer;       /* made by the first such call; NULL otherwise */
     int64_t requests;                /* HTTP requests sent */
     int waiting_on_pacer;            /* branches that wait for a slot */

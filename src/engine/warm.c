@@ -55,6 +55,7 @@ void warm_give(struct warm *warm, bool ended_well)
         return;
     }
     lua_settop(isolate_state(warm->isolate), 0);
+    execution_free(&warm->execution); /* what it would have set */
     warm->idle_since_ms = clock_mono_ms();
     warm->next = runtime->warm;
     runtime->warm = warm;

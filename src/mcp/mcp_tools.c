@@ -10,15 +10,28 @@
 /* ---- the list ---- */
 
 /* With the name of the dialect, which the protocol recommends. */
-static enum err_code write_schema(const struct json_schema *schema, struct buf *out)
+static enum err_code write_schema(const struct json_schema *schema, bool dry_run, struct buf *out)
 {
     static const char dialect[] = "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\"";
+    static const char dry[] =
+        "\"" DRY_RUN_PROPERTY
+        "\":{\"type\":\"boolean\",\"description\":\"Only say what would be done, and change "
+        "nothing\",\"default\":false}";
     struct buf text;
+    struct json_slice properties;
     buf_init(&text, BUF_UNLIMITED);
     enum err_code code = json_schema_write(schema, &text);
+    const char *from = buf_text(&text) + (text.len > 0), *end = buf_text(&text) + text.len;
     buf_adds(out, dialect);
     buf_adds(out, text.len > 2 ? "," : "");
-    buf_add(out, buf_text(&text) + (text.len > 0), text.len - (text.len > 0));
+    if (dry_run && json_find(buf_text(&text), text.len, "properties", &properties)) {
+        const char *first = properties.text + 1;
+        buf_add(out, from, (size_t)(first - from));
+        buf_adds(out, dry);
+        buf_adds(out, *first == '}' ? "" : ",");
+        from = first;
+    }
+    buf_add(out, from, (size_t)(end - from));
     buf_free(&text);
     return code;
 }
@@ -32,10 +45,10 @@ static enum err_code write_tool(const struct capability *tool, struct buf *out)
     buf_adds(out, ",\"description\":");
     json_write_text(out, tool->description);
     buf_adds(out, ",\"inputSchema\":");
-    enum err_code code = write_schema(tool->input_schema, out);
+    enum err_code code = write_schema(tool->input_schema, tool->has_dry_run, out);
     if (code == ERR_NONE && tool->output_schema != NULL) {
         buf_adds(out, ",\"outputSchema\":");
-        code = write_schema(tool->output_schema, out);
+        code = write_schema(tool->output_schema, false, out);
     }
     if (tool->read_only_hint >= 0)
         buf_addf(out, ",\"annotations\":{\"readOnlyHint\":%s}", tool->read_only_hint ? "true" : "false");

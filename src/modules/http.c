@@ -335,6 +335,13 @@ static void read_method(lua_State *L, struct call *call)
         luaL_error(L, "%s: option \"method\" must be a word such as GET or POST", call->function);
     for (size_t i = 0; i <= len; i++) /* methods are capitals; "post" means POST */
         method[i] = text[i] >= 'a' && text[i] <= 'z' ? (char)(text[i] - 'a' + 'A') : text[i];
+    bool safe = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 || strcmp(method, "OPTIONS") == 0;
+    if (!safe && call->host->dry_run != NULL && call->host->dry_run(call->host->ctx))
+        script_raise(
+            L, "HttpError", "dry_run",
+            "%s: this is a dry run, in which no %s is sent: look at ctx.dryRun first, and return what would "
+            "be done",
+            call->function, method);
     lua_pushlstring(L, method, len);
     lua_replace(L, METHOD);
     call->request.method.text = lua_tolstring(L, METHOD, &call->request.method.len);

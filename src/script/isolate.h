@@ -73,6 +73,8 @@ struct isolate_host {
     /* Gets an access token (modules/oauth.h); when that is over, its outcome is in the call, and task_wake is
      * called. */
     enum err_code (*oauth)(void *ctx, struct oauth_call *call, struct task *task, struct err *err);
+    /* Whether the script was asked to change nothing, also elsewhere. NULL: it was not. */
+    bool (*dry_run)(void *ctx);
     /* Whether the script may connect to port of host; ERR_DENIED names the line to add. */
     enum err_code (*net_allowed)(void *ctx, const char *host, int port, struct err *err);
     /* Gives the fields that are put into a request to the host below Lua, one by one to take

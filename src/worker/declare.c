@@ -2,6 +2,7 @@
 #include "worker/declare.h"
 #include "worker/declare_priv.h"
 
+#include "base/json.h"
 #include "base/text.h"
 #include "base/zone.h"
 #include "modules/json.h"
@@ -424,6 +425,7 @@ static const struct option_spec tool_options[] = {
     {"schema", OPTION_ANY, true, "j.object { … }"},
     {"outputSchema", OPTION_ANY, false, "j.object { … }"},
     {"hints", OPTION_TABLE, false, "{ readOnlyHint = true }"},
+    {"dryRun", OPTION_BOOLEAN, false, "true when execute looks at ctx.dryRun"},
     {"execute", OPTION_FUNCTION, true, "function(input, ctx) … end"},
     {NULL, 0, false, NULL},
 };
@@ -641,6 +643,25 @@ static enum err_code read_tool_schema(lua_State *L, int index, const char *optio
     return code;
 }
 
+/* The name is taken when callers may ask for a dry run. */
+static enum err_code check_dry_run(const struct capability *tool, struct err *err)
+{
+    struct buf text;
+    struct json_slice properties, property;
+    buf_init(&text, BUF_UNLIMITED);
+    enum err_code code = json_schema_write(tool->input_schema, &text);
+    if (code != ERR_NONE)
+        err_nomem(err);
+    else if (!json_find(buf_text(&text), text.len, "properties", &properties))
+        code = err_set(err, ERR_INVALID, "option \"dryRun\" needs a schema that is a j.object");
+    else if (json_find(properties.text, properties.len, DRY_RUN_PROPERTY, &property))
+        code = err_set(err, ERR_INVALID,
+                       "option \"dryRun\" adds a property " DRY_RUN_PROPERTY
+                       " to the input, which the schema has already");
+    buf_free(&text);
+    return code;
+}
+
 static void read_tool(lua_State *L, struct worker *worker, int index, const char *where,
                       struct capability *tool)
 {
@@ -660,6 +681,11 @@ static void read_tool(lua_State *L, struct worker *worker, int index, const char
     enum err_code code = read_tool_schema(L, index, "schema", &tool->input_schema, &err);
     if (code == ERR_NONE)
         code = read_tool_schema(L, index, "outputSchema", &tool->output_schema, &err);
+    lua_getfield(L, index, "dryRun");
+    tool->has_dry_run = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    if (code == ERR_NONE && tool->has_dry_run)
+        code = check_dry_run(tool, &err);
     if (code != ERR_NONE) {
         json_schema_free(tool->input_schema);
         json_schema_free(tool->output_schema);

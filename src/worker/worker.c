@@ -367,6 +367,8 @@ static enum err_code write_tool(const struct capability *tool, struct buf *out)
             buf_addf(out, "\"readOnlyHint\":%s", tool->read_only_hint ? "true" : "false");
         buf_addc(out, '}');
     }
+    if (tool->has_dry_run)
+        buf_adds(out, ",\"dryRun\":true");
     return code;
 }
 

@@ -117,10 +117,13 @@ struct capability {
     struct json_schema *output_schema; /* NULL when not given */
     int read_only_hint;                /* -1 not given, 0, 1 */
     bool hints_given;
+    bool has_dry_run; /* it may be asked to say what it would do, with "dryRun" in its input */
     /* webhooks */
     bool has_verify;
     bool has_idempotency_key;
 };
+
+#define DRY_RUN_PROPERTY "dryRun"
 
 struct worker {
     struct arena arena;

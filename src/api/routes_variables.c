@@ -171,16 +171,6 @@ struct revealing {
     unsigned char key[CRYPTO_KEY_SIZE];
 };
 
-static void add_base64(struct buf *out, const void *bytes, size_t len)
-{
-    size_t text_len = crypto_encoded_len(CRYPTO_BASE64, len);
-    char *text = buf_reserve(out, text_len + 1);
-    if (text == NULL)
-        return;
-    crypto_encode(CRYPTO_BASE64, bytes, len, text);
-    out->len += text_len;
-}
-
 static enum err_code reveal_one(void *ctx, const struct secret_info *info, const char *value, size_t len)
 {
     struct revealing *revealing = ctx;
@@ -194,7 +184,7 @@ static enum err_code reveal_one(void *ctx, const struct secret_info *info, const
         if (request->out.data[request->out.len - 1] != '[')
             buf_addc(&request->out, ',');
         buf_addf(&request->out, "{\"name\":\"%s\",\"sealed\":\"", info->name);
-        add_base64(&request->out, sealed, len + CRYPTO_SEAL_OVERHEAD);
+        crypto_encode_to(CRYPTO_BASE64, sealed, len + CRYPTO_SEAL_OVERHEAD, &request->out);
         buf_adds(&request->out, "\"}");
     }
     mem_free(sealed);
@@ -224,7 +214,7 @@ static void reveal_variables(struct api_request *request, struct store *store)
     crypto_wipe(own, sizeof own);
     if (code == ERR_NONE) {
         buf_adds(&request->out, "{\"publicKey\":\"");
-        add_base64(&request->out, own_public, sizeof own_public);
+        crypto_encode_to(CRYPTO_BASE64, own_public, sizeof own_public, &request->out);
         buf_adds(&request->out, "\",\"variables\":[");
         code = store_secrets_each(store, &query, reveal_one, &revealing, &request->err);
         buf_adds(&request->out, "]}");

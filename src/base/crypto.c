@@ -279,6 +279,16 @@ void crypto_encode(enum crypto_encoding encoding, const void *bytes, size_t len,
     *out = '\0';
 }
 
+void crypto_encode_to(enum crypto_encoding encoding, const void *bytes, size_t len, struct buf *out)
+{
+    size_t text_len = crypto_encoded_len(encoding, len);
+    char *text = buf_reserve(out, text_len + 1);
+    if (text == NULL)
+        return;
+    crypto_encode(encoding, bytes, len, text);
+    out->len += text_len;
+}
+
 size_t crypto_decoded_max(enum crypto_encoding encoding, size_t len)
 {
     return encoding == CRYPTO_HEX ? len / 2 : len / 4 * 3 + 2;

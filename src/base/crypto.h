@@ -8,6 +8,7 @@
 #ifndef WORKERS_BASE_CRYPTO_H
 #define WORKERS_BASE_CRYPTO_H
 
+#include "base/buf.h"
 #include "base/err.h"
 
 #include <stdbool.h>
@@ -78,6 +79,9 @@ enum crypto_encoding {
 size_t crypto_encoded_len(enum crypto_encoding encoding, size_t len);
 /* out takes crypto_encoded_len + 1 bytes. */
 void crypto_encode(enum crypto_encoding encoding, const void *bytes, size_t len, char *out);
+
+/* The same, appended. */
+void crypto_encode_to(enum crypto_encoding encoding, const void *bytes, size_t len, struct buf *out);
 
 /* An upper bound for crypto_decode's out. */
 size_t crypto_decoded_max(enum crypto_encoding encoding, size_t len);

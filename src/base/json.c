@@ -723,6 +723,14 @@ enum err_code json_reindent(const char *text, size_t len, struct buf *out, struc
     return code;
 }
 
+enum err_code json_write_member(struct buf *out, const char *name, const char *text, struct err *err)
+{
+    if (text == NULL)
+        return ERR_NONE;
+    buf_addf(out, "%s\"%s\":", out->len > 0 && out->data[out->len - 1] == '{' ? "" : ",", name);
+    return json_write_string(out, text, strlen(text), err);
+}
+
 void json_write_text(struct buf *out, const char *text)
 {
     struct err ignored;

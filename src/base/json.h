@@ -106,6 +106,10 @@ void json_string_copy(const struct json_scan *scan, struct buf *out);
 /* With quotes. Escapes only what RFC 8259, section 7 requires; other UTF-8 stays as it is. ERR_INVALID names
  * the first byte that is not UTF-8; out is then as it was. */
 enum err_code json_write_string(struct buf *out, const char *text, size_t len, struct err *err) MUST_CHECK;
+/* Appends ,"name":"text" to an object that is being written, without the comma after its "{"; nothing when
+ * text is NULL. */
+enum err_code json_write_member(struct buf *out, const char *name, const char *text,
+                                struct err *err) MUST_CHECK;
 /* For NUL-terminated text that is known to be UTF-8: names we checked when they came in. */
 void json_write_text(struct buf *out, const char *text);
 /* Appends the JSON text indented by two spaces, its values as they stand. */

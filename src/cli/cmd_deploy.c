@@ -6,7 +6,6 @@
 #include "engine/home.h"
 #include "worker/pack.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,14 +119,6 @@ static int show(const struct cli_args *args, const char *name, const struct buf 
 
 /* ---- deploy ---- */
 
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *place)
-{
-    (void)status;
-    (void)type;
-    (void)place;
-    return remove(path);
-}
-
 /* For a worker that is not there yet, and is not to be made: all of it is new. */
 static enum err_code plan_elsewhere(const char *name, const struct buf *pack, struct buf *answer,
                                     struct err *err)
@@ -139,7 +130,7 @@ static enum err_code plan_elsewhere(const char *name, const struct buf *pack, st
         .folder = folder, .pack = buf_text(pack), .pack_len = pack->len, .plan = true};
     cli_note("there is no worker %s yet: it would be made", name);
     enum err_code code = deploy_apart(&deploy, answer, err);
-    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    pack_remove(folder);
     return code;
 }
 

@@ -41,14 +41,6 @@ static const char *label_of(const char *id, char out[LABEL_SIZE])
     return out;
 }
 
-static enum err_code write_text(struct buf *out, const char *name, const char *text, struct err *err)
-{
-    if (text == NULL)
-        return ERR_NONE;
-    buf_addf(out, "%s\"%s\":", out->len > 1 ? "," : "", name);
-    return json_write_string(out, text, strlen(text), err);
-}
-
 static enum err_code seal(struct store *store, const struct access_request *request, struct buf *sealed,
                           struct err *err)
 {
@@ -56,11 +48,11 @@ static enum err_code seal(struct store *store, const struct access_request *requ
     struct buf plain;
     buf_init(&plain, PLAIN_MAX);
     buf_addc(&plain, '{');
-    enum err_code code = write_text(&plain, "verifier", request->verifier, err);
+    enum err_code code = json_write_member(&plain, "verifier", request->verifier, err);
     if (code == ERR_NONE)
-        code = write_text(&plain, "redirectUrl", request->redirect_url, err);
+        code = json_write_member(&plain, "redirectUrl", request->redirect_url, err);
     if (code == ERR_NONE)
-        code = write_text(&plain, "deviceCode", request->device_code, err);
+        code = json_write_member(&plain, "deviceCode", request->device_code, err);
     buf_addc(&plain, '}');
     if (code == ERR_NONE)
         code = buf_status(&plain, "the request for access", err);
@@ -93,14 +85,6 @@ static enum err_code unseal(struct store *store, const char *sealed, size_t len,
 }
 
 /* ---- adding ---- */
-
-static enum err_code finish(struct store *store, enum err_code code, struct err *err)
-{
-    if (code == ERR_NONE)
-        return store_commit(store, err);
-    store_rollback(store);
-    return code;
-}
 
 /* Runs a statement with the numbers as ?1 and ?2. */
 static enum err_code run_numbers(struct store *store, const char *sql, int64_t first, int64_t second,
@@ -161,7 +145,7 @@ enum err_code store_access_add(struct store *store, struct access_request *reque
                             clock_now_ms() - KEPT_MS, WAITING_MAX - 1, err);
         if (code == ERR_NONE)
             code = insert(store, request, state != NULL ? digest : NULL, &sealed, err);
-        code = finish(store, code, err);
+        code = store_finish(store, code, err);
     }
     buf_free(&sealed);
     return code;
@@ -227,7 +211,7 @@ enum err_code store_access_take(struct store *store, const char *state, struct a
                       " AND state = 'waiting'",
                       out->id, NULL);
         found = code == ERR_NONE && DRIVER(store)->changes(store->db) == 1;
-        code = finish(store, code, err);
+        code = store_finish(store, code, err);
     }
     if (code == ERR_NONE && !found)
         code = err_set(err, ERR_NOT_FOUND, "nobody waits for this answer any more");
@@ -298,7 +282,7 @@ enum err_code store_access_look(struct store *store, const char *key, const char
     code = read_look(store, key, id, out, err);
     if (code == ERR_NONE && out->ask)
         code = set_ask_at(store, id, out->request.interval_ms, ASKING_MS, err);
-    code = finish(store, code, err);
+    code = store_finish(store, code, err);
     if (code != ERR_NONE || !out->ask) {
         const int64_t expires_ms = out->request.expires_ms, interval_ms = out->request.interval_ms;
         access_request_free(&out->request);

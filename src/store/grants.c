@@ -21,25 +21,17 @@ void grant_free(struct grant *grant)
 
 /* ---- sealing ---- */
 
-static enum err_code write_text(struct buf *out, const char *name, const char *text, struct err *err)
-{
-    if (text == NULL)
-        return ERR_NONE;
-    buf_addf(out, "%s\"%s\":", out->len > 1 ? "," : "", name);
-    return json_write_string(out, text, strlen(text), err);
-}
-
 static enum err_code seal(struct store *store, const char *key, const struct grant *grant, struct buf *sealed,
                           struct err *err)
 {
     struct buf plain;
     buf_init(&plain, GRANT_MAX);
     buf_addc(&plain, '{');
-    enum err_code code = write_text(&plain, "access", grant->access, err);
+    enum err_code code = json_write_member(&plain, "access", grant->access, err);
     if (code == ERR_NONE)
-        code = write_text(&plain, "refresh", grant->refresh, err);
+        code = json_write_member(&plain, "refresh", grant->refresh, err);
     if (code == ERR_NONE)
-        code = write_text(&plain, "scope", grant->scope, err);
+        code = json_write_member(&plain, "scope", grant->scope, err);
     buf_addc(&plain, '}');
     if (code == ERR_NONE)
         code = buf_status(&plain, "the tokens", err);
@@ -71,14 +63,6 @@ static enum err_code unseal(struct store *store, const char *key, const char *se
 }
 
 /* ---- reading and writing ---- */
-
-static enum err_code finish(struct store *store, enum err_code code, struct err *err)
-{
-    if (code == ERR_NONE)
-        return store_commit(store, err);
-    store_rollback(store);
-    return code;
-}
 
 /* The row as it is; owner and lease may be NULL. Generation is 0 when there is none. */
 static enum err_code read_row(struct store *store, const char *key, bool reveal, struct grant *out,
@@ -146,7 +130,7 @@ enum err_code store_grant_set(struct store *store, const char *key, const struct
         DRIVER(store)->finalize(stmt);
     }
     buf_free(&sealed);
-    return finish(store, code, err);
+    return store_finish(store, code, err);
 }
 
 /* ---- the right to ask for new tokens ---- */
@@ -190,7 +174,7 @@ enum err_code store_grant_claim(struct store *store, const char *key, const char
         }
         *claimed = code == ERR_NONE;
     }
-    code = finish(store, code, err);
+    code = store_finish(store, code, err);
     if (code != ERR_NONE) {
         grant_free(out);
         *claimed = *fresh = false;

@@ -375,6 +375,14 @@ void store_rollback(struct store *store)
     DRIVER(store)->rollback(store->db);
 }
 
+enum err_code store_finish(struct store *store, enum err_code code, struct err *err)
+{
+    if (code == ERR_NONE)
+        return store_commit(store, err);
+    store_rollback(store);
+    return code;
+}
+
 int64_t store_others(struct store *store)
 {
     return DRIVER(store)->others(store->db);

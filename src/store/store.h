@@ -44,6 +44,8 @@ enum err_code store_use_preview(struct store *store, const struct worker *worker
 enum err_code store_begin(struct store *store, bool durable, struct err *err) MUST_CHECK;
 enum err_code store_commit(struct store *store, struct err *err) MUST_CHECK;
 void store_rollback(struct store *store);
+/* The one after ERR_NONE, the other after a failure, which it returns. */
+enum err_code store_finish(struct store *store, enum err_code code, struct err *err) MUST_CHECK;
 /* Another number when somebody else has written since; -1 when it is not known. */
 int64_t store_others(struct store *store);
 /* Gives back the memory that nobody needs until the store is used again. Outside a transaction. */

@@ -190,8 +190,5 @@ enum err_code store_version_activate(struct store *store, const struct worker *w
         code = make_active(store, *number, now, err);
     if (code == ERR_NONE)
         code = take_syncs(store, now, err);
-    if (code == ERR_NONE)
-        return store_commit(store, err);
-    store_rollback(store);
-    return code;
+    return store_finish(store, code, err);
 }

@@ -129,16 +129,6 @@ static int compare_paths(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void add_base64(struct buf *out, const char *bytes, size_t len)
-{
-    size_t text_len = crypto_encoded_len(CRYPTO_BASE64, len);
-    char *text = buf_reserve(out, text_len + 1);
-    if (text == NULL)
-        return;
-    crypto_encode(CRYPTO_BASE64, bytes, len, text);
-    out->len += text_len;
-}
-
 static enum err_code pack_file(const struct collection *collection, const char *path, struct buf *out,
                                struct pack_info *info, struct err *err)
 {
@@ -157,7 +147,7 @@ static enum err_code pack_file(const struct collection *collection, const char *
         if (json_write_string(out, buf_text(&bytes), bytes.len, &ignored) != ERR_NONE) {
             out->len = before;
             buf_adds(out, ",\"base64\":\"");
-            add_base64(out, buf_text(&bytes), bytes.len);
+            crypto_encode_to(CRYPTO_BASE64, buf_text(&bytes), bytes.len, out);
             buf_addc(out, '"');
         }
         buf_addc(out, '}');
@@ -354,6 +344,11 @@ static int remove_one(const char *path, const struct stat *status, int type, str
     (void)type;
     (void)place;
     return remove(path);
+}
+
+void pack_remove(const char *folder)
+{
+    nftw(folder, remove_one, DEPTH_MAX, FTW_DEPTH | FTW_PHYS);
 }
 
 enum err_code pack_unpack(const char *text, size_t len, const char *folder, struct err *err)

@@ -33,6 +33,8 @@ enum err_code pack_check(const char *text, size_t len, struct pack_info *info, s
 /* Writes the files of a checked pack into the folder, which is made: it appears whole or not at all, and one
  * that is there is taken for what it was made from. */
 enum err_code pack_unpack(const char *text, size_t len, const char *folder, struct err *err) MUST_CHECK;
+/* Removes a folder with all that is in it, as far as that can be done. */
+void pack_remove(const char *folder);
 /* Told of each file of a checked pack; text is unescaped. */
 typedef enum err_code (*pack_file_fn)(void *ctx, const char *path, const char *bytes, size_t len);
 enum err_code pack_each(const char *text, size_t len, pack_file_fn each, void *ctx,

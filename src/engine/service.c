@@ -295,11 +295,23 @@ static void is_superseded(struct service *service)
         service->events.superseded(service->events.ctx, service);
 }
 
+/* Once, until it can be read again. */
+static void say_endpoint(const struct service *service, struct item *item)
+{
+    const struct runtime_options *options = &service->runtime->options;
+    bool trouble = item->endpoint_err.code != ERR_NONE;
+    if (trouble && !item->endpoint_said && options->log != NULL)
+        options->log(options->log_ctx, item->capability->key, NULL, "error", item->endpoint_err.message,
+                     strlen(item->endpoint_err.message));
+    item->endpoint_said = trouble;
+}
+
 static void take_over(struct service *service, struct turn *turn)
 {
     for (size_t i = 0; i < service->item_count; i++) {
         struct item *item = &service->items[i];
         item->shown = item->endpoint;
+        say_endpoint(service, item);
         item->shown_paused = item->entry.paused;
         if (turn->read_schedules && item->capability->kind == CAPABILITY_SYNC)
             item->due_ms = sync_due(item);

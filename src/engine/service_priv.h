@@ -29,7 +29,10 @@ struct item {
     struct endpoint endpoint; /* the store's side: written by turns */
     struct endpoint shown;    /* the loop's side, copied after a turn; its secret is empty before the first */
     bool shown_paused;
-    int64_t refusals; /* to be told the store */
+    struct err
+        endpoint_err; /* why the address cannot be read; its code is ERR_NONE when it can. Written by turns */
+    bool endpoint_said; /* the loop's side: that was logged */
+    int64_t refusals;   /* to be told the store */
     bool reset;
     int64_t turn_refusals; /* the same, in the turn under way */
     bool turn_reset;

@@ -281,8 +281,17 @@ static enum err_code update_endpoint(struct item *item, bool read, struct store 
         code = store_endpoint_reset(store, key, err);
     for (int64_t i = 0; i < item->turn_refusals && code == ERR_NONE; i++)
         code = store_endpoint_refused(store, key, err);
-    if (code == ERR_NONE && (read || item->turn_reset || item->turn_refusals > 0))
-        code = store_endpoint_get(store, key, &item->endpoint, err);
+    bool trouble = item->endpoint_err.code != ERR_NONE;
+    if (code != ERR_NONE || !(read || trouble || item->turn_reset || item->turn_refusals > 0))
+        return code;
+    code = store_endpoint_get(store, key, &item->endpoint, err);
+    item->endpoint_err.code = ERR_NONE;
+    /* A key that is lost keeps the webhook closed for the time being, and nothing else. */
+    if (code == ERR_NOT_FOUND || code == ERR_DENIED || code == ERR_CORRUPT) {
+        item->endpoint_err = *err;
+        item->endpoint.secret[0] = '\0';
+        code = ERR_NONE;
+    }
     return code;
 }
 

@@ -197,6 +197,38 @@ class SecretsTest(TestCase):
         self.key().write_bytes(right)
         self.assertEqual(self.tell("API_TOKEN")["length"], 14)
 
+    def test_a_server_whose_key_is_lost_goes_on_with_the_rest(self):
+        self.p.write("main.lua", SCRIPT.replace("return worker\n", """
+local rows = worker:database("rows", { type = "managed", initialTitle = "R", primaryKeyProperty = "Id", schema = { properties = { Id = workers.schema.title() } } })
+worker:sync("fill", { database = rows, schedule = "continuous", execute = function() return { changes = { { type = "upsert", key = tostring(os.time()), properties = {} } }, hasMore = false } end })
+worker:webhook("hook", { title = "H", description = "d", execute = function() end })
+return worker
+"""))
+        self.ok(self.p.run("env", "set", "A_KEY=first-secret"))
+        url = json.loads(self.ok(self.p.run("webhooks", "list", "--json")).stdout)[0]["url"]
+        path = url[url.index("/webhooks/"):]
+        key = self.key().read_bytes()
+        self.key().unlink()
+        server = Server(self.p)
+        address = server.url
+
+        def send():
+            try:
+                with urllib.request.urlopen(urllib.request.Request(address + path, method="POST", data=b"{}"), timeout=10) as answer:
+                    return answer.status
+            except urllib.error.HTTPError as refused:
+                with refused:
+                    return refused.code
+        server.wait_for("key is missing; what it sealed cannot be read")
+        wait_until(lambda: self.p.store.exists() and self.p.value("SELECT count(*) FROM _workers_runs WHERE exit_code = 0") >= 2, "the sync to run")
+        self.assertEqual(send(), 503, "the sender tries again later")
+        self.assertFalse(self.key().exists())
+        self.key().write_bytes(key)
+        self.key().chmod(0o600)
+        wait_until(lambda: send() == 202, "the webhook to be back")
+        self.assertEqual(server.text().count("hook: /"), 1, "it is said once")
+        self.assertEqual(server.stop(), 0)
+
     def test_another_key_seals_everything_anew(self):
         script = SCRIPT.replace("return worker\n", 'worker:webhook("hook", { title = "H", description = "d", execute = function() end })\nreturn worker\n')
         self.p.write("main.lua", script)

@@ -1,9 +1,7 @@
--- workers new: makes a project from the worker template. Must reach files through its host alone, and must not
+-- workers new: makes a project from a template. Must reach files through its host alone, and must not
 -- overwrite anything unless told to.
 
 local templates = require "utils.templates"
-
-local TEMPLATE = "worker"
 
 ---@class init.Host
 ---@field files table<string, string> the templates: path relative to templates/ -> text
@@ -11,13 +9,22 @@ local TEMPLATE = "worker"
 ---@field mkdir fun(path: string): boolean?, string? nil and a message that names the path
 ---@field write fun(path: string, text: string): boolean?, string? the same
 ---@field list fun(path: string): string[]?
+---@field read fun(path: string): string?, string? the text, or nil and a message
+---@field run fun(program: string, ...: string): boolean whether it ended well; it says nothing
+---@field temporary fun(): string? a new folder
+---@field remove fun(path: string) that folder
 ---@field print fun(text: string)
 ---@field cwd fun(): string
+---@field version string of the program
 
 ---@class init.Args
 ---@field directory? string where the project goes; made if it is not there; the current folder when nil
 ---@field force? boolean overwrite files
 ---@field name? string the worker's name; made from the folder's name when nil
+---@field template? string which one; "worker" when nil
+---@field from? string a folder or an archive with a template of one's own
+---@field list? boolean show the templates
+---@field git? boolean make a repository: true or false; nil: when git is there, and no repository is around
 
 ---@return string? name
 ---@return string? message
@@ -73,7 +80,118 @@ local function write_file(host, path, text)
   return true
 end
 
-local function report(host, name, directory, files)
+-- ---- templates of one's own ----
+
+-- All files below a folder, into files, as if it were the template "own".
+local function read_folder(host, files, folder, below)
+  for _, entry in ipairs(host.list(folder .. "/" .. below) or {}) do
+    local path = below .. entry
+    if host.list(folder .. "/" .. path) then
+      if entry ~= ".git" and entry ~= ".workers" then
+        local read, message = read_folder(host, files, folder, path .. "/")
+        if not read then
+          return nil, message
+        end
+      end
+    else
+      local text, message = host.read(folder .. "/" .. path)
+      if not text then
+        return nil, message
+      end
+      files["own/" .. path] = text
+    end
+  end
+  return true
+end
+
+-- An archive often has one folder with everything in it.
+local function top_of(host, folder)
+  local entries = host.list(folder)
+  if #entries == 1 and host.list(folder .. "/" .. entries[1]) then
+    return folder .. "/" .. entries[1]
+  end
+  return folder
+end
+
+local function read_own(host, from)
+  local files = {}
+  for path, text in pairs(host.files) do
+    files[path] = text
+  end
+  if host.list(from) then
+    local read, message = read_folder(host, files, (from:gsub("(.)/+$", "%1")), "")
+    return read and files, message
+  end
+  if not host.exists(from) then
+    return nil, ("there is no folder or archive %s"):format(from)
+  end
+  local folder = host.temporary()
+  if not folder then
+    return nil, "cannot make a folder for the archive"
+  end
+  local read, message = host.run("tar", "-xf", from, "-C", folder), "tar cannot read the archive " .. from
+  if read then
+    read, message = read_folder(host, files, top_of(host, folder), "")
+  end
+  host.remove(folder)
+  return read and files, message
+end
+
+local function choose_files(host, args)
+  if args.from then
+    local files, message = read_own(host, args.from)
+    return files, message, "own"
+  end
+  local name = args.template or templates.USUAL
+  for _, about in ipairs(templates.list(host.files)) do
+    if about.name == name then
+      return host.files, nil, name
+    end
+  end
+  return nil, ("there is no template %q: workers new --list shows them"):format(name)
+end
+
+local function show_list(host)
+  local list, width = templates.list(host.files), 0
+  for _, about in ipairs(list) do
+    width = math.max(width, #about.name)
+  end
+  for _, about in ipairs(list) do
+    host.print(("%-" .. width .. "s  %s"):format(about.name, about.summary))
+  end
+  return true
+end
+
+-- ---- git ----
+
+-- A repository with a first commit of what was written. Without a name for git to sign with, there is no commit.
+local function make_repository(host, directory, files, wanted)
+  local place = directory == "" and "." or directory
+  if wanted == false or not host.run("git", "--version") then
+    return wanted and "git is not there: no repository was made" or nil
+  end
+  if wanted == nil and host.run("git", "-C", place, "rev-parse", "--git-dir") then
+    return nil
+  end
+  if not host.run("git", "-C", place, "init", "-q") then
+    return "git could not make a repository"
+  end
+  for first = 1, #files, 100 do
+    local paths = {}
+    for i = first, math.min(first + 99, #files) do
+      paths[#paths + 1] = files[i].path
+    end
+    if not host.run("git", "-C", place, "add", "--", table.unpack(paths)) then
+      return "git could not add the files"
+    end
+  end
+  if not host.run("git", "-C", place, "commit", "-q", "-m", "A worker from a template") then
+    return "made a git repository, without a commit: git does not know your name (git config user.name)"
+  end
+  return "made a git repository with a first commit"
+end
+
+local function report(host, name, directory, files, about)
   host.print(("Made the worker %s:"):format(name))
   for _, file in ipairs(files) do
     host.print("  " .. directory .. file.path)
@@ -87,8 +205,9 @@ local function report(host, name, directory, files)
     end
     host.print("  cd " .. templates.shell_word(folder))
   end
-  host.print [[  workers exec sayHello -d '{"name":"World"}']]
-  host.print "  workers run src/main.lua"
+  for _, line in ipairs(#about.next > 0 and about.next or { "workers check" }) do
+    host.print("  " .. line)
+  end
 end
 
 ---@param host init.Host
@@ -96,6 +215,9 @@ end
 ---@return boolean? made
 ---@return string? message
 return function(host, args)
+  if args.list then
+    return show_list(host)
+  end
   if args.directory == "" then
     return nil, "the folder's name is empty"
   end
@@ -110,8 +232,13 @@ return function(host, args)
   elseif directory:sub(-1) ~= "/" then
     directory = directory .. "/"
   end
-  local files
-  files, message = templates.expand(host.files, TEMPLATE, { name = name, title = templates.title_of(name) })
+  local sources, files, template
+  sources, message, template = choose_files(host, args)
+  if not sources then
+    return nil, message
+  end
+  local values = { name = name, title = templates.title_of(name), version = host.version }
+  files, message = templates.expand(sources, template, values)
   if not files then
     return nil, message
   end
@@ -126,6 +253,10 @@ return function(host, args)
       return nil, message
     end
   end
-  report(host, name, directory, files)
+  local said = make_repository(host, directory, files, args.git)
+  report(host, name, directory, files, templates.about(template, sources[template .. "/_template"]))
+  if said then
+    host.print("\n" .. said)
+  end
   return true
 end

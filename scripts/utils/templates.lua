@@ -73,6 +73,53 @@ function templates.fill(text, values)
   return filled
 end
 
+-- What a template says of itself: not a file of a project.
+local ABOUT = "_template"
+-- Files that a template has from the usual one, unless it has its own.
+local SHARED = { "_gitignore", ".luarc.json" }
+templates.USUAL = "worker"
+
+---@class templates.About
+---@field name string
+---@field summary string one line
+---@field next string[] commands that work in the new project at once
+
+---What a template's file _template says: its first line, and the commands below it.
+---@param name string
+---@param text string?
+---@return templates.About
+function templates.about(name, text)
+  local about = { name = name, summary = "", next = {} }
+  for line in (text or ""):gmatch "[^\n]+" do
+    if about.summary == "" then
+      about.summary = line
+    else
+      about.next[#about.next + 1] = line
+    end
+  end
+  return about
+end
+
+---Those that there are, by name, the usual one first.
+---@param files table<string, string>
+---@return templates.About[]
+function templates.list(files)
+  local list = {}
+  for path, text in pairs(files) do
+    local name = path:match("^([^/]+)/" .. ABOUT .. "$")
+    if name then
+      list[#list + 1] = templates.about(name, text)
+    end
+  end
+  table.sort(list, function(a, b)
+    if (a.name == templates.USUAL) ~= (b.name == templates.USUAL) then
+      return a.name == templates.USUAL
+    end
+    return a.name < b.name
+  end)
+  return list
+end
+
 ---@class templates.File
 ---@field path string where it goes, relative to the project's folder
 ---@field text string
@@ -84,20 +131,27 @@ end
 ---@return templates.File[]? list
 ---@return string? message
 function templates.expand(files, template, values)
-  local list = {}
+  local list, own = {}, {}
   local prefix = template .. "/"
   for name, text in pairs(files) do
     if name:sub(1, #prefix) == prefix then
-      local folder, last = name:sub(#prefix + 1):match("^(.-)([^/]+)$")
-      local filled, message = templates.fill(text, values)
-      if not filled then
-        return nil, name .. ": " .. message
-      end
-      list[#list + 1] = { path = folder .. (RENAMED[last] or last), text = filled }
+      own[name:sub(#prefix + 1)] = text
     end
   end
-  if #list == 0 then
+  if next(own) == nil then
     return nil, ("there is no template %q"):format(template)
+  end
+  for _, name in ipairs(SHARED) do
+    own[name] = own[name] or files[templates.USUAL .. "/" .. name]
+  end
+  own[ABOUT] = nil
+  for name, text in pairs(own) do
+    local folder, last = name:match("^(.-)([^/]+)$")
+    local filled, message = templates.fill(text, values)
+    if not filled then
+      return nil, prefix .. name .. ": " .. message
+    end
+    list[#list + 1] = { path = folder .. (RENAMED[last] or last), text = filled }
   end
   table.sort(list, function(a, b)
     return a.path < b.path

@@ -5,14 +5,25 @@
 #include "cli/types.h"
 
 #include "base/embed.h"
+#include "worker/pack.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <limits.h>
 #include <lualib.h>
+#include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#define FILE_MAX ((size_t)4 * 1024 * 1024)
+#define ARGUMENTS_MAX 500
+
+extern char **environ;
 
 static int host_exists(lua_State *L)
 {
@@ -53,11 +64,10 @@ static int host_write(lua_State *L)
 
 static int host_list(lua_State *L)
 {
-    const char *path = luaL_checkstring(L, 1);
-    lua_newtable(L);
-    DIR *folder = opendir(path);
+    DIR *folder = opendir(luaL_checkstring(L, 1));
     if (folder == NULL)
-        return 1;
+        return 0;
+    lua_newtable(L);
     lua_Integer count = 0;
     for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
@@ -84,6 +94,55 @@ static int host_cwd(lua_State *L)
     return 1;
 }
 
+/* The text of a file; nil and a message. */
+static int host_read(lua_State *L)
+{
+    struct buf text;
+    struct err err;
+    enum err_code code = config_read_file(luaL_checkstring(L, 1), FILE_MAX, &text, &err);
+    if (code == ERR_NONE)
+        lua_pushlstring(L, buf_text(&text), text.len);
+    buf_free(&text);
+    return code == ERR_NONE ? 1 : report(L, code, &err);
+}
+
+/* Whether a program ended well; what it says is not shown. */
+static int host_run(lua_State *L)
+{
+    char *argv[ARGUMENTS_MAX + 1] = {NULL};
+    int count = lua_gettop(L), status = 0;
+    pid_t pid = 0;
+    posix_spawn_file_actions_t actions;
+    luaL_argcheck(L, count >= 1 && count <= ARGUMENTS_MAX, 1, "too many arguments");
+    for (int i = 0; i < count; i++)
+        argv[i] = (char *)(uintptr_t)luaL_checkstring(L, i + 1);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    bool ran = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ) == 0;
+    posix_spawn_file_actions_destroy(&actions);
+    while (ran && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    lua_pushboolean(L, ran && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return 1;
+}
+
+static int host_temporary(lua_State *L)
+{
+    char path[] = "/tmp/workers-new-XXXXXX";
+    if (mkdtemp(path) == NULL)
+        return 0;
+    lua_pushstring(L, path);
+    return 1;
+}
+
+static int host_remove(lua_State *L)
+{
+    pack_remove(luaL_checkstring(L, 1));
+    return 0;
+}
+
 /* require for the scaffolder: the Lua files under scripts/. */
 static int scripts_require(lua_State *L)
 {
@@ -106,8 +165,9 @@ static int scripts_require(lua_State *L)
 static void push_host(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"exists", host_exists}, {"mkdir", host_mkdir}, {"write", host_write}, {"list", host_list},
-        {"print", host_print},   {"cwd", host_cwd},     {NULL, NULL}};
+        {"exists", host_exists},       {"mkdir", host_mkdir},   {"write", host_write}, {"list", host_list},
+        {"print", host_print},         {"cwd", host_cwd},       {"read", host_read},   {"run", host_run},
+        {"temporary", host_temporary}, {"remove", host_remove}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_newtable(L);
     for (size_t i = 0; i < template_file_count; i++) {
@@ -116,6 +176,16 @@ static void push_host(lua_State *L)
         lua_setfield(L, -2, template_files[i].name);
     }
     lua_setfield(L, -2, "files");
+    lua_pushliteral(L, WORKERS_VERSION);
+    lua_setfield(L, -2, "version");
+}
+
+static void set_text(lua_State *L, const char *field, const char *text)
+{
+    if (text == NULL)
+        return;
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, field);
 }
 
 static int scaffold(lua_State *L)
@@ -128,15 +198,17 @@ static int scaffold(lua_State *L)
     lua_call(L, 1, 1);
     push_host(L);
     lua_newtable(L);
-    if (args->count > 0) {
-        lua_pushstring(L, args->positional[0]);
-        lua_setfield(L, -2, "directory");
-    }
+    set_text(L, "directory", args->count > 0 ? args->positional[0] : NULL);
+    set_text(L, "name", cli_value(args, "--name"));
+    set_text(L, "template", cli_value(args, "--template"));
+    set_text(L, "from", cli_value(args, "--from"));
     lua_pushboolean(L, cli_flag(args, "--force"));
     lua_setfield(L, -2, "force");
-    if (cli_value(args, "--name") != NULL) {
-        lua_pushstring(L, cli_value(args, "--name"));
-        lua_setfield(L, -2, "name");
+    lua_pushboolean(L, cli_flag(args, "--list"));
+    lua_setfield(L, -2, "list");
+    if (cli_flag(args, "--git") || cli_flag(args, "--no-git")) {
+        lua_pushboolean(L, cli_flag(args, "--git"));
+        lua_setfield(L, -2, "git");
     }
     lua_call(L, 2, 2);
     return 2;
@@ -161,7 +233,8 @@ static int run_new(const struct cli_args *args)
         err_set(&err, ERR_INVALID, "%s",
                 lua_tostring(L, -1) != NULL ? lua_tostring(L, -1) : "the project was not made");
         result = cli_fail(&err);
-    } else if (types_write_project(args->count > 0 ? args->positional[0] : ".", NULL, &err) != ERR_NONE) {
+    } else if (!cli_flag(args, "--list") &&
+               types_write_project(args->count > 0 ? args->positional[0] : ".", NULL, &err) != ERR_NONE) {
         result = cli_fail(&err);
     }
     lua_close(L);
@@ -170,6 +243,11 @@ static int run_new(const struct cli_args *args)
 
 static const struct cli_option options[] = {
     {"--name", NULL, "NAME", "the worker's name; made from the folder's unless given"},
+    {"--template", NULL, "NAME", "which template; worker unless given"},
+    {"--list", NULL, NULL, "show the templates, and make nothing"},
+    {"--from", NULL, "DIR|ARCHIVE", "a template of your own"},
+    {"--git", NULL, NULL, "make a git repository, also within another one"},
+    {"--no-git", NULL, NULL, "make none; otherwise there is one when git is there and none is around"},
     {"--force", NULL, NULL, "overwrite files that are there"},
     {NULL, NULL, NULL, NULL},
 };
@@ -178,8 +256,13 @@ const struct command cmd_new = {
     .name = "new",
     .arguments = "[DIR]",
     .summary = "Make a project that runs at once",
-    .help = "Examples:\n  workers new demo && cd demo && workers run src/main.lua\n  workers new . --name "
-            "my-worker\n",
+    .help =
+        "In a template of your own, {{name}}, {{title}} and {{version}} are filled in, _gitignore becomes "
+        ".gitignore, and\n"
+        "the lines of _template are a summary and the commands that are shown at the end.\n\n"
+        "Examples:\n  workers new demo && cd demo && workers run src/main.lua\n  workers new . --name "
+        "my-worker\n  workers new --list\n  workers new tasks --template sync-rest\n"
+        "  workers new tasks --from ~/templates/ours\n",
     .options = options,
     .max_arguments = 1,
     .run = run_new,

@@ -132,6 +132,8 @@ class Docs(unittest.TestCase):
         tools.mkdir()
         (tools / "workers").symlink_to(BINARY)
         self.environment = {"PATH": f"{tools}:{os.environ['PATH']}", "HOME": str(self.folder), "LANG": "C.UTF-8", "TZ": "UTC"}
+        for role in ("AUTHOR", "COMMITTER"):  # for the first commit of workers new
+            self.environment.update({f"GIT_{role}_NAME": "A reader", f"GIT_{role}_EMAIL": "reader@example.com"})
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
             if name in os.environ:
                 self.environment[name] = os.environ[name]

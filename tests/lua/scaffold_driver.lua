@@ -6,7 +6,7 @@ package.path = "scripts/?.lua;" .. package.path
 local init = dofile "scripts/init.lua"
 local templates = require "utils.templates"
 
-local NAMES = { "workers.yaml", "src/main.lua", "README.md", "_gitignore", ".luarc.json", "tests/main_test.lua" }
+local NAMES = { "workers.yaml", "src/main.lua", "README.md", "_gitignore", ".luarc.json", "tests/main_test.lua", "_template" }
 local passed, failed = 0, 0
 
 local function equal(got, expected, what)
@@ -57,8 +57,12 @@ local function new_host(cwd, entries, fail_at)
     return true
   end
   function host.list()
-    return {}
+    return nil
   end
+  function host.run() -- no git, no tar
+    return false
+  end
+  host.version = "1.2.3"
   function host.print(text)
     host.printed[#host.printed + 1] = text
   end
@@ -178,7 +182,7 @@ equal(
 equal(templates.fill("{{name}} {{ name }} {{ {} }} {{name}}", { name = "%1" }), "%1 {{ name }} {{ {} }} %1", "filled")
 host = new_host "/x"
 host.files = {}
-equal(select(2, init(host, {})), 'there is no template "worker"', "no templates")
+equal(select(2, init(host, {})), 'there is no template "worker": workers new --list shows them', "no templates")
 equal(templates.title_of "my-demo_2.x", "My Demo 2 X", "title")
 equal(templates.title_of "---", "---", "title without words")
 

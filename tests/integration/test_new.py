@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""workers new: every template works at once, and so does one of a person's own."""
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from harness import BINARY, REPOSITORY, TestCase, main  # noqa: E402
+
+TEMPLATES = sorted(path.parent.name for path in (REPOSITORY / "templates").glob("*/_template"))
+
+
+class NewTest(TestCase):
+    def setUp(self):
+        self.p = self.project()
+        self.place = self.p.folder / "empty"
+        self.place.mkdir()
+        self.env = self.p.environment({"HOME": str(self.p.folder), "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.com",
+                                       "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.com", "GIT_CEILING_DIRECTORIES": str(self.p.folder)})
+        tools = self.p.folder / "bin"
+        tools.mkdir()
+        (tools / "workers").symlink_to(BINARY)
+        self.env["PATH"] = f"{tools}:{self.env['PATH']}"
+
+    def new(self, *args, **options):
+        return subprocess.run([BINARY, "new", *args], cwd=options.get("cwd", self.place), env={**self.env, **options.get("env", {})},
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+
+    def shell(self, command, folder):
+        return subprocess.run(["bash", "-c", command], cwd=folder, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+
+    def git(self, folder, *args):
+        return subprocess.run(["git", *args], cwd=folder, env=self.env, capture_output=True, text=True, check=True).stdout
+
+    def test_templates_are_listed(self):
+        listed = self.ok(self.new("--list")).stdout.splitlines()
+        self.assertEqual(sorted(line.split()[0] for line in listed), TEMPLATES)
+        self.assertTrue(listed[0].startswith("worker "))
+        self.assertEqual([line for line in listed if not re.match(r"[a-z-]+  +[A-Z].{10,90}[a-z]$", line)], [])
+        self.assertEqual(list(self.place.iterdir()), [])
+
+    def test_every_template_works_at_once(self):
+        """What is shown at the end works as it stands, and so do the tests and the check; without a network."""
+        self.assertGreater(len(TEMPLATES), 5)
+        for name in TEMPLATES:
+            with self.subTest(name):
+                made = self.ok(self.new(f"my-{name}", "--template", name))
+                commands = made.stdout.split("Next:\n", 1)[1].split("\n\n")[0].splitlines()
+                self.assertEqual(commands[0], f"  cd my-{name}")
+                folder = self.place / f"my-{name}"
+                for command in [line.strip() for line in commands[1:]] + ["workers test", "workers check", "workers manifest"]:
+                    if command.startswith("workers env set"):
+                        command = f"echo not-a-real-token | {command}"
+                    result = self.shell(command, folder)
+                    self.assertEqual(result.returncode, 0, f"{command}\n{result.stdout}\n{result.stderr}")
+                for file in folder.rglob("*"):
+                    if file.is_file() and ".git" not in file.parts and ".workers" not in file.parts:
+                        self.assertNotIn(b"{{", file.read_bytes(), file)
+                self.assertEqual(self.git(folder, "status", "--porcelain"), "", "all is committed or ignored")
+                self.assertEqual(self.git(folder, "log", "--format=%s"), "A worker from a template\n")
+                self.assertIn(f"# My {name.replace('-', ' ').title()}", (folder / "README.md").read_text())
+
+    def test_commands_of_the_readmes(self):
+        """What a README shows are commands that there are; those that need no service are run."""
+        for name in TEMPLATES:
+            with self.subTest(name):
+                self.ok(self.new(f"my-{name}", "--template", name))
+                folder = self.place / f"my-{name}"
+                for block in re.findall(r"```sh\n(.*?)```", (folder / "README.md").read_text(), re.S):
+                    for line in block.splitlines():
+                        words = line.split("#")[0].strip().rpartition("| ")[2].split()
+                        self.assertEqual(words[0], "workers", line)
+                        name_of = " ".join(words[1:3]) if self.shell(f"workers help {' '.join(words[1:3])}", folder).returncode == 0 else words[1]
+                        self.assertEqual(self.shell(f"workers help {name_of}", folder).returncode, 0, line)
+
+    def test_a_repository_only_where_there_is_none(self):
+        self.git(self.place, "init", "-q")
+        self.assertNotIn("git", self.ok(self.new("within")).stdout.split("Next:")[1])
+        self.assertFalse((self.place / "within/.git").exists())
+        self.assertIn("made a git repository with a first commit", self.ok(self.new("wanted", "--git")).stdout)
+        self.ok(self.new("unwanted", "--no-git", cwd=self.p.folder))
+        self.assertFalse((self.p.folder / "unwanted/.git").exists())
+        (self.p.folder / "here").mkdir()
+        (self.p.folder / "here/mine.txt").write_text("mine")
+        self.ok(self.new(".", cwd=self.p.folder / "here"))
+        self.assertEqual(self.git(self.p.folder / "here", "status", "--porcelain"), "?? mine.txt\n", "only what was written is committed")
+        nameless = {"GIT_AUTHOR_NAME": "", "GIT_AUTHOR_EMAIL": "", "GIT_COMMITTER_NAME": "", "GIT_COMMITTER_EMAIL": "", "GIT_CONFIG_NOSYSTEM": "1"}
+        self.assertIn("without a commit: git does not know your name", self.ok(self.new("nameless", cwd=self.p.folder, env=nameless)).stdout)
+        without = {"PATH": str(self.p.folder / "bin")}
+        self.assertNotIn("git", self.ok(self.new("without", cwd=self.p.folder, env=without)).stdout.split("Next:")[1])
+        self.assertIn("git is not there", self.ok(self.new("without2", "--git", cwd=self.p.folder, env=without)).stdout)
+
+    def test_a_template_of_ones_own(self):
+        own = self.p.folder / "own"
+        (own / "src").mkdir(parents=True)
+        (own / ".git").mkdir()
+        (own / ".git/config").write_text("x")
+        (own / "_template").write_text("Ours\nworkers exec version\n")
+        (own / "workers.yaml").write_text('name: "{{name}}"\n')
+        (own / "picture.bin").write_bytes(bytes(range(256)))
+        (own / "src/main.lua").write_text('local workers = require "workers"\nlocal worker = workers.new()\nworker:tool("version", { title = "{{title}}", '
+                                          'description = "d", schema = workers.j.object {}, execute = function() return "{{version}}" end })\nreturn worker\n')
+        with tarfile.open(self.p.folder / "own.tar.gz", "w:gz") as archive:
+            archive.add(own, "own")
+        version = subprocess.run([BINARY, "version"], capture_output=True, text=True).stdout.split()[1]
+        for number, source in enumerate((own, str(own) + "/", self.p.folder / "own.tar.gz")):
+            made = self.ok(self.new(f"made-{number}", "--from", str(source), "--no-git"))
+            folder = self.place / f"made-{number}"
+            self.assertEqual(sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file() and ".workers" not in file.parts),
+                             [".gitignore", ".luarc.json", "picture.bin", "src/main.lua", "workers.yaml"])
+            self.assertEqual((folder / "picture.bin").read_bytes(), bytes(range(256)))
+            self.assertIn("  workers exec version\n", made.stdout)
+            self.assertEqual(json.loads(self.shell("workers exec version", folder).stdout), version)
+        for source, message in (("nothing", "there is no folder or archive nothing"), (BINARY, "tar cannot read the archive")):
+            result = self.new("x", "--from", source)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(message, result.stderr)
+        (own / "bad.txt").write_text("{{nobody}}")
+        self.assertIn("own/bad.txt: the template has a placeholder {{nobody}}", self.new("x", "--from", str(own)).stderr)
+        self.assertFalse((self.place / "x").exists())
+        self.assertEqual([path for path in pathlib.Path("/tmp").glob("workers-new-*") if path.stat().st_uid == os.getuid()
+                          and any(path.iterdir())], [])
+
+    def test_mistakes(self):
+        result = self.new("x", "--template", "sync-res")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn('there is no template "sync-res": workers new --list shows them', result.stderr)
+        self.ok(self.new("twice", "--no-git"))
+        (self.place / "twice/src/main.lua").write_text("mine")
+        result = self.new("twice", "--template", "jobs")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("  twice/src/main.lua", result.stderr)
+        self.assertEqual((self.place / "twice/src/main.lua").read_text(), "mine")
+        self.ok(self.new("twice", "--template", "jobs", "--force"))
+        self.assertIn("lookAtSite", (self.place / "twice/src/main.lua").read_text())
+
+    def test_from_a_read_only_install(self):
+        """The templates are in the program: nothing else of the installation is needed, nor written."""
+        folder = self.p.folder / "install"
+        folder.mkdir()
+        shutil.copy(BINARY, folder / "workers")
+        folder.chmod(0o555)
+        self.addCleanup(folder.chmod, 0o755)
+        result = subprocess.run([folder / "workers", "new", "demo", "--no-git"], cwd=self.place, env=self.env, capture_output=True, text=True)
+        self.ok(result)
+        result = subprocess.run([folder / "workers", "exec", "sayHello", "-d", '{"name":"World"}'], cwd=self.place / "demo", env=self.env,
+                                capture_output=True, text=True)
+        self.assertEqual(result.stdout, '"Hello, World!"\n')
+
+
+if __name__ == "__main__":
+    main()

@@ -6,9 +6,11 @@
 #include "engine/home.h"
 #include "worker/pack.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define DEPLOY_MS ((uint64_t)150000)
 
@@ -119,18 +121,26 @@ static int show(const struct cli_args *args, const char *name, const struct buf 
 
 /* ---- deploy ---- */
 
-/* For a worker that is not there yet, and is not to be made: all of it is new. */
-static enum err_code plan_elsewhere(const char *name, const struct buf *pack, struct buf *answer,
+/* For a worker that is not there yet, and is not to be made: all of it is new. In the home, whose variables
+ * it would have, or in a place of its own. */
+static enum err_code plan_elsewhere(const struct target *target, const struct buf *pack, struct buf *answer,
                                     struct err *err)
 {
-    char folder[] = "/tmp/workers-plan-XXXXXX";
-    if (mkdtemp(folder) == NULL)
-        return err_set(err, ERR_IO, "cannot make a folder in /tmp");
+    char home[HOME_PATH_MAX] = "/tmp/workers-plan-XXXXXX", folder[HOME_PATH_MAX + 16];
+    struct stat status;
+    bool own = target->remote != NULL || stat(target->home, &status) != 0;
+    if (own && mkdtemp(home) == NULL)
+        return err_set(err, ERR_IO, "cannot make a folder in /tmp: %s", strerror(errno));
+    snprintf(folder, sizeof folder, "%s/.new-XXXXXX", own ? home : target->home);
+    enum err_code code = mkdtemp(folder) != NULL
+                             ? ERR_NONE
+                             : err_set(err, ERR_IO, "cannot make %s: %s", folder, strerror(errno));
     const struct deploy deploy = {
         .folder = folder, .pack = buf_text(pack), .pack_len = pack->len, .plan = true};
-    cli_note("there is no worker %s yet: it would be made", name);
-    enum err_code code = deploy_apart(&deploy, answer, err);
-    pack_remove(folder);
+    cli_note("there is no worker %s yet: it would be made", target->name);
+    if (code == ERR_NONE)
+        code = deploy_apart(&deploy, answer, err);
+    pack_remove(own ? home : folder);
     return code;
 }
 
@@ -197,7 +207,7 @@ static int deploy(const struct cli_args *args, struct target *target, const stru
     buf_init(&answer, BUF_UNLIMITED);
     enum err_code code = exists(target, &there, &err);
     if (code == ERR_NONE && !there && plan) {
-        code = plan_elsewhere(target->name, pack, &answer, &err);
+        code = plan_elsewhere(target, pack, &answer, &err);
     } else {
         if (code == ERR_NONE && !there)
             code = make_worker(target, &err);

@@ -18,7 +18,7 @@ static enum err_code write_body(const char *name, const struct buf *value, bool 
         return err_set(err, ERR_INVALID,
                        "the value of %s is not UTF-8: encode it, as in base64 FILE | workers env set %s",
                        name, name);
-    buf_adds(out, is_public ? ",\"public\":true}" : "}");
+    buf_adds(out, is_public ? ",\"public\":true}" : ",\"public\":false}");
     return buf_status(out, "the value", err);
 }
 

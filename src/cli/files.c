@@ -66,7 +66,7 @@ enum err_code files_write_private(const char *path, const char *text, size_t len
 {
     char beside[PATH_MAX];
     struct stat status;
-    mode_t mode = stat(path, &status) == 0 ? status.st_mode & 0777 : 0600;
+    mode_t mode = stat(path, &status) == 0 ? status.st_mode & 0700 : 0600;
     if (snprintf(beside, sizeof beside, "%s.%ld", path, (long)getpid()) >= (int)sizeof beside)
         return err_set(err, ERR_IO, "cannot write %s: its path is too long", path);
     enum err_code code = write_all(beside, mode, true, text, len, err);

@@ -13,7 +13,7 @@ enum err_code files_make_folder(const char *path, struct err *err) MUST_CHECK;
 /* Writes the file, over one that is there. */
 enum err_code files_write(const char *path, const char *text, size_t len, struct err *err) MUST_CHECK;
 /* The same for a file that only its owner may read: it is written beside and put into place, whole or not at
- * all. One that is there keeps its mode. */
+ * all. One that is there loses the rights that others have. */
 enum err_code files_write_private(const char *path, const char *text, size_t len, struct err *err) MUST_CHECK;
 
 #endif

@@ -510,9 +510,8 @@ static const char *pragmas_for(const struct db_options *options)
     if (options->read_only)
         return "PRAGMA query_only=1; PRAGMA cell_size_check=1;";
 #define WRITER(synchronous)                                                                                  \
-    "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=" synchronous "; "          \
+    "PRAGMA journal_mode=WAL; PRAGMA synchronous=" synchronous "; "                                          \
     "PRAGMA cache_size=-32768; PRAGMA temp_store=MEMORY; PRAGMA wal_autocheckpoint=4000;"
-    /* auto_vacuum only takes effect before the first table is made */
     return options->durable ? WRITER("FULL") : WRITER("NORMAL");
 }
 
@@ -523,6 +522,12 @@ static const char *pragmas_for(const struct db_options *options)
 static enum err_code set_pragmas(struct sqlite_db *sqlite, const struct db_options *options, struct err *err)
 {
     const struct timespec pause = {.tv_nsec = PRAGMAS_AGAIN_MS * 1000000L};
+    int64_t vacuum = 0;
+    /* Only takes effect before the first table is made, and is a write each time. */
+    if (!options->read_only && options->guard == NULL &&
+        db_integer(&sqlite->base, "PRAGMA auto_vacuum", 0, &vacuum, err) == ERR_NONE && vacuum != 2 &&
+        sqlite_exec(&sqlite->base, "PRAGMA auto_vacuum=INCREMENTAL", err) == ERR_NOMEM)
+        return err->code;
     int64_t until = clock_mono_ms() + options->busy_timeout_ms;
     enum err_code code = sqlite_exec(&sqlite->base, pragmas_for(options), err);
     while (code == ERR_BUSY && clock_mono_ms() < until) {

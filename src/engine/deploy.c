@@ -7,11 +7,13 @@
 #include "store/store.h"
 #include "worker/pack.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define DESCRIPTION_MAX ((size_t)16 * 1024 * 1024)
 #define REPORT_MAX ((size_t)1024 * 1024)
@@ -336,6 +338,53 @@ static enum err_code run(struct deployment *deployment, struct buf *out, struct 
     return code == ERR_NONE ? buf_status(out, "the answer", err) : code;
 }
 
+/* ---- folders of versions that nobody keeps ---- */
+
+#define UNFINISHED_S 3600 /* by then, whoever writes a folder has ended */
+
+struct kept {
+    const char *name;
+    bool found;
+};
+
+static enum err_code compare_digest(void *ctx, const struct version_record *version)
+{
+    struct kept *kept = ctx;
+    kept->found = kept->found || strcmp(version->digest, kept->name) == 0;
+    return ERR_NONE;
+}
+
+static void remove_if_unused(struct deployment *deployment, const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat status;
+    struct err ignored;
+    struct kept kept = {.name = name};
+    bool unfinished = strstr(name, PACK_UNFINISHED) != NULL;
+    if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path || stat(path, &status) != 0)
+        return;
+    if (unfinished
+            ? status.st_mtime < time(NULL) - UNFINISHED_S
+            : strlen(name) == PACK_DIGEST_SIZE - 1 &&
+                  store_versions_each(deployment->store, compare_digest, &kept, &ignored) == ERR_NONE &&
+                  !kept.found)
+        pack_remove(path);
+}
+
+/* Those of plans, and of versions that are not kept any more. */
+static void remove_unused(struct deployment *deployment)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/" PROJECT_VERSIONS, deployment->deploy->folder);
+    DIR *folder = opendir(path);
+    const struct dirent *entry;
+    while (folder != NULL && (entry = readdir(folder)) != NULL)
+        if (entry->d_name[0] != '.')
+            remove_if_unused(deployment, path, entry->d_name);
+    if (folder != NULL)
+        closedir(folder);
+}
+
 enum err_code deploy_run(const struct deploy *deploy, struct buf *out, struct err *err)
 {
     struct deployment deployment = {.deploy = deploy};
@@ -344,6 +393,8 @@ enum err_code deploy_run(const struct deploy *deploy, struct buf *out, struct er
     buf_init(&deployment.before, DESCRIPTION_MAX);
     buf_init(&deployment.report, REPORT_MAX);
     enum err_code code = run(&deployment, out, err);
+    if (deployment.store != NULL)
+        remove_unused(&deployment);
     store_close(deployment.store);
     runtime_free(deployment.runtime);
     project_free(&deployment.project);

@@ -104,7 +104,10 @@ enum err_code environment_load_file(struct environment *environment, const char 
 static enum err_code add_to(struct environment *environment, struct variable **list,
                             const struct secret_info *info, const char *value, size_t len)
 {
-    if (!info->is_public)
+    /* The newest comes first: what it says is public, no earlier version keeps secret. */
+    const struct variable *newest = find_variable(*list, info->name);
+    bool known = newest != NULL && newest->is_public && strcmp(newest->value, value) == 0;
+    if (!info->is_public && !known)
         redactor_add(environment->runtime->redactor, value, len);
     if (!info->current)
         return ERR_NONE;
@@ -152,21 +155,32 @@ static enum err_code find_home(const struct runtime *runtime, char path[HOME_PAT
     return code;
 }
 
+/* Those that there were stay when they cannot be read. */
 static void read_shared(struct environment *environment)
 {
     const struct secret_query query = {.versions = true, .reveal = true};
     char path[HOME_PATH_MAX + 16];
+    struct variable *before = environment->shared;
     struct store *store = NULL;
     struct err err;
-    free_list(environment->shared);
-    environment->shared = NULL;
-    if (!environment->runtime->options.config->permissions.env.given ||
-        find_home(environment->runtime, path, &err) != ERR_NONE ||
-        store_open(path, false, &store, &err) != ERR_NONE)
+    if (!environment->runtime->options.config->permissions.env.given)
         return;
-    if (store_secrets_each(store, &query, add_shared, environment, &err) != ERR_NONE)
-        say_error(environment, &err);
+    environment->shared = NULL;
+    enum err_code code = find_home(environment->runtime, path, &err);
+    if (code == ERR_NONE)
+        code = store_open(path, false, &store, &err);
+    if (code == ERR_NONE)
+        code = store_secrets_each(store, &query, add_shared, environment, &err);
     store_close(store);
+    if (code == ERR_NONE || code == ERR_NOT_FOUND || code == ERR_CORRUPT) { /* no home, no variables */
+        free_list(before);
+        if (code == ERR_CORRUPT)
+            say_error(environment, &err);
+        return;
+    }
+    say_error(environment, &err);
+    free_list(environment->shared);
+    environment->shared = before;
 }
 
 void environment_read_store(struct environment *environment, struct store *store)
@@ -177,14 +191,22 @@ void environment_read_store(struct environment *environment, struct store *store
     enum err_code code = store_secrets_stamp(store, &stamp, &err);
     if (code == ERR_NONE && environment->secrets_read && stamp == environment->stamp)
         return;
-    free_list(environment->secrets);
+    struct variable *before = environment->secrets;
     environment->secrets = NULL;
     environment->secrets_read = true;
     environment->stamp = stamp;
     if (code == ERR_NONE)
         code = store_secrets_each(store, &query, add_secret, environment, &err);
-    if (code != ERR_NONE)
+    if (code == ERR_NONE || code == ERR_CORRUPT) {
+        free_list(before);
+        if (code == ERR_CORRUPT)
+            say_error(environment, &err);
+    } else { /* the next one who asks reads them again */
         say_error(environment, &err);
+        free_list(environment->secrets);
+        environment->secrets = before;
+        environment->stamp = -1;
+    }
     read_shared(environment);
 }
 

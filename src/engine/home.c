@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "engine/deploy.h"
 #include "engine/project.h"
+#include "worker/pack.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -57,12 +58,16 @@ enum err_code home_worker(const char *home, const char *name, char out[HOME_PATH
     return ERR_NONE;
 }
 
+/* versions/ can be made from the store, so that is what counts. */
 static bool is_worker(const char *folder)
 {
     char path[HOME_PATH_MAX + 32];
     struct stat status;
-    snprintf(path, sizeof path, "%s/" PROJECT_VERSIONS, folder);
-    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+    snprintf(path, sizeof path, "%s/" CONFIG_FILE, folder);
+    if (stat(path, &status) == 0)
+        return false;
+    snprintf(path, sizeof path, "%s/.workers/worker.db", folder);
+    return stat(path, &status) == 0 && S_ISREG(status.st_mode);
 }
 
 enum err_code home_find(const char *home, const char *name, char out[HOME_PATH_MAX], struct err *err)
@@ -93,21 +98,31 @@ enum err_code home_make(const char *path, struct err *err)
 
 enum err_code home_create(const char *home, const char *name, struct err *err)
 {
-    char folder[HOME_PATH_MAX];
+    char folder[HOME_PATH_MAX], beside[HOME_PATH_MAX];
     struct buf answer;
+    struct stat status;
     enum err_code code = home_worker(home, name, folder, err);
     if (code == ERR_NONE)
         code = home_make(home, err);
-    if (code == ERR_NONE && mkdir(folder, 0700) != 0)
-        code = errno == EEXIST ? err_set(err, ERR_CONFLICT, "there is a worker \"%s\" already", name)
-                               : err_set(err, ERR_IO, "cannot make %s: %s", folder, strerror(errno));
+    if (code == ERR_NONE && stat(folder, &status) == 0)
+        code = err_set(err, ERR_CONFLICT, "there is a worker \"%s\" already", name);
+    if (code == ERR_NONE && (snprintf(beside, sizeof beside, "%s/.new-XXXXXX", home) >= (int)sizeof beside ||
+                             mkdtemp(beside) == NULL))
+        code = err_set(err, ERR_IO, "cannot make a folder in %s: %s", home, strerror(errno));
     if (code != ERR_NONE)
         return code;
+    /* It appears whole or not at all. */
     const struct deploy deploy = {
-        .folder = folder, .pack = empty_pack, .pack_len = sizeof empty_pack - 1, .note = "empty"};
+        .folder = beside, .pack = empty_pack, .pack_len = sizeof empty_pack - 1, .note = "empty"};
     buf_init(&answer, (size_t)1024 * 1024);
     code = deploy_apart(&deploy, &answer, err);
     buf_free(&answer);
+    if (code == ERR_NONE && rename(beside, folder) != 0)
+        code = errno == EEXIST || errno == ENOTEMPTY
+                   ? err_set(err, ERR_CONFLICT, "there is a worker \"%s\" already", name)
+                   : err_set(err, ERR_IO, "cannot make %s: %s", folder, strerror(errno));
+    if (code != ERR_NONE)
+        pack_remove(beside);
     return code;
 }
 

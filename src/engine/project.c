@@ -87,7 +87,12 @@ static enum err_code open_deployed(const char *folder, struct project *out, stru
         code = store_version_read(store, number, &pack, NULL, digest, err);
     store_close(store);
     if (code == ERR_NONE) {
+        snprintf(path, sizeof path, "%.*s/" PROJECT_VERSIONS, PATH_MAX - 80, folder);
+        if (mkdir(path, 0700) != 0 && errno != EEXIST)
+            code = err_set(err, ERR_IO, "cannot make %s: %s", path, strerror(errno));
         snprintf(path, sizeof path, "%.*s/" PROJECT_VERSIONS "/%s", PATH_MAX - 80, folder, digest);
+    }
+    if (code == ERR_NONE) {
         code = pack_unpack(buf_text(&pack), pack.len, path, err);
     }
     buf_free(&pack);
@@ -97,15 +102,22 @@ static enum err_code open_deployed(const char *folder, struct project *out, stru
     return code;
 }
 
+/* Not a project of its own, nor what a script alone has left behind. */
 static bool is_deployed(const char *folder)
 {
     char path[PATH_MAX + 32];
     struct stat status;
+    struct store *store = NULL;
+    struct err ignored;
+    int64_t number = 0;
     snprintf(path, sizeof path, "%s/" CONFIG_FILE, folder);
     if (stat(path, &status) == 0)
         return false;
-    snprintf(path, sizeof path, "%s/" PROJECT_VERSIONS, folder);
-    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+    snprintf(path, sizeof path, "%s/.workers", folder);
+    bool deployed = store_open(path, false, &store, &ignored) == ERR_NONE &&
+                    store_version_active(store, &number, &ignored) == ERR_NONE && number > 0;
+    store_close(store);
+    return deployed;
 }
 
 /* ---- a project of its own ---- */
@@ -199,6 +211,7 @@ enum err_code project_load(const struct project *project, uv_loop_t *loop, log_s
             "workers run script.lua");
     const struct runtime_options options = {.folder = project->folder,
                                             .code = project->code,
+                                            .version = project->version,
                                             .script = project->script,
                                             .config = &project->config,
                                             .log = log,

@@ -400,6 +400,8 @@ enum err_code runtime_open_store(struct runtime *runtime, bool preview, struct b
     if (code == ERR_NONE)
         code = store_open(runtime->store_folder, true, &runtime->store, err);
     if (code == ERR_NONE)
+        store_version_is(runtime->store, runtime->options.version);
+    if (code == ERR_NONE)
         code = preview ? store_use_preview(runtime->store, runtime->worker, report, err)
                        : store_use(runtime->store, runtime->worker, report, err);
     if (code == ERR_NONE)

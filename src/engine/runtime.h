@@ -26,6 +26,7 @@ typedef void (*log_sink)(void *ctx, const char *key, const char *run_id, const c
 
 struct runtime_options {
     const char *folder;          /* the project's folder; the store is in its .workers */
+    int64_t version;             /* that was deployed; 0: none */
     const char *code;            /* where its files are; NULL: there as well */
     const char *script;          /* path of the main script */
     const struct config *config; /* outlives the runtime */

@@ -287,7 +287,7 @@ static enum err_code update_endpoint(struct item *item, bool read, struct store 
     code = store_endpoint_get(store, key, &item->endpoint, err);
     item->endpoint_err.code = ERR_NONE;
     /* A key that is lost keeps the webhook closed for the time being, and nothing else. */
-    if (code == ERR_NOT_FOUND || code == ERR_DENIED || code == ERR_CORRUPT) {
+    if (code == ERR_NOT_FOUND || code == ERR_DENIED || code == ERR_CORRUPT || code == ERR_INVALID) {
         item->endpoint_err = *err;
         item->endpoint.secret[0] = '\0';
         code = ERR_NONE;

@@ -134,6 +134,10 @@ bool api_home_answer(struct api *api, struct http_call *http, const char *rest)
         return false;
     if (!is_allowed(api, http))
         return true;
+    if (rest != NULL && strlen(rest) > CONFIG_NAME_MAX) {
+        answer_error(http, 404, "not_found", "the home has no such worker: workers list shows them");
+        return true;
+    }
     struct home_change *change = mem_need(sizeof *change);
     change->api = api;
     change->change = kind;
@@ -151,7 +155,61 @@ bool api_home_answer(struct api *api, struct http_call *http, const char *rest)
     return true;
 }
 
-/* On the loop's thread: it is little, and the home's store is hardly ever written by others. */
+/* ---- what the workers share ---- */
+
+struct shared_call {
+    struct api *api;
+    struct http_call *http; /* NULL when the client has left */
+    uv_work_t work;
+    struct api_request request;
+    char folder[HOME_PATH_MAX + 16]; /* of the store */
+};
+
+/* On a connection of its own: others may be writing. */
+static void do_shared(uv_work_t *work)
+{
+    struct shared_call *call = work->data;
+    struct api_request *request = &call->request;
+    struct store *store = NULL;
+    request->code = store_open(call->folder, false, &store, &request->err);
+    if (request->code == ERR_NONE)
+        api_request_work(request, store);
+    store_close(store);
+    if (request->code == ERR_NONE)
+        request->code = buf_status(&request->out, "the answer", &request->err);
+}
+
+static void free_shared(struct shared_call *call)
+{
+    api_request_free(&call->request);
+    mem_free(call);
+}
+
+static void answer_shared(struct shared_call *call)
+{
+    struct http_call *http = call->http;
+    if (http == NULL)
+        return;
+    http_call_set_user(http, NULL);
+    if (call->request.code == ERR_NONE)
+        answer_json(http, call->request.status, buf_text(&call->request.out), call->request.out.len);
+    else
+        api_answer_err(http, call->request.code, &call->request.err);
+}
+
+static void after_shared(uv_work_t *work, int status)
+{
+    struct shared_call *call = work->data;
+    (void)status;
+    call->api->changing--;
+    if (strcmp(call->request.route->method, "GET") != 0) {
+        hosting_home_changed(call->api->hosting);
+        supervisor_tell_others();
+    }
+    answer_shared(call);
+    free_shared(call);
+}
+
 void api_home_shared(struct api *api, struct http_call *http, const char *rest)
 {
     struct api_asked asked;
@@ -164,35 +222,42 @@ void api_home_shared(struct api *api, struct http_call *http, const char *rest)
                      "of the home there are variables, tokens and the key");
         return;
     }
-    struct api_request request = {
-        .route = route, .name = "home", .url = api->url, .folder = hosting_home(api->hosting)};
+    struct shared_call *call = mem_need(sizeof *call);
+    snprintf(call->folder, sizeof call->folder, "%s/.workers", hosting_home(api->hosting));
+    call->api = api;
+    call->http = http;
+    call->work.data = call;
+    call->request =
+        (struct api_request){.route = route, .name = "home", .url = api->url, .folder = call->folder};
     asked.query = http_call_query(http);
     asked.body = http_call_body(http, &asked.body_len);
-    if (api_request_read(&request, &asked) == ERR_NONE)
-        api_request_work(&request, hosting_home_store(api->hosting));
-    if (strcmp(route->method, "GET") != 0) {
-        hosting_home_changed(api->hosting);
-        supervisor_tell_others();
+    http_call_set_user(http, call);
+    if (api_request_read(&call->request, &asked) != ERR_NONE) {
+        answer_shared(call);
+        free_shared(call);
+        return;
     }
-    if (request.code == ERR_NONE)
-        request.code = buf_status(&request.out, "the answer", &request.err);
-    if (request.code == ERR_NONE)
-        answer_json(http, request.status, buf_text(&request.out), request.out.len);
-    else
-        api_answer_err(http, request.code, &request.err);
-    api_request_free(&request);
+    api->changing++;
+    uv_queue_work(api->loop, &call->work, do_shared, after_shared);
 }
+
+/* ---- clients that leave ---- */
 
 bool api_home_gone(struct http_call *http)
 {
     enum home_action ignored;
-    const char *path = http_call_path(http) + strlen(API_ROOT "/workers");
-    if (strncmp(http_call_path(http), API_ROOT "/workers", strlen(API_ROOT "/workers")) != 0)
-        return true; /* of the home itself: it was answered at once */
-    if (!is_change(http, *path == '/' ? path + 1 : NULL, &ignored))
+    const char *path = http_call_path(http);
+    void *user = http_call_user(http);
+    size_t workers = strlen(API_ROOT "/workers"), home = strlen(API_ROOT "/home/");
+    if (strncmp(path, API_ROOT "/home/", home) == 0) {
+        if (user != NULL)
+            ((struct shared_call *)user)->http = NULL;
+        return true;
+    }
+    if (strncmp(path, API_ROOT "/workers", workers) != 0 ||
+        !is_change(http, path[workers] == '/' ? path + workers + 1 : NULL, &ignored))
         return false;
-    struct home_change *change = http_call_user(http);
-    if (change != NULL)
-        change->http = NULL;
+    if (user != NULL)
+        ((struct home_change *)user)->http = NULL;
     return true;
 }

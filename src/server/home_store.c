@@ -12,6 +12,7 @@ struct home_store {
     struct token_record *tokens;
     size_t count;
     int64_t others; /* what store_others said when they were read */
+    bool changed;   /* since home_store_poll was asked last */
 };
 
 struct reading {
@@ -45,11 +46,19 @@ static void read_tokens(struct home_store *home)
     home->count = reading.count;
 }
 
+static void look(struct home_store *home)
+{
+    if (store_others(home->store) == home->others)
+        return;
+    read_tokens(home);
+    home->changed = true;
+}
+
 bool home_store_poll(struct home_store *home)
 {
-    bool changed = store_others(home->store) != home->others;
-    if (changed)
-        read_tokens(home);
+    look(home);
+    bool changed = home->changed;
+    home->changed = false;
     return changed;
 }
 
@@ -58,16 +67,11 @@ void home_store_reread(struct home_store *home)
     read_tokens(home);
 }
 
-struct store *home_store_get(struct home_store *home)
-{
-    return home->store;
-}
-
 bool home_store_token(struct home_store *home, const char *token, size_t len, enum token_scope *scope)
 {
     if (token_find(home->tokens, home->count, token, len, scope))
         return true;
-    home_store_poll(home); /* it may be new */
+    look(home); /* it may be new */
     return token_find(home->tokens, home->count, token, len, scope);
 }
 

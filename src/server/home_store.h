@@ -15,7 +15,6 @@ void home_store_close(struct home_store *home);
 bool home_store_poll(struct home_store *home);
 /* We have changed it ourselves. */
 void home_store_reread(struct home_store *home);
-struct store *home_store_get(struct home_store *home);
 /* Whether the token is good for the home, and for what. */
 bool home_store_token(struct home_store *home, const char *token, size_t len, enum token_scope *scope);
 

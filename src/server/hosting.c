@@ -8,10 +8,12 @@
 #include "server/home_store.h"
 #include "server/watch.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define AGAIN_MS 10000
 #define SCAN_MS 2000
@@ -28,10 +30,20 @@ struct hosted {
     struct hosting *hosting;
     char folder[PATH_MAX];
     bool of_home;
+    dev_t device; /* of the folder of one that is of the home: another one of its name is another worker */
+    ino_t inode;
+    bool there;              /* in the scan under way: its folder was seen */
     struct version *current; /* NULL: it is gone, and what was under way ends */
     struct version *leaving; /* earlier ones that still run something */
     uint64_t seen;           /* of the files when they were last read */
     int64_t again_ms;        /* monotonic: a deployed version that cannot be loaded is not tried before */
+};
+
+/* A worker of the home that could not be loaded: it is tried again later, and what is wrong is said once. */
+struct refusal {
+    char *folder, *message;
+    int64_t again_ms; /* monotonic */
+    struct refusal *next;
 };
 
 struct hosting {
@@ -41,8 +53,9 @@ struct hosting {
     size_t count, room;
     struct hosted **gone; /* taken out of the home, with something still under way */
     size_t gone_count;
-    struct home_store *home; /* NULL when there is none */
-    int64_t scanned_ms;      /* monotonic: when its workers were last looked for */
+    struct refusal *refusals; /* workers of the home that cannot be loaded */
+    struct home_store *home;  /* NULL when there is none */
+    int64_t scanned_ms;       /* monotonic: when its workers were last looked for */
     bool stopping;
 };
 
@@ -123,8 +136,6 @@ static enum err_code start_service(struct version *version, struct runtime *runt
     struct buf report;
     buf_init(&report, (size_t)1024 * 1024);
     enum err_code code = runtime_open_store(runtime, false, &report, err);
-    if (code == ERR_NONE)
-        store_version_is(runtime->store, version->project.version);
     if (code == ERR_NONE && report.len > 0)
         on_log(version, NULL, NULL, "info", buf_text(&report), report.len - 1);
     buf_free(&report);
@@ -139,7 +150,7 @@ static enum err_code start_service(struct version *version, struct runtime *runt
     return code;
 }
 
-static enum err_code load(struct hosted *hosted, struct version **out, struct err *err)
+static enum err_code load_once(struct hosted *hosted, struct version **out, struct err *err)
 {
     struct version *version = mem_need(sizeof *version);
     struct runtime *runtime = NULL;
@@ -163,6 +174,15 @@ static enum err_code load(struct hosted *hosted, struct version **out, struct er
         free_version(version);
     else
         *out = version;
+    return code;
+}
+
+/* Another version may be deployed in the moment in which one is loaded. */
+static enum err_code load(struct hosted *hosted, struct version **out, struct err *err)
+{
+    enum err_code code = load_once(hosted, out, err);
+    for (int again = 0; code == ERR_BUSY && again < 3; again++)
+        code = load_once(hosted, out, err);
     return code;
 }
 
@@ -315,7 +335,15 @@ static enum err_code add(struct hosting *hosting, const char *folder, bool of_ho
     hosted->hosting = hosting;
     hosted->of_home = of_home;
     snprintf(hosted->folder, sizeof hosted->folder, "%s", folder);
-    enum err_code code = load(hosted, &hosted->current, err);
+    struct stat status;
+    enum err_code code =
+        stat(folder, &status) == 0
+            ? ERR_NONE
+            : err_set(err, ERR_NOT_FOUND, "the folder cannot be opened: %s", strerror(errno));
+    hosted->device = code == ERR_NONE ? status.st_dev : 0;
+    hosted->inode = code == ERR_NONE ? status.st_ino : 0;
+    if (code == ERR_NONE)
+        code = load(hosted, &hosted->current, err);
     if (code != ERR_NONE) {
         mem_free(hosted);
         return err_context(err, "%s", folder);
@@ -335,28 +363,77 @@ static enum err_code add(struct hosting *hosting, const char *folder, bool of_ho
 
 /* ---- the home ---- */
 
-struct scan {
-    struct hosting *hosting;
-    bool *kept; /* of the projects: they are still there */
-    size_t count;
-};
-
-static enum err_code scan_worker(void *ctx, const char *name, const char *folder)
+static struct refusal *find_refusal(const struct hosting *hosting, const char *folder)
 {
-    struct scan *scan = ctx;
-    struct hosting *hosting = scan->hosting;
-    struct err err;
-    for (size_t i = 0; i < scan->count; i++) {
-        if (!hosting->projects[i]->of_home || strcmp(hosting->projects[i]->folder, folder) != 0)
+    struct refusal *refusal = hosting->refusals;
+    while (refusal != NULL && strcmp(refusal->folder, folder) != 0)
+        refusal = refusal->next;
+    return refusal;
+}
+
+static void refuse(struct hosting *hosting, const char *folder, const char *message)
+{
+    struct refusal *refusal = find_refusal(hosting, folder);
+    if (refusal == NULL) {
+        refusal = mem_need(sizeof *refusal);
+        refusal->folder = mem_need_str(folder);
+        refusal->next = hosting->refusals;
+        hosting->refusals = refusal;
+    }
+    if (refusal->message == NULL || strcmp(refusal->message, message) != 0)
+        hosting->options.say(hosting->options.ctx, NULL, NULL, "error", message, strlen(message));
+    mem_free(refusal->message);
+    refusal->message = mem_need_str(message);
+    refusal->again_ms = clock_mono_ms() + AGAIN_MS;
+}
+
+static void forget_refusals(struct hosting *hosting, const char *folder)
+{
+    for (struct refusal **at = &hosting->refusals; *at != NULL;) {
+        struct refusal *refusal = *at;
+        if (folder != NULL && strcmp(refusal->folder, folder) != 0) {
+            at = &refusal->next;
             continue;
-        scan->kept[i] = true;
-        return ERR_NONE;
+        }
+        *at = refusal->next;
+        mem_free(refusal->folder);
+        mem_free(refusal->message);
+        mem_free(refusal);
     }
+}
+
+static struct hosted *find_of_home(const struct hosting *hosting, const char *folder)
+{
+    for (size_t i = 0; i < hosting->count; i++)
+        if (hosting->projects[i]->of_home && strcmp(hosting->projects[i]->folder, folder) == 0)
+            return hosting->projects[i];
+    return NULL;
+}
+
+static enum err_code mark(void *ctx, const char *name, const char *folder)
+{
+    struct hosting *hosting = ctx;
+    struct hosted *hosted = find_of_home(hosting, folder);
+    struct stat status;
     (void)name;
-    if (add(hosting, folder, true, &err) != ERR_NONE) { /* tried again at the next scan */
-        hosting->options.say(hosting->options.ctx, NULL, NULL, "error", err.message, strlen(err.message));
+    if (hosted != NULL && stat(folder, &status) == 0)
+        hosted->there = status.st_dev == hosted->device && status.st_ino == hosted->inode;
+    return ERR_NONE;
+}
+
+static enum err_code add_missing(void *ctx, const char *name, const char *folder)
+{
+    struct hosting *hosting = ctx;
+    const struct refusal *refusal = find_refusal(hosting, folder);
+    struct err err;
+    (void)name;
+    if (find_of_home(hosting, folder) != NULL || (refusal != NULL && clock_mono_ms() < refusal->again_ms))
+        return ERR_NONE;
+    if (add(hosting, folder, true, &err) != ERR_NONE) {
+        refuse(hosting, folder, err.message);
         return ERR_NONE;
     }
+    forget_refusals(hosting, folder);
     struct service *service = hosting->projects[hosting->count - 1]->current->service;
     service_look(service);
     if (hosting->options.added != NULL)
@@ -383,18 +460,17 @@ void hosting_scan(struct hosting *hosting)
     struct err err;
     if (hosting->home == NULL || hosting->stopping)
         return;
-    struct scan scan = {.hosting = hosting, .count = hosting->count};
-    scan.kept = mem_need((scan.count + 1) * sizeof *scan.kept);
     hosting->scanned_ms = clock_mono_ms();
-    if (home_each(hosting->options.home, scan_worker, &scan, &err) != ERR_NONE) {
-        hosting->options.say(hosting->options.ctx, NULL, NULL, "error", err.message, strlen(err.message));
-        mem_free(scan.kept);
-        return;
-    }
-    for (size_t i = scan.count; i-- > 0;)
-        if (hosting->projects[i]->of_home && !scan.kept[i])
+    for (size_t i = 0; i < hosting->count; i++)
+        hosting->projects[i]->there = !hosting->projects[i]->of_home;
+    enum err_code code = home_each(hosting->options.home, mark, hosting, &err);
+    for (size_t i = hosting->count; code == ERR_NONE && i-- > 0;)
+        if (!hosting->projects[i]->there)
             take_out(hosting, i);
-    mem_free(scan.kept);
+    if (code == ERR_NONE)
+        code = home_each(hosting->options.home, add_missing, hosting, &err);
+    if (code != ERR_NONE)
+        refuse(hosting, hosting->options.home, err.message);
 }
 
 /* ---- the whole ---- */
@@ -428,6 +504,7 @@ void hosting_free(struct hosting *hosting)
         free_hosted(hosting->projects[i]);
     for (size_t i = 0; i < hosting->gone_count; i++)
         free_hosted(hosting->gone[i]);
+    forget_refusals(hosting, NULL);
     home_store_close(hosting->home);
     mem_free(hosting->projects);
     mem_free(hosting->gone);
@@ -513,11 +590,6 @@ struct service *hosting_find(struct hosting *hosting, const char *name, size_t l
 const char *hosting_home(const struct hosting *hosting)
 {
     return hosting->home != NULL ? hosting->options.home : NULL;
-}
-
-struct store *hosting_home_store(struct hosting *hosting)
-{
-    return hosting->home != NULL ? home_store_get(hosting->home) : NULL;
 }
 
 /* What the workers share may be other variables now. */

@@ -52,9 +52,7 @@ int64_t hosting_version(const struct hosting *hosting, size_t index); /* that wa
 struct service *hosting_find(struct hosting *hosting, const char *name, size_t len);
 
 const char *hosting_home(const struct hosting *hosting); /* NULL when there is none */
-/* Its store, for a little work on the loop's thread, and hosting_home_changed after it. NULL when there is
- * none. */
-struct store *hosting_home_store(struct hosting *hosting);
+/* Its variables or tokens may be others now. */
 void hosting_home_changed(struct hosting *hosting);
 /* Whether the token is good for the home: to make workers, and for all that it has. */
 bool hosting_home_token(struct hosting *hosting, const char *token, size_t len, enum token_scope *scope);

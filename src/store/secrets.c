@@ -106,11 +106,11 @@ static enum err_code keep_before(struct store *store, const char *name, struct e
              "DELETE FROM _workers_secrets_before WHERE name = ?1 AND version <= (SELECT version - %d FROM"
              " _workers_secrets WHERE name = ?1)",
              BEFORE_MAX);
-    enum err_code code =
-        db_run(store->db, err,
-               "INSERT INTO _workers_secrets_before(name, version, sealed, created_at) SELECT"
-               " name, version, sealed, created_at FROM _workers_secrets WHERE name = ?1",
-               name, NULL);
+    enum err_code code = db_run(store->db, err,
+                                "INSERT INTO _workers_secrets_before(name, version, sealed, created_at, "
+                                "is_public) SELECT name, version, sealed,"
+                                " created_at, is_public FROM _workers_secrets WHERE name = ?1",
+                                name, NULL);
     return code == ERR_NONE ? db_run(store->db, err, sql, name, NULL) : code;
 }
 
@@ -229,10 +229,9 @@ enum err_code store_secrets_each(struct store *store, const struct secret_query 
         query->versions
             ? "SELECT name, sealed, version, created_at, 1, is_public FROM _workers_secrets WHERE ?1 IS NULL "
               "OR name ="
-              " ?1 UNION ALL SELECT b.name, b.sealed, b.version, b.created_at, 0, s.is_public FROM"
-              " _workers_secrets_before b JOIN _workers_secrets s ON s.name = b.name WHERE ?1 IS NULL OR "
-              "b.name = ?1"
-              " ORDER BY name, version DESC"
+              " ?1 UNION ALL SELECT name, sealed, version, created_at, 0, is_public FROM "
+              "_workers_secrets_before WHERE"
+              " ?1 IS NULL OR name = ?1 ORDER BY name, version DESC"
             : "SELECT name, sealed, version, created_at, 1, is_public FROM _workers_secrets WHERE ?1 IS NULL "
               "OR name ="
               " ?1 ORDER BY name",
@@ -241,10 +240,20 @@ enum err_code store_secrets_each(struct store *store, const struct secret_query 
         return code;
     bind_str(stmt, 1, query->name);
     enum db_step step = DB_DONE;
-    while (code == ERR_NONE && (step = DRIVER(store)->step(stmt, err)) == DB_ROW)
+    struct err damaged = {.code = ERR_NONE};
+    while (code == ERR_NONE && (step = DRIVER(store)->step(stmt, err)) == DB_ROW) {
         code = each_row(store, stmt, query->reveal, each, ctx, err);
+        if (code != ERR_CORRUPT)
+            continue;
+        damaged = *err; /* the others are good all the same */
+        code = ERR_NONE;
+    }
     if (code == ERR_NONE && step == DB_FAILED)
         code = err->code;
     DRIVER(store)->finalize(stmt);
+    if (code == ERR_NONE && damaged.code != ERR_NONE) {
+        *err = damaged;
+        code = damaged.code;
+    }
     return code;
 }

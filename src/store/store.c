@@ -117,6 +117,7 @@ static const struct {
     {"_workers_runs", "traceback", "TEXT"},
     {"_workers_secrets", "version", "INTEGER NOT NULL DEFAULT 1"},
     {"_workers_secrets", "is_public", "INTEGER NOT NULL DEFAULT 0"},
+    {"_workers_secrets_before", "is_public", "INTEGER NOT NULL DEFAULT 0"},
     {"_workers_endpoints", "sealed", "BLOB"},
 };
 

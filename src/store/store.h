@@ -531,7 +531,7 @@ struct secret_query {
     bool versions;    /* earlier ones as well */
     bool reveal;      /* value is NULL otherwise */
 };
-/* By name, the newest version first. */
+/* By name, the newest version first. ERR_CORRUPT, after all others: one of them does not open. */
 enum err_code store_secrets_each(struct store *store, const struct secret_query *query, secret_fn each,
                                  void *ctx, struct err *err) MUST_CHECK;
 /* Another number after each change. */

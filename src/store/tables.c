@@ -464,14 +464,16 @@ enum err_code tables_migrate(struct store *store, const struct worker *worker, s
 {
     if (up_to_date(store, worker))
         return ERR_NONE;
+    bool current = true;
     enum err_code code = DRIVER(store)->begin(store->db, err);
     if (code != ERR_NONE)
         return code;
-    code = tables_migrate_within(store, worker, report, err);
+    code = store_version_current(store, &current, err);
+    if (code == ERR_NONE && !current) /* its tables would not be those of the code that runs */
+        code = err_set(err, ERR_BUSY, "another version of the worker was deployed in this moment");
     if (code == ERR_NONE)
-        return DRIVER(store)->commit(store->db, err);
-    DRIVER(store)->rollback(store->db);
-    return code;
+        code = tables_migrate_within(store, worker, report, err);
+    return store_finish(store, code, err);
 }
 
 /* ---- preparing ---- */

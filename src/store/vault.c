@@ -40,7 +40,7 @@ static enum err_code read_file(const char *path, struct key_file *out, struct er
     enum err_code code = ERR_NONE;
     ssize_t len = 0;
     if (fstat(fd, &status) != 0 || (status.st_mode & 077) != 0)
-        code = err_set(err, ERR_DENIED, "%s can be read by others: chmod 600 %s", path, path);
+        code = err_set(err, ERR_INVALID, "%s can be read by others: chmod 600 %s", path, path);
     else
         len = read(fd, out->keys, sizeof out->keys);
     if (code == ERR_NONE && (len <= 0 || len % KEY_BYTES != 0 || status.st_size != len))
@@ -140,7 +140,8 @@ static enum err_code is_sealed(struct store *store, bool *out, struct err *err)
 static enum err_code pick(const struct store *store, const struct key_file *file, const char *check,
                           uint8_t key[KEY_BYTES], struct err *err)
 {
-    memcpy(key, file->keys[0], KEY_BYTES);
+    /* Of a store that has no check yet, the one before is it: a rotation would have written one. */
+    memcpy(key, file->keys[file->count - 1], KEY_BYTES);
     if (check[0] == '\0')
         return ERR_NONE;
     for (size_t i = 0; i < file->count; i++) {
@@ -340,13 +341,13 @@ static enum err_code rotate_row(const struct rotation *rotation, const struct se
     if (code == ERR_NONE) {
         code = change_row(rotation, table->write, id, version, &sealed, err);
         rotation->told->sealed += table->shown != NULL;
-    } else if (code == ERR_CORRUPT && rotation->told->forget) {
+    } else if (code == ERR_CORRUPT && (rotation->told->forget || table->shown == NULL)) {
         if (table->shown != NULL)
             buf_addf(&rotation->told->forgotten, "%s %s\n", table->shown, id);
         code = change_row(rotation, table->forget, id, version, NULL, err);
     } else if (code == ERR_CORRUPT) {
         err_set(err, code, "the %s %s was sealed with another key or is damaged: set it again, then rotate",
-                table->shown != NULL ? table->shown : "variable", id);
+                table->shown, id);
     }
     buf_free(&sealed);
     return code;
@@ -428,7 +429,8 @@ enum err_code store_key_rotate(struct store *store, struct key_rotation *told, s
         return code;
     code = load(store, true, rotation.before, err);
     rotation.has_before = code == ERR_NONE;
-    if (code != ERR_NONE && told->forget)
+    /* Lost, damaged or another one; not: there, and unreadable in this moment. */
+    if (told->forget && (code == ERR_NOT_FOUND || code == ERR_DENIED))
         code = ERR_NONE;
     if (code == ERR_NONE)
         code = crypto_random(rotation.after, KEY_BYTES, err);

@@ -163,13 +163,17 @@ static enum err_code make_active(struct store *store, int64_t number, const char
              "_workers_versions"
              " WHERE number <> ?1 ORDER BY activated_at DESC, number DESC LIMIT %d)",
              VERSIONS_KEPT);
-    enum err_code code = db_run(store->db, err,
-                                "INSERT INTO _workers_meta(name, value) VALUES('" ACTIVE
-                                "', ?1) ON CONFLICT(name) DO UPDATE SET value = excluded.value",
-                                text, NULL);
+    enum err_code code = db_run(
+        store->db, err, "UPDATE _workers_versions SET activated_at = ?2 WHERE number = ?1", text, now, NULL);
+    if (code == ERR_NONE &&
+        DRIVER(store)->changes(store->db) == 0) /* others were deployed meanwhile, and it was too old */
+        code = err_set(err, ERR_NOT_FOUND, "there is no version %lld any more: workers versions lists them",
+                       (long long)number);
     if (code == ERR_NONE)
-        code = db_run(store->db, err, "UPDATE _workers_versions SET activated_at = ?2 WHERE number = ?1",
-                      text, now, NULL);
+        code = db_run(store->db, err,
+                      "INSERT INTO _workers_meta(name, value) VALUES('" ACTIVE
+                      "', ?1) ON CONFLICT(name) DO UPDATE SET value = excluded.value",
+                      text, NULL);
     return code == ERR_NONE ? db_run(store->db, err, sql, text, NULL) : code;
 }
 

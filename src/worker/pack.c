@@ -351,22 +351,61 @@ void pack_remove(const char *folder)
     nftw(folder, remove_one, DEPTH_MAX, FTW_DEPTH | FTW_PHYS);
 }
 
+struct comparison {
+    const char *folder;
+    bool same;
+};
+
+static enum err_code compare_file(void *ctx, const char *path, const char *bytes, size_t len)
+{
+    struct comparison *comparison = ctx;
+    char full[PATH_MAX + PACK_PATH_MAX];
+    struct buf there;
+    struct err ignored;
+    snprintf(full, sizeof full, "%s/%s", comparison->folder, path);
+    bool same = config_read_file(full, PACK_MAX, &there, &ignored) == ERR_NONE && there.len == len &&
+                memcmp(buf_text(&there), bytes, len) == 0;
+    comparison->same = comparison->same && same;
+    buf_free(&there);
+    return ERR_NONE;
+}
+
+/* Whether every file is there as it should be. */
+static bool is_whole(const char *text, size_t len, const char *folder)
+{
+    struct comparison comparison = {.folder = folder, .same = true};
+    struct err ignored;
+    return pack_each(text, len, compare_file, &comparison, &ignored) == ERR_NONE && comparison.same;
+}
+
+/* What is there and not whole moves out of the way. */
+static enum err_code put_into_place(const char *from, const char *folder, struct err *err)
+{
+    char aside[PATH_MAX + 16];
+    snprintf(aside, sizeof aside, "%s.old", from);
+    bool moved = rename(folder, aside) == 0;
+    if (rename(from, folder) != 0 && errno != EEXIST && errno != ENOTEMPTY)
+        return err_set(err, ERR_IO, "cannot make %s: %s", folder, strerror(errno));
+    if (moved)
+        pack_remove(aside);
+    return ERR_NONE;
+}
+
 enum err_code pack_unpack(const char *text, size_t len, const char *folder, struct err *err)
 {
     struct unpacking unpacking = {.err = err};
     struct stat status;
-    if (stat(folder, &status) == 0)
+    if (stat(folder, &status) == 0 && is_whole(text, len, folder))
         return ERR_NONE;
-    if (snprintf(unpacking.folder, sizeof unpacking.folder, "%s.new-XXXXXX", folder) >=
+    if (snprintf(unpacking.folder, sizeof unpacking.folder, "%s" PACK_UNFINISHED "XXXXXX", folder) >=
             (int)sizeof unpacking.folder ||
         mkdtemp(unpacking.folder) == NULL)
         return err_set(err, ERR_IO, "cannot make a folder beside %s: %s", folder, strerror(errno));
     enum err_code code = pack_each(text, len, write_file, &unpacking, err);
     if (code == ERR_NONE && chmod(unpacking.folder, 0755) != 0)
         code = err_set(err, ERR_IO, "cannot write %s: %s", unpacking.folder, strerror(errno));
-    if (code == ERR_NONE && rename(unpacking.folder, folder) != 0 && errno != EEXIST && errno != ENOTEMPTY)
-        code = err_set(err, ERR_IO, "cannot make %s: %s", folder, strerror(errno));
-    nftw(unpacking.folder, remove_one, DEPTH_MAX,
-         FTW_DEPTH | FTW_PHYS); /* after the rename it is gone already */
+    if (code == ERR_NONE)
+        code = put_into_place(unpacking.folder, folder, err);
+    pack_remove(unpacking.folder); /* when it is in its place, it is gone from here */
     return code;
 }

@@ -30,8 +30,9 @@ enum err_code pack_folder(const char *folder, struct buf *out, struct pack_info 
                           struct err *err) MUST_CHECK;
 /* Checks a pack that came from outside: its form, its paths, its order. */
 enum err_code pack_check(const char *text, size_t len, struct pack_info *info, struct err *err) MUST_CHECK;
-/* Writes the files of a checked pack into the folder, which is made: it appears whole or not at all, and one
- * that is there is taken for what it was made from. */
+/* Writes the files of a checked pack into the folder, which appears whole or not at all. One that is there
+ * and has them all is left alone. */
+#define PACK_UNFINISHED ".new-" /* in the name of what is being written beside a folder */
 enum err_code pack_unpack(const char *text, size_t len, const char *folder, struct err *err) MUST_CHECK;
 /* Removes a folder with all that is in it, as far as that can be done. */
 void pack_remove(const char *folder);

@@ -61,7 +61,7 @@ class ApiTest(harness.TestCase):
         harness.wait_until(place.exists, "the server")
         cls.url = place.read_text(encoding="utf-8").split("\n")[1]
         cls.tokens = {scope: cls.project.run("tokens", "make", scope, "--scope", scope).stdout.strip() for scope in ("read", "run", "admin")}
-        harness.wait_until(lambda: cls.call("GET", "/workers/shop", "read")[0] == 200, "the tokens to be known")
+        harness.wait_until(lambda: all(cls.call("GET", "/workers/shop", scope)[0] == 200 for scope in cls.tokens), "the tokens to be known")
 
     @classmethod
     def tearDownClass(cls):

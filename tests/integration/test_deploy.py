@@ -264,6 +264,11 @@ class DeployTest(TestCase):
         self.ok(self.run_it("env", "set", "OTHER=its-own", *there, env=token))
         for _ in range(4):
             wait_until(lambda: self.exec_there() == [7, "none"], "the new value")
+        for length in range(8, 12):  # set on the machine, while others ask with tokens that are not the home's
+            self.ok(self.run_it("env", "set", "--home", "SHARED_TOKEN=" + "x" * length))
+            self.run_it("list", *there, env={"WORKERS_TOKEN": "workers_" + "0" * 64})
+            for _ in range(2):
+                wait_until(lambda: self.exec_there() == [length, "none"], "the new value")  # noqa: B023
         self.ok(self.run_it("env", "set", "SHARED_TOKEN=own", *there, env=token))
         wait_until(lambda: self.exec_there() == [3, "none"], "its own comes first")
         made = self.ok(self.run_it("tokens", "make", "ci", "--scope", "admin", "--home", *there, env=token)).stdout.strip()
@@ -278,6 +283,90 @@ class DeployTest(TestCase):
             self.assertRegex(result.stderr, "this needs a token of the home|does not know the token")
         files = [file.read_bytes() for file in (self.home / ".workers").iterdir()]
         self.assertFalse([file for file in files if b"for-all" in file])
+        process.terminate()
+        self.assertEqual(process.wait(60), 0)
+
+    def test_another_worker_of_the_same_name(self):
+        """Who comes into the place of one that was taken away is not taken for it; and names may be swapped."""
+        self.ok(self.run_it("deploy"))
+        process = self.serve()
+        self.assertEqual(self.exec_there(), "first")
+        self.ok(self.run_it("env", "set", "OLD=old-value", "--server", self.url, env={"WORKERS_TOKEN": (self.home / ".workers/token").read_text().strip()}))
+        self.ok(self.run_it("delete", "shop", "--yes"))
+        self.p.write("main.lua", script("second"))
+        self.ok(self.run_it("deploy"))
+        wait_until(lambda: self.run_it("exec", "which", "--server", self.url, "--worker", "shop", env={
+            "WORKERS_TOKEN": (self.home / ".workers/token").read_text().strip()}).stdout.strip() == '"second"', "the other worker")
+        self.assertEqual(self.json("env", "list", "--server", self.url, env={"WORKERS_TOKEN": (self.home / ".workers/token").read_text().strip()}), [])
+        self.assertIn("shop: is not in the home any more", self.log.read_text())
+        self.p.write("workers.yaml", "name: other\nmain: main.lua\n")
+        self.p.write("main.lua", script("third"))
+        self.ok(self.run_it("deploy"))
+        for names in (("shop", "between"), ("other", "shop"), ("between", "other")):
+            self.ok(self.run_it("rename", *names))
+        self.soon("third")
+        process.terminate()
+        self.assertEqual(process.wait(60), 0)
+
+    def test_folders_of_versions_come_from_the_store(self):
+        self.ok(self.run_it("deploy"))
+        versions = self.home / "shop/versions"
+        (active,) = [path for path in versions.iterdir() if (path / "workers.yaml").exists()]
+        (active / "main.lua").write_text("not what was deployed")
+        process = self.serve()
+        self.assertEqual(self.exec_there(), "first")
+        self.assertEqual((active / "main.lua").read_text(), script())
+        shutil.rmtree(versions)
+        self.assertIn("is this one already", self.ok(self.run_it("deploy")).stderr)
+        self.p.write("main.lua", script("second"))
+        self.ok(self.run_it("deploy"))
+        self.soon("second")
+        # Of plans, and of versions that are not kept, nothing stays.
+        for n in range(14):
+            self.p.write("main.lua", script(f"number {n}"))
+            self.ok(self.run_it("deploy", "--plan"))
+            if n % 2 == 0:
+                self.ok(self.run_it("deploy"))
+        self.assertEqual({path.name for path in versions.iterdir()} - {row[0] for row in self.store("SELECT digest FROM _workers_versions")}, set())
+        self.assertEqual(self.store("SELECT count(*) FROM _workers_versions"), [(10,)])
+        for n in range(14, 20):
+            self.p.write("main.lua", script(f"number {n}"))
+            self.ok(self.run_it("deploy"))
+        self.assertEqual(self.store("SELECT count(*), min(number) FROM _workers_versions"), [(11, 6)])
+        self.assertLessEqual(len(list(versions.iterdir())), 11)
+        self.assertIn("there is no version 2: workers versions lists them", self.run_it("rollback", "2").stderr)
+        process.terminate()
+        self.assertEqual(process.wait(60), 0)
+
+    def test_an_idle_server_writes_nothing(self):
+        self.p.write("workers.yaml", 'name: shop\nmain: main.lua\npermissions: { env: ["SHARED"] }\n')
+        self.ok(self.run_it("env", "set", "--home", "SHARED=for-all-of-them"))
+        self.ok(self.run_it("deploy"))
+        process = self.serve()
+        self.exec_there()
+        import sqlite3
+        import time
+        connections = [sqlite3.connect(self.home / path / ".workers/worker.db") for path in ("", "shop")]
+        seen = []
+
+        def settled():
+            seen.append([connection.execute("PRAGMA data_version").fetchone() for connection in connections])
+            time.sleep(0.2)
+            return len(seen) > 12 and len({tuple(one) for one in seen[-12:]}) == 1
+        wait_until(settled, lambda: f"nothing to be written: {seen[-12:]}")
+        self.run_it("env", "list", "--home")
+        self.assertEqual([connection.execute("PRAGMA data_version").fetchone() for connection in connections], seen[-1], "nor does a look")
+        # While another process holds the home, the server answers.
+        connections[0].isolation_level = None
+        connections[0].execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        self.assertEqual(self.exec_there(), "first")
+        with urllib.request.urlopen(self.url + "/healthz", timeout=10):
+            pass
+        self.assertLess(time.monotonic() - started, 5)
+        connections[0].execute("ROLLBACK")
+        for connection in connections:
+            connection.close()
         process.terminate()
         self.assertEqual(process.wait(60), 0)
 
@@ -306,6 +395,12 @@ class DeployTest(TestCase):
             self.assertEqual(result.returncode, 1)
             self.assertIn("name", result.stderr)
         self.assertIn("no such worker", self.run_it("get", "other", *there, env=home).stderr)
+        self.ok(self.run_it("create", "a" * 100, *there, env=home))
+        request = urllib.request.Request(self.url + "/api/v1/workers/" + "a" * 101, method="DELETE", headers={"Authorization": "Bearer " + token})
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=30)
+        caught.exception.close()
+        self.assertEqual((caught.exception.code, (self.home / ("a" * 100)).exists()), (404, True))
         self.assertEqual(json.loads(self.ok(self.run_it("get", "shop", *there, env=home)).stdout)["name"], "shop")
         process.terminate()
         self.assertEqual(process.wait(60), 0)

@@ -44,14 +44,14 @@ class SecretsTest(TestCase):
 
     def test_versions_are_kept_and_restored(self):
         for n in range(1, 13):
-            self.ok(self.p.run("env", "set", f"API_TOKEN=value-number-{n:03}"))
-        self.ok(self.p.run("env", "set", "API_TOKEN=value-number-012"))  # the same: no other version
+            self.ok(self.p.run("env", "set", f"API_TOKEN={n:03}-value-number"))
+        self.ok(self.p.run("env", "set", "API_TOKEN=012-value-number"))  # the same: no other version
         versions = json.loads(self.ok(self.p.run("env", "versions", "API_TOKEN", "--json")).stdout)
         self.assertEqual([(one["version"], one["current"]) for one in versions], [(12, True)] + [(n, False) for n in range(11, 2, -1)])
         self.ok(self.p.run("env", "restore", "API_TOKEN", "5"))
         self.assertEqual(self.names(), [("API_TOKEN", 13, False)])
-        self.ok(self.p.run("env", "set", "--public", "API_TOKEN=value-number-005"))
-        self.assertEqual(self.tell("API_TOKEN")["value"], "value-number-005")
+        self.ok(self.p.run("env", "set", "--public", "API_TOKEN=005-value-number"))
+        self.assertEqual(self.tell("API_TOKEN")["value"], "005-value-number")
         result = self.p.run("env", "restore", "API_TOKEN", "2")
         self.assertEqual(result.returncode, 1)
         self.assertIn("there is no version 2 of API_TOKEN: workers env versions API_TOKEN shows them", result.stderr)
@@ -109,6 +109,8 @@ class SecretsTest(TestCase):
         before = file.stat().st_mtime_ns
         result = self.ok(self.p.run("env", "pull"))
         self.assertEqual((result.stdout, file.stat().st_mtime_ns), ("", before))
+        (self.p.folder / "other.env").write_text("")
+        (self.p.folder / "other.env").chmod(0o644)
         self.ok(self.p.run("env", "pull", "other.env"))
         self.assertEqual(stat.S_IMODE((self.p.folder / "other.env").stat().st_mode), 0o600)
         self.p.write("bad.env", "A='open\n")
@@ -191,8 +193,11 @@ class SecretsTest(TestCase):
             self.assertEqual((how == "lost") != self.key().exists(), True)
             self.assertEqual(self.p.dump(), before, how)
             self.assertEqual(len(self.names()), 1, "names can be listed")
+        self.key().write_bytes(right)
         self.key().chmod(0o644)
-        self.assertIn("key can be read by others: chmod 600", self.p.run("env", "pull").stderr)
+        for args in (["env", "pull"], ["env", "rotate-key"], ["env", "rotate-key", "--forget"]):  # it is not lost
+            self.assertIn("key can be read by others: chmod 600", self.p.run(*args).stderr)
+        self.assertEqual(self.p.dump(), before)
         self.key().chmod(0o600)
         self.key().write_bytes(right)
         self.assertEqual(self.tell("API_TOKEN")["length"], 14)
@@ -255,6 +260,26 @@ return worker
         self.assertEqual(self.names(), [])
         self.ok(self.p.run("env", "set", "A_KEY=third-secret"))
         self.assertEqual(self.tell("A_KEY")["length"], 12)
+
+    def test_a_store_of_before_the_check(self):
+        """Its key is the one that opens what there is, also when a rotation has failed half way."""
+        self.ok(self.p.run("env", "set", "A_KEY=first-secret", "B_KEY=other-secret"))
+        with self.p.database() as connection:
+            connection.execute("DELETE FROM _workers_meta WHERE name = 'key_check'")
+            connection.execute("UPDATE _workers_secrets SET sealed = randomblob(50) WHERE name = 'B_KEY'")
+            connection.commit()
+        self.assertIn("the variable B_KEY was sealed with another key or is damaged: set it again, then rotate", self.p.run("env", "rotate-key").stderr)
+        self.assertEqual(self.tell("A_KEY")["length"], 12)
+        self.ok(self.p.run("env", "set", "B_KEY=set-again-99"))
+        self.ok(self.p.run("env", "rotate-key"))
+        self.assertEqual((self.tell("A_KEY")["length"], self.tell("B_KEY")["length"]), (12, 12))
+
+    def test_what_is_public_once_is_not_so_for_good(self):
+        self.ok(self.p.run("env", "set", "--public", "ADDRESS=https://api.example.com"))
+        self.ok(self.p.run("env", "set", "ADDRESS=https://user:hush-hush@api.example.com"))
+        self.assertEqual(self.tell("ADDRESS")["value"], "[redacted]")
+        self.ok(self.p.run("env", "set", "--public", "ADDRESS=https://user:hush-hush@api.example.com/more"))
+        self.assertEqual(self.tell("ADDRESS")["value"], "[redacted]/more", "what was a secret stays one")
 
     def test_killed_while_the_key_changes(self):
         """At each write of the rotation: afterwards everything opens, and another rotation goes through."""

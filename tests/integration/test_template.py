@@ -216,6 +216,24 @@ class Pages(TemplateCase):
         self.write("src/modules.lua", script)
         self.must("check", "src/modules.lua")
 
+    def test_providers_and_table_of_pages(self):
+        page = (REPOSITORY / "docs/oauth.md").read_text(encoding="utf-8")
+        known = re.findall(r'^\| `"(\w+)"` \| ', page, re.M)
+        skill = self.page(".agents/skills/auth-guide/SKILL.md").read_text(encoding="utf-8")
+        listed = re.search(r"known by name: ([^.]*)\.", skill)[1]
+        self.assertEqual(re.split(r",\s+", listed), known)
+        self.assertIn(f"{len(known)}\nproviders", self.page("README.md").read_text(encoding="utf-8"))
+        functions = re.findall(r"^## paginate\.(\w+)", (REPOSITORY / "docs/library/paginate.md").read_text(encoding="utf-8"), re.M)
+        guide = self.page(".agents/skills/sync-guide/SKILL.md").read_text(encoding="utf-8")
+        self.assertEqual(re.findall(r"\| `paginate\.(\w+)` \| ", guide), functions)
+
+    def test_secrets_are_kept_from_agents(self):
+        settings = json.loads((self.folder / ".claude/settings.json").read_text())
+        self.assertIn("Read(./.env)", settings["permissions"]["deny"])
+        for name in (".gitignore", ".cursorignore"):
+            self.assertEqual({".env", ".env.*"} - set((self.folder / name).read_text().splitlines()), set(), name)
+        self.assertTrue((self.folder / ".workers/types/workers/http.lua").exists(), "what the instructions point to")
+
     # ---- Lua ----
 
     def test_lua_files_load(self):

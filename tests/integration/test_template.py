@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import sys
 import time
+import types
 import urllib.parse
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from harness import BINARY, REPOSITORY, HttpHandler, HttpService, TestCase, finish, free_port, main  # noqa: E402
+from harness import (BINARY, REPOSITORY, HttpHandler, HttpService, Server, TestCase, finish, free_port, main,  # noqa: E402
+                     wait_until)
 from task_service import TaskService  # noqa: E402
 
 SKILLS = ["auth-guide", "sync", "sync-debug", "sync-guide", "sync-validate"]
@@ -408,6 +410,57 @@ class Examples(TemplateCase):
         self.assertEqual(finish(process)[0], 0)
         # The first token is refused before its time; the example asks for another.
         self.assertEqual(json.loads(self.must("exec", "exampleWhoAmI")), "Ada")
+
+    # ---- under workers serve ----
+
+    def served(self, *args, env=None):
+        place = types.SimpleNamespace(folder=self.folder, processes=self.p.processes, run=self.run_in,
+                                      environment=lambda given: {**self.env, **(env or {})})
+        return Server(place, *args)
+
+    def copy_to_main(self, name):
+        self.write("src/main.lua", (self.folder / f".examples/{name}.lua").read_text(encoding="utf-8"))
+
+    def test_webhook_is_served(self):
+        self.copy_to_main("webhook")
+        self.must("env", "set", "GITHUB_WEBHOOK_SECRET", input="hush")
+        server = self.served()
+        self.assertTrue(server.url)
+        body = json.dumps({"repository": {"full_name": "octo/demo"}, "commits": [{}]})
+        for _ in range(2):
+            self.must("webhooks", "send", "exampleOnPush", "-d", body, "--event", "push", "--id", "same")
+        server.wait_for("octo/demo")
+        wait_until(lambda: [d["state"] for d in json.loads(self.must("deliveries", "list", "--json"))] == ["done"], "one delivery that is done")
+        self.assertEqual(server.stop(), 0)
+
+    def test_automation_is_served(self):
+        self.copy_to_main("automation")
+        server = self.served()
+        self.assertTrue(server.url)
+        self.must("sync", "trigger", "exampleOrdersSync")
+        server.wait_for("Thank you, Ada")
+        wait_until(lambda: {d["state"] for d in json.loads(self.must("deliveries", "list", "--json"))} == {"done"}, "both orders")
+        self.assertNotIn("Mary", server.text())
+        self.assertEqual(server.stop(), 0)
+
+    def test_deploying_as_the_readme_shows(self):
+        port, home = free_port(), self.p.folder / "home"
+        address = f"http://127.0.0.1:{port}"
+        env = {"WORKERS_HOME": str(home)}
+        place = types.SimpleNamespace(folder=self.p.folder, processes=self.p.processes, environment=lambda given: {**self.env, **env})
+        server = Server(place, "--home", port=port)
+        server.wait_for(f"127.0.0.1:{port}")
+        block = next(block for block in blocks_of(self.page("README.md"), "sh") if "workers create" in block)
+        self.write(".env.production", "TRACKER_TOKEN=4711-secret\n")
+        for line in block.replace("https://workers.example.com", address).splitlines():
+            line = line.replace("env push", "env push --yes")
+            env["WORKERS_TOKEN"] = wait_until(lambda: (home / ".workers/token").exists() and (home / ".workers/token").read_text().strip(), "the token")
+            if "rollback" in line:
+                self.assertEqual(self.must("exec", "sayHello", "-d", '{"name":"you"}', "--server", address, env=env), '"Hello, you!"\n')
+                self.assertIn("TRACKER_TOKEN", self.must("env", "list", "--server", address, env=env))
+            result = self.shell(line, env)
+            self.assertEqual(result.returncode, 0, f"{line}\n{result.stdout}\n{result.stderr}")
+        self.assertEqual(server.stop(), 0)
 
     # ---- those of the guide to syncs ----
 

@@ -229,6 +229,13 @@ class Pages(TemplateCase):
         guide = self.page(".agents/skills/sync-guide/SKILL.md").read_text(encoding="utf-8")
         self.assertEqual(re.findall(r"\| `paginate\.(\w+)` \| ", guide), functions)
 
+    def test_fourteen_points_each_with_a_command_or_a_test(self):
+        page = self.page(".agents/skills/sync-validate/SKILL.md").read_text(encoding="utf-8")
+        points = re.findall(r"^## (\d+)\. [^\n]+\n(.*?)(?=^## )", page, re.S | re.M)
+        self.assertEqual([number for number, _ in points], [str(n) for n in range(1, 15)])
+        for number, text in points:
+            self.assertRegex(text, r"```|Test: |`workers ", f"point {number}")
+
     def test_secrets_are_kept_from_agents(self):
         settings = json.loads((self.folder / ".claude/settings.json").read_text())
         self.assertIn("Read(./.env)", settings["permissions"]["deny"])

@@ -8,6 +8,7 @@ local templates = require "utils.templates"
 ---@field exists fun(path: string): boolean
 ---@field mkdir fun(path: string): boolean?, string? nil and a message that names the path
 ---@field write fun(path: string, text: string): boolean?, string? the same
+---@field link fun(path: string, target: string): boolean?, string? the same
 ---@field list fun(path: string): string[]?
 ---@field read fun(path: string): string?, string? the text, or nil and a message
 ---@field run fun(program: string, ...: string): boolean whether it ended well; it says nothing
@@ -64,7 +65,7 @@ local function refuse(found)
   return nil, table.concat(lines, "\n")
 end
 
-local function write_file(host, path, text)
+local function write_file(host, path, file)
   for _, folder in ipairs(templates.folders_above(path)) do
     if not host.exists(folder) then
       local made, message = host.mkdir(folder)
@@ -73,7 +74,7 @@ local function write_file(host, path, text)
       end
     end
   end
-  local written, message = host.write(path, text)
+  local written, message = (file.link and host.link or host.write)(path, file.text)
   if not written then
     return nil, message or "cannot write " .. path
   end
@@ -191,11 +192,25 @@ local function make_repository(host, directory, files, wanted)
   return "made a git repository with a first commit"
 end
 
+-- The files, those of a hidden folder in one line.
+local function show_files(host, directory, files)
+  local last, count
+  for i, file in ipairs(files) do
+    local hidden = file.path:match "^%.[^/]+/"
+    count = hidden and hidden == last and count + 1 or 1
+    last = hidden
+    local following = files[i + 1] and files[i + 1].path:match "^%.[^/]+/"
+    if not hidden or count == 1 and following ~= hidden then
+      host.print("  " .. directory .. file.path)
+    elseif following ~= hidden then
+      host.print(("  %s%s (%d files)"):format(directory, hidden, count))
+    end
+  end
+end
+
 local function report(host, name, directory, files, about)
   host.print(("Made the worker %s:"):format(name))
-  for _, file in ipairs(files) do
-    host.print("  " .. directory .. file.path)
-  end
+  show_files(host, directory, files)
   host.print ""
   host.print "Next:"
   if directory ~= "" then
@@ -248,7 +263,7 @@ return function(host, args)
   end
   for _, file in ipairs(files) do
     local written
-    written, message = write_file(host, directory .. file.path, file.text)
+    written, message = write_file(host, directory .. file.path, file)
     if not written then
       return nil, message
     end

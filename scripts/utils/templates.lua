@@ -5,7 +5,15 @@ local templates = {}
 local NAME_MAX = 100
 
 -- Names that a template has in its folder because there they would mean something to the tools of this project.
-local RENAMED = { _gitignore = ".gitignore" }
+local RENAMED = {
+  _gitignore = ".gitignore",
+  ["_AGENTS.md"] = "AGENTS.md",
+  ["_CLAUDE.md"] = "CLAUDE.md",
+  _agents = ".agents",
+  _claude = ".claude",
+}
+-- What stands behind the name of a file that becomes a link; its text is where the link leads.
+local LINK = "%._link$"
 
 ---The last part of a path; nil for a path that has none, such as "/".
 ---@param path string
@@ -123,6 +131,31 @@ end
 ---@class templates.File
 ---@field path string where it goes, relative to the project's folder
 ---@field text string
+---@field link? boolean it is a link, and text is where it leads, seen from its own folder
+
+---@param path string within a template
+---@return string
+local function renamed(path)
+  return (path:gsub("[^/]+", RENAMED))
+end
+
+---One file of a template as a file of a project.
+---@param path string within the template
+---@param text string
+---@return templates.File? file
+---@return string? message
+local function make_file(path, text)
+  local place = renamed(path)
+  if not place:find(LINK) then
+    return { path = place, text = text }
+  end
+  local target = (text:gsub("%s+$", ""))
+  local folder = "/project/" .. (place:match "^(.*/)[^/]*$" or "")
+  if target:sub(1, 1) == "/" or not (templates.absolute(folder, target) .. "/"):find "^/project/" then
+    return nil, ("the link leads out of the project, to %q"):format(target)
+  end
+  return { path = (place:gsub(LINK, "")), text = target, link = true }
+end
 
 ---The files of one template, filled in and sorted by path.
 ---@param files table<string, string> all templates: path relative to templates/ -> text
@@ -146,12 +179,15 @@ function templates.expand(files, template, values)
   end
   own[ABOUT] = nil
   for name, text in pairs(own) do
-    local folder, last = name:match("^(.-)([^/]+)$")
     local filled, message = templates.fill(text, values)
-    if not filled then
+    local file
+    if filled then
+      file, message = make_file(name, filled)
+    end
+    if not file then
       return nil, prefix .. name .. ": " .. message
     end
-    list[#list + 1] = { path = folder .. (RENAMED[last] or last), text = filled }
+    list[#list + 1] = file
   end
   table.sort(list, function(a, b)
     return a.path < b.path

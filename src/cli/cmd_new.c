@@ -62,6 +62,13 @@ static int host_write(lua_State *L)
     return report(L, code, &err);
 }
 
+static int host_link(lua_State *L)
+{
+    struct err err;
+    enum err_code code = files_link(luaL_checkstring(L, 1), luaL_checkstring(L, 2), &err);
+    return report(L, code, &err);
+}
+
 static int host_list(lua_State *L)
 {
     DIR *folder = opendir(luaL_checkstring(L, 1));
@@ -167,7 +174,7 @@ static void push_host(lua_State *L)
     static const luaL_Reg functions[] = {
         {"exists", host_exists},       {"mkdir", host_mkdir},   {"write", host_write}, {"list", host_list},
         {"print", host_print},         {"cwd", host_cwd},       {"read", host_read},   {"run", host_run},
-        {"temporary", host_temporary}, {"remove", host_remove}, {NULL, NULL}};
+        {"temporary", host_temporary}, {"remove", host_remove}, {"link", host_link},   {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_newtable(L);
     for (size_t i = 0; i < template_file_count; i++) {

@@ -76,3 +76,10 @@ enum err_code files_write_private(const char *path, const char *text, size_t len
         unlink(beside);
     return code;
 }
+
+enum err_code files_link(const char *path, const char *target, struct err *err)
+{
+    if ((unlink(path) != 0 && errno != ENOENT) || symlink(target, path) != 0)
+        return err_set(err, ERR_IO, "cannot make the link %s: %s", path, strerror(errno));
+    return ERR_NONE;
+}

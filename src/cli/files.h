@@ -15,5 +15,7 @@ enum err_code files_write(const char *path, const char *text, size_t len, struct
 /* The same for a file that only its owner may read: it is written beside and put into place, whole or not at
  * all. One that is there loses the rights that others have. */
 enum err_code files_write_private(const char *path, const char *text, size_t len, struct err *err) MUST_CHECK;
+/* Makes a symbolic link to the target, in the place of a file or link that is there. */
+enum err_code files_link(const char *path, const char *target, struct err *err) MUST_CHECK;
 
 #endif

@@ -6,7 +6,20 @@ package.path = "scripts/?.lua;" .. package.path
 local init = dofile "scripts/init.lua"
 local templates = require "utils.templates"
 
-local NAMES = { "workers.yaml", "src/main.lua", "README.md", "_gitignore", ".luarc.json", "tests/main_test.lua", "_template" }
+local NAMES = {
+  "workers.yaml",
+  "src/main.lua",
+  "README.md",
+  "_AGENTS.md",
+  "_gitignore",
+  ".luarc.json",
+  "tests/main_test.lua",
+  "_template",
+  "_agents/INSTRUCTIONS.md",
+  "_claude/skills._link",
+  ".examples/job.lua",
+  ".examples/tool.lua",
+}
 local passed, failed = 0, 0
 
 local function equal(got, expected, what)
@@ -30,7 +43,7 @@ end
 
 -- entries: path -> text, or true for a folder.
 local function new_host(cwd, entries, fail_at)
-  local host = { files = read_templates(), entries = entries or {}, printed = {}, calls = 0 }
+  local host = { files = read_templates(), entries = entries or {}, links = {}, printed = {}, calls = 0 }
   local function fails()
     host.calls = host.calls + 1
     return host.calls == fail_at
@@ -55,6 +68,11 @@ local function new_host(cwd, entries, fail_at)
     end
     host.entries[path] = text
     return true
+  end
+  function host.link(path, target)
+    local linked, why = host.write(path, target)
+    host.links[path] = linked and target
+    return linked, why
   end
   function host.list()
     return nil
@@ -85,13 +103,21 @@ equal(made, true, "made")
 equal(message, nil, "no message")
 equal(
   paths(host),
-  "demo demo/.gitignore demo/.luarc.json demo/README.md demo/src demo/src/main.lua demo/tests demo/tests/main_test.lua demo/workers.yaml",
+  "demo demo/.agents demo/.agents/INSTRUCTIONS.md demo/.claude demo/.claude/skills demo/.examples demo/.examples/job.lua "
+    .. "demo/.examples/tool.lua demo/.gitignore demo/.luarc.json demo/AGENTS.md demo/README.md demo/src demo/src/main.lua "
+    .. "demo/tests demo/tests/main_test.lua demo/workers.yaml",
   "files"
 )
+equal(host.links["demo/.claude/skills"], "../.agents/skills", "the link leads to the skills")
+equal(next(host.links, next(host.links)), nil, "one link")
 equal(table.concat(host.printed, "\n"), [[
 Made the worker demo:
+  demo/.agents/INSTRUCTIONS.md
+  demo/.claude/skills
+  demo/.examples/ (2 files)
   demo/.gitignore
   demo/.luarc.json
+  demo/AGENTS.md
   demo/README.md
   demo/src/main.lua
   demo/tests/main_test.lua
@@ -118,7 +144,8 @@ local function made_name(cwd, args, printed_cd)
   end
   for path, text in pairs(h.entries) do
     if path:match "workers.yaml$" then
-      equal(h.printed[10] and h.printed[10]:match "^  cd (.*)", printed_cd, "cd for " .. tostring(args.directory))
+      local said = table.concat(h.printed, "\n")
+      equal(said:match "\nNext:\n  cd ([^\n]*)", printed_cd, "cd for " .. tostring(args.directory))
       return text:match 'name: "([^"]*)"', path
     end
   end
@@ -164,8 +191,8 @@ expect_refusal("/x", { directory = "d" }, { d = true, ["d/README.md"] = "mine" }
 expect_refusal("/x", {}, { ["README.md"] = "mine", [".gitignore"] = "" },
   "2 files exist already; nothing was written. --force would overwrite:\n  .gitignore\n  README.md")
 expect_refusal("/x", { directory = "d" }, nil, "cannot make the folder d: Permission denied", 1)
-expect_refusal("/x", { directory = "d" }, nil, "cannot write d/.gitignore: No space left on device", 2)
-expect_refusal("/x", { directory = "f" }, { f = "a file" }, "cannot write f/.gitignore: No space left on device", 99)
+expect_refusal("/x", { directory = "d" }, nil, "cannot make the folder d/.agents: Permission denied", 2)
+expect_refusal("/x", { directory = "d" }, nil, "cannot write d/.agents/INSTRUCTIONS.md: No space left on device", 3)
 
 -- Other files are no obstacle, and --force overwrites.
 host = new_host("/x", { d = true, ["d/other.txt"] = "mine", ["d/README.md"] = "mine" })
@@ -183,6 +210,24 @@ equal(templates.fill("{{name}} {{ name }} {{ {} }} {{name}}", { name = "%1" }), 
 host = new_host "/x"
 host.files = {}
 equal(select(2, init(host, {})), 'there is no template "worker": workers new --list shows them', "no templates")
+
+-- Links, and names that mean something.
+local function expand(path, text)
+  local list, why = templates.expand({ [path] = text }, "t", {})
+  return list and list[#list], why
+end
+equal(expand("t/_agents/_claude/a", "").path, ".agents/.claude/a", "folders are renamed")
+equal(expand("t/x_agents/_agents.md", "").path, "x_agents/_agents.md", "others are not")
+equal(expand("t/a/b._link", "../c\n").text, "../c", "a link's target")
+equal(expand("t/a/b._link", "../c\n").link, true, "a link")
+equal(expand("t/a/b.link", "../../c").link, nil, "no link")
+for _, target in ipairs { "/etc", "../..", "../../project2", "x/../../.." } do
+  equal(
+    select(2, expand("t/a/b._link", target)),
+    ("t/a/b._link: the link leads out of the project, to %q"):format(target),
+    "a link out of the project"
+  )
+end
 equal(templates.title_of "my-demo_2.x", "My Demo 2 X", "title")
 equal(templates.title_of "---", "---", "title without words")
 

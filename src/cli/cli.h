@@ -55,7 +55,7 @@ struct command {
 extern const struct command *const cli_commands[]; /* ends with NULL */
 
 extern const struct command cmd_run, cmd_exec, cmd_manifest, cmd_mcp, cmd_oauth_start, cmd_oauth_token,
-    cmd_oauth_status, cmd_oauth_revoke, cmd_oauth_show_redirect_url, cmd_check, cmd_sync_status,
+    cmd_oauth_status, cmd_oauth_revoke, cmd_oauth_show_redirect_url, cmd_check, cmd_doctor, cmd_sync_status,
     cmd_sync_trigger, cmd_sync_pause, cmd_sync_resume, cmd_sync_state_get, cmd_sync_state_set,
     cmd_sync_state_reset, cmd_capabilities_list, cmd_capabilities_enable, cmd_capabilities_disable,
     cmd_runs_list, cmd_runs_get, cmd_runs_logs, cmd_db_list, cmd_db_schema, cmd_db_query, cmd_db_export,

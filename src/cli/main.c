@@ -19,6 +19,7 @@ const struct command *const cli_commands[] = {
     &cmd_check,
     &cmd_manifest,
     &cmd_types,
+    &cmd_doctor,
     &cmd_sync_status,
     &cmd_sync_trigger,
     &cmd_sync_pause,

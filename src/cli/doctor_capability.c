@@ -122,18 +122,23 @@ static void read_log(struct gathering *all)
         bool next = code == ERR_NONE && json_scan_value(&scan, &err) == ERR_NONE;
         more = false;
         while (next && json_scan_element(&scan, &next, &err) == ERR_NONE && next) {
-            struct buf text;
+            struct buf text, level;
             if (json_scan_skip(&scan, &line, &err) != ERR_NONE)
                 break;
             after = object_number(&line, "id");
             more = true;
             buf_init(&text, BUF_UNLIMITED);
+            buf_init(&level, BUF_UNLIMITED);
             object_add(&line, "text", &text);
+            object_add(&line, "level", &level);
+            if (strcmp(buf_text(&level), "http") == 0)
+                buf_clear(&all->limited); /* it went on */
             if (strncmp(buf_text(&text), RATE_LIMITED, strlen(RATE_LIMITED)) == 0) {
                 buf_clear(&all->limited);
                 buf_add(&all->limited, buf_text(&text), text.len);
             }
             buf_free(&text);
+            buf_free(&level);
         }
         buf_free(&answer);
     }

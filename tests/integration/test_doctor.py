@@ -241,6 +241,30 @@ class DoctorTest(TestCase):
         self.ok(p.run("sync", "resume", "tasks"))
         self.assertEqual(self.doctor(p, "tasks"), {})
 
+    def test_due_and_no_server(self):
+        p = self.worker('sync(function() return page({}, { nextState = {} }) end, { schedule = "1h" })')
+        server = Server(p)
+        wait_until(lambda: server.url and p.rows("SELECT 1 FROM _workers_runs WHERE exit_code = 0"), "the first run")
+        server.stop()
+        self.assertEqual(self.doctor(p, "tasks"), {})
+        with p.database() as store:
+            store.execute("UPDATE _workers_schedules SET next_at = next_at - 7200000, retry_at = NULL, triggered_at = NULL")
+            store.commit()
+        found = self.doctor(p, "tasks", code=0)
+        self.assertRegex(found["server"][1], r"due for \d+ min, and no server runs")
+        self.assertEqual(found["server"][2], "workers serve")
+
+    def test_it_goes_on_after_a_rate_limit(self):
+        p, up = self.answers(None)
+        up.script("rows", Page({}, status=429), [])
+        self.ok(p.run("sync", "trigger", "tasks"))
+        self.assertEqual(up.count("rows"), 2)
+        with p.database() as store:
+            store.execute("UPDATE _workers_runs SET exit_code = 130")
+            store.commit()
+        self.assertIn("rate limited", p.run("runs", "logs", p.value("SELECT id FROM _workers_runs")).stdout)
+        self.assertEqual(self.doctor(p, "tasks"), {})
+
     def test_somebody_else_runs_it(self):
         gate = threading.Event()
         self.addCleanup(gate.set)

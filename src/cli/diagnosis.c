@@ -257,6 +257,12 @@ static void add_failure(const struct evidence *evidence, const struct failed *fa
 
 /* ---- what was tried ---- */
 
+/* Such as for a cursor that has expired. */
+static bool is_refused_request(int64_t status)
+{
+    return status >= 400 && status <= 499 && status != 401 && status != 403 && status != 429;
+}
+
 /* Whether what was tried has worked. */
 static bool ended_well(const struct json_slice *call)
 {
@@ -264,10 +270,18 @@ static bool ended_well(const struct json_slice *call)
     return call->text != NULL && json_find(call->text, call->len, "value", &value);
 }
 
-/* The state makes it fail: without one it works, and the failure is none that has another cause. */
+/* The state makes it fail: without one it works, and the failure is a mistake of the script, or the service
+ * refuses what is asked for. */
 static bool is_about_state(const struct evidence *evidence, const struct failed *probe)
 {
-    return ended_well(&evidence->afresh) && find_cause(probe) == NULL;
+    return ended_well(&evidence->afresh) && (find_cause(probe) == NULL || is_refused_request(probe->status));
+}
+
+bool diagnosis_may_be_state(const struct json_slice *call)
+{
+    struct json_slice error;
+    return call->text != NULL && json_find(call->text, call->len, "error", &error) &&
+           (!object_has(&error, "code") || is_refused_request(object_number(&error, "status")));
 }
 
 static void add_state(const struct evidence *evidence, const struct failed *failed, struct findings *out)
@@ -276,9 +290,11 @@ static void add_state(const struct evidence *evidence, const struct failed *fail
     snprintf(remedy, sizeof remedy,
              "workers sync state reset %s (workers sync state get %s shows it first; rows stay)",
              evidence->key, evidence->key);
-    findings_add(out, FINDING_FAIL, "state", remedy,
-                 "execute fails with the state that is kept, and works without: its shape has changed: %s",
-                 buf_text(&failed->message));
+    findings_add(
+        out, FINDING_FAIL, "state", remedy,
+        "execute fails with the state that is kept, and works without: its shape has changed, or the "
+        "service does not take it any more: %s",
+        buf_text(&failed->message));
 }
 
 static void look_at_probe(const struct evidence *evidence, const struct failed *probe, bool probe_failed,
@@ -405,7 +421,7 @@ static void look_at_last_run(const struct evidence *evidence, const struct faile
         /* What fails again for the same cause is told once. */
         add_failure(evidence, last, FINDING_FAIL, "the last run failed", out);
     } else if (evidence->run.text == NULL) {
-        findings_add(out, FINDING_OK, "run", "", "it has not run yet");
+        findings_add(out, FINDING_OK, "run", "", "no run is recorded");
     } else if (!failed && object_has(&evidence->run, "exitCode")) {
         findings_add(out, FINDING_OK, "run", "",
                      object_number(&evidence->run, "exitCode") == 0 ? "the last run went well"

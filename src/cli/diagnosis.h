@@ -28,6 +28,8 @@ struct evidence {
     const char *not_probed;  /* why there is none; NULL: nothing was to be tried */
 };
 
+/* Whether a call that has failed from a state may fail because of it: worth trying without. */
+bool diagnosis_may_be_state(const struct json_slice *call);
 void diagnose(const struct evidence *evidence, struct findings *out);
 
 #endif

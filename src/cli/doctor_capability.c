@@ -149,6 +149,18 @@ static void read_log(struct gathering *all)
 
 /* ---- trying it ---- */
 
+/* A replace sync begins each cycle without one. */
+static bool goes_on_from_state(const struct json_slice *sync)
+{
+    struct buf mode;
+    buf_init(&mode, BUF_UNLIMITED);
+    object_add(sync, "mode", &mode);
+    bool goes_on = strcmp(buf_text(&mode), "incremental") == 0 ||
+                   (object_flag(sync, "cycleOpen") && object_number(sync, "cyclePages") > 0);
+    buf_free(&mode);
+    return goes_on;
+}
+
 static void try_sync(struct gathering *all)
 {
     struct evidence *evidence = &all->evidence;
@@ -156,7 +168,7 @@ static void try_sync(struct gathering *all)
     struct buf path;
     struct err err;
     bool has_state = false;
-    if (object_number(&evidence->sync, "stateBytes") > 0) {
+    if (goes_on_from_state(&evidence->sync) && object_number(&evidence->sync, "stateBytes") > 0) {
         path_make(&path, "/syncs", all->key, "/state");
         if (get(all, &path, &all->state, &err) == ERR_NONE)
             has_state = json_find(buf_text(&all->state), all->state.len, "state", &state);
@@ -170,8 +182,7 @@ static void try_sync(struct gathering *all)
     }
     tried = (struct json_slice){buf_text(&all->probe), all->probe.len};
     evidence->probe = tried;
-    struct json_slice failure;
-    if (has_state && json_find(tried.text, tried.len, "error", &failure) && !object_has(&failure, "code") &&
+    if (has_state && diagnosis_may_be_state(&tried) &&
         probe_sync(all->target, all->key, NULL, &all->afresh, &err) == ERR_NONE)
         evidence->afresh = (struct json_slice){buf_text(&all->afresh), all->afresh.len};
 }

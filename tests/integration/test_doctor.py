@@ -202,10 +202,36 @@ class DoctorTest(TestCase):
         self.ok(p.run("sync", "trigger", "tasks"), 1)
         found = self.doctor(p, "tasks", code=1)
         self.assertEqual(list(found), ["state"])
-        self.assertRegex(found["state"][1], "its shape has changed: .*field 'position'")
+        self.assertRegex(found["state"][1], "its shape has changed, .*field 'position'")
         self.assertIn("workers sync state reset tasks", found["state"][2])
         self.ok(p.run("sync", "state", "reset", "tasks"))
         self.assertEqual(self.doctor(p, "tasks", code=0)["run"][2], "workers sync trigger tasks")
+
+    def test_the_service_does_not_take_the_state_any_more(self):
+        up = self.upstream()
+        up.script("rows/old", Page({"error": "the cursor has expired"}, status=410))
+        up.script("rows/", [])
+        p = self.worker(f'sync(function(state) return page(http.get("{up.url}/rows/" .. (state or "")):raise():json(), {{ nextState = "old" }}) end)')
+        self.ok(p.run("sync", "trigger", "tasks"))
+        self.ok(p.run("sync", "trigger", "tasks"), 1)
+        found = self.doctor(p, "tasks", code=1)
+        self.assertEqual(list(found), ["state"])
+        self.assertRegex(found["state"][1], "does not take it any more: .*410.*the cursor has expired")
+        self.assertIn("workers sync state reset tasks", found["state"][2])
+
+    def test_a_replace_sync_is_tried_from_its_beginning(self):
+        up = self.upstream()
+        p = self.worker(f'sync(function(state) http.get("{up.url}/" .. (state and state.page or 1)):raise()'
+                        'return page({ "a" }, { hasMore = not state, nextState = { page = 2 } }) end, { mode = "replace" })')
+        up.script("1", {})
+        up.script("2", Page({}, status=500))
+        self.ok(p.run("sync", "trigger", "tasks"), 1)
+        self.assertIn("/2: 500", self.doctor(p, "tasks", code=1)["upstream"][1])
+        self.assertEqual((up.count("1"), up.count("2")), (1, 2))
+        up.script("2", {})
+        self.ok(p.run("sync", "trigger", "tasks"))
+        self.assertEqual(self.doctor(p, "tasks"), {})
+        self.assertEqual(up.count("1"), 2)
 
     def test_a_mistake_of_the_script(self):
         p = self.worker('sync(function() error "no such luck" end)')
@@ -338,7 +364,7 @@ class DoctorTest(TestCase):
         self.assertEqual(up.count("rows"), 0)
         p = self.worker(f'sync(function() print "said" return page(http.get("{up.url}/rows"):json(), {{ nextState = {{ n = 1 }} }}) end)')
         result = self.ok(p.run("doctor", "tasks"))
-        self.assertEqual(result.stdout, "ok    run: it has not run yet\nok    probe: execute works: tried just now, without writing anything\n")
+        self.assertEqual(result.stdout, "ok    run: no run is recorded\nok    probe: execute works: tried just now, without writing anything\n")
         self.assertEqual(result.stderr, "")
         self.assertEqual(up.count("rows"), 1)
         self.assertFalse(p.store.exists() and p.rows("SELECT 1 FROM _workers_runs"))

@@ -19,12 +19,14 @@ struct gathering {
     struct evidence evidence;
     struct buf worker, sync, runs, webhooks, dead, state, probe, afresh, kind, limited;
     struct buf why; /* the probe was not tried */
+    bool lost;      /* memory was out, and what is there says nothing */
 };
 
 static enum err_code get(struct gathering *all, struct buf *path, struct buf *answer, struct err *err)
 {
     enum err_code code = target_get(all->target, path, answer, err);
     buf_free(path);
+    all->lost = all->lost || code == ERR_NOMEM;
     return code;
 }
 
@@ -176,6 +178,7 @@ static void try_sync(struct gathering *all)
     if (has_state)
         evidence->state = state;
     if (probe_sync(all->target, all->key, has_state ? &state : NULL, &all->probe, &err) != ERR_NONE) {
+        all->lost = all->lost || err.code == ERR_NOMEM;
         buf_adds(&all->why, err.message);
         evidence->not_probed = buf_text(&all->why);
         return;
@@ -240,6 +243,10 @@ enum err_code doctor_capability(struct target *target, const char *key, bool pro
     all.evidence.unserved =
         target->remote == NULL && beacon_read(target->project.folder, url, &ignored) != ERR_NONE;
     enum err_code code = gather(&all, probe, err);
+    for (size_t i = 0; i < sizeof list / sizeof list[0] && code == ERR_NONE; i++)
+        code = buf_status(list[i], "what the API tells", err);
+    if (code == ERR_NONE && all.lost)
+        code = err_nomem(err);
     if (code == ERR_NONE)
         diagnose(&all.evidence, out);
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)

@@ -1,6 +1,15 @@
 # cmake --install and the Debian package (cpack -G DEB).
 include(GNUInstallDirs)
 install(TARGETS workers RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(FILES completions/workers.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME workers)
+install(FILES completions/workers.zsh DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions RENAME _workers)
+install(FILES completions/workers.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+if(NOT CMAKE_CROSSCOMPILING)
+  set(WORKERS_MAN ${PROJECT_BINARY_DIR}/workers.1)
+  add_custom_command(OUTPUT ${WORKERS_MAN} COMMAND workers help --man > ${WORKERS_MAN} DEPENDS workers VERBATIM)
+  add_custom_target(man ALL DEPENDS ${WORKERS_MAN})
+  install(FILES ${WORKERS_MAN} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+endif()
 install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 set(CPACK_GENERATOR DEB)

@@ -10,7 +10,8 @@ BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config liblua5.4-dev libsq
     libcurl4-openssl-dev libmicrohttpd-dev libssl-dev ca-certificates tzdata)
 # What the tests and the checks of the source need on top.
 TEST_PACKAGES=(python3 python3-httpbin python3-pip python3-prometheus-client libcmocka-dev lua5.4 lua-cjson-dev strace openssl
-    sqlite3 iso-codes git cmark-gfm faketime slowhttptest shellcheck lua-check clang-format-14)
+    sqlite3 iso-codes git cmark-gfm faketime slowhttptest shellcheck lua-check clang-format-14
+    zsh fish mandoc man-db)
 FUZZ_PACKAGES=(clang-14 libclang-rt-14-dev)
 # What the bench needs on top. PostgreSQL, for the peers that want one, is not among them: its package starts a server.
 BENCH_PACKAGES=(wrk)

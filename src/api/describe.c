@@ -99,6 +99,8 @@ void describe_sync(const struct capability *sync, const struct sync_info *info, 
         buf_addf(json, ",\"nextRunAt\":\"%s\"", iso_format_utc(info->next_ms, time));
     if (info->last_run_id != NULL)
         buf_addf(json, ",\"lastRunId\":\"%s\"", info->last_run_id);
+    if (info->running && info->running_in != 0)
+        buf_addf(json, ",\"process\":%lld", (long long)info->running_in);
     if (info->running)
         buf_addf(json, ",\"run\":{\"pages\":%lld,\"rows\":%lld,\"rowsPerSecond\":%lld}",
                  (long long)info->run_pages, (long long)info->run_rows, (long long)rate(info));
@@ -134,6 +136,10 @@ void describe_run(const struct run_record *run, struct buf *json)
     add_text(json, "startedBy", run->started_by);
     add_text(json, "deliveryId", run->delivery_id);
     add_text(json, "error", run->error);
+    add_text(json, "errorName", run->error_name);
+    add_text(json, "errorCode", run->error_code);
+    if (run->error_status != 0)
+        buf_addf(json, ",\"errorStatus\":%d", run->error_status);
     add_text(json, "traceback", run->traceback);
     buf_addc(json, '}');
 }

@@ -57,6 +57,7 @@
     X(EVP_MD_CTX_new)                                                                                        \
     X(EVP_MD_fetch)                                                                                          \
     X(EVP_PKCS82PKEY)                                                                                        \
+    X(OpenSSL_version)                                                                                       \
     X(EVP_PKEY_CTX_free)                                                                                     \
     X(EVP_PKEY_CTX_new)                                                                                      \
     X(EVP_PKEY_CTX_new_from_name)                                                                            \

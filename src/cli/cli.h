@@ -55,16 +55,16 @@ struct command {
 extern const struct command *const cli_commands[]; /* ends with NULL */
 
 extern const struct command cmd_run, cmd_exec, cmd_manifest, cmd_mcp, cmd_oauth_start, cmd_oauth_token,
-    cmd_oauth_status, cmd_oauth_revoke, cmd_oauth_show_redirect_url, cmd_check, cmd_sync_status,
-    cmd_sync_trigger, cmd_sync_pause, cmd_sync_resume, cmd_sync_state_get, cmd_sync_state_set,
-    cmd_sync_state_reset, cmd_capabilities_list, cmd_capabilities_enable, cmd_capabilities_disable,
-    cmd_runs_list, cmd_runs_get, cmd_runs_logs, cmd_db_list, cmd_db_schema, cmd_db_query, cmd_db_export,
-    cmd_db_deleted, cmd_db_restore, cmd_serve, cmd_webhooks_list, cmd_webhooks_reset, cmd_webhooks_rotate,
-    cmd_webhooks_send, cmd_deliveries_list, cmd_deliveries_get, cmd_deliveries_replay, cmd_tokens_list,
-    cmd_tokens_make, cmd_tokens_revoke, cmd_env_set, cmd_env_list, cmd_env_unset, cmd_env_versions,
-    cmd_env_restore, cmd_env_pull, cmd_env_push, cmd_env_rotate_key, cmd_deploy, cmd_versions, cmd_rollback,
-    cmd_create, cmd_list, cmd_get, cmd_rename, cmd_delete, cmd_new, cmd_test, cmd_types, cmd_version,
-    cmd_help;
+    cmd_oauth_status, cmd_oauth_revoke, cmd_oauth_show_redirect_url, cmd_check, cmd_completions, cmd_doctor,
+    cmd_sync_status, cmd_sync_trigger, cmd_sync_pause, cmd_sync_resume, cmd_sync_state_get,
+    cmd_sync_state_set, cmd_sync_state_reset, cmd_capabilities_list, cmd_capabilities_enable,
+    cmd_capabilities_disable, cmd_runs_list, cmd_runs_get, cmd_runs_logs, cmd_db_list, cmd_db_schema,
+    cmd_db_query, cmd_db_export, cmd_db_deleted, cmd_db_restore, cmd_serve, cmd_webhooks_list,
+    cmd_webhooks_reset, cmd_webhooks_rotate, cmd_webhooks_send, cmd_deliveries_list, cmd_deliveries_get,
+    cmd_deliveries_replay, cmd_tokens_list, cmd_tokens_make, cmd_tokens_revoke, cmd_env_set, cmd_env_list,
+    cmd_env_unset, cmd_env_versions, cmd_env_restore, cmd_env_pull, cmd_env_push, cmd_env_rotate_key,
+    cmd_deploy, cmd_versions, cmd_rollback, cmd_create, cmd_list, cmd_get, cmd_rename, cmd_delete, cmd_new,
+    cmd_test, cmd_types, cmd_version, cmd_help;
 
 /* Of commands about variables and tokens: those of the home. */
 #define CLI_HOME_OPTION                                                                                      \

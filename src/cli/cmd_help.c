@@ -1,5 +1,6 @@
 /* workers help [COMMAND], and workers version. */
 #include "cli/cli.h"
+#include "cli/man.h"
 
 #include "base/text.h"
 
@@ -55,10 +56,29 @@ static void print_all(void)
            "  workers help run                     more about one command\n");
 }
 
+static int print_man(const struct command *command)
+{
+    struct buf page;
+    struct err err;
+    buf_init(&page, BUF_UNLIMITED);
+    if (command != NULL)
+        man_write_command(command, &page);
+    else
+        man_write_all(&page);
+    enum err_code code = buf_status(&page, "the page", &err);
+    if (code == ERR_NONE)
+        fwrite(buf_text(&page), 1, page.len, stdout);
+    buf_free(&page);
+    return code == ERR_NONE ? EXIT_DONE : cli_fail(&err);
+}
+
 static int run_help(const struct cli_args *args)
 {
     char name[128] = "";
+    bool man = args->command == &cmd_help && cli_flag(args, "--man");
     if (args->count == 0) {
+        if (man)
+            return print_man(NULL);
         print_all();
         return EXIT_DONE;
     }
@@ -69,6 +89,8 @@ static int run_help(const struct cli_args *args)
     size_t len = strlen(name);
     for (int i = 0; cli_commands[i] != NULL; i++) {
         if (strcmp(cli_commands[i]->name, name) == 0) {
+            if (man)
+                return print_man(cli_commands[i]);
             print_command(cli_commands[i]);
             return EXIT_DONE;
         }
@@ -84,11 +106,17 @@ static int run_help(const struct cli_args *args)
     return found ? EXIT_DONE : cli_usage(args, "there is no command \"%s\"", name);
 }
 
+static const struct cli_option help_options[] = {
+    {"--man", NULL, NULL, "as a page for man: workers help --man run | man -l -"},
+    {NULL, NULL, NULL, NULL},
+};
+
 const struct command cmd_help = {
     .name = "help",
     .arguments = "[COMMAND]",
     .summary = "Show all commands, or one of them",
     .help = "Examples:\n  workers help\n  workers help sync trigger\n",
+    .options = help_options,
     .max_arguments = 3,
     .run = run_help,
 };

@@ -1,5 +1,6 @@
 /* The entry point and the table of commands. */
 #include "cli/cli.h"
+#include "cli/complete.h"
 
 #include "base/text.h"
 #include "engine/deploy.h"
@@ -19,6 +20,7 @@ const struct command *const cli_commands[] = {
     &cmd_check,
     &cmd_manifest,
     &cmd_types,
+    &cmd_doctor,
     &cmd_sync_status,
     &cmd_sync_trigger,
     &cmd_sync_pause,
@@ -69,6 +71,7 @@ const struct command *const cli_commands[] = {
     &cmd_get,
     &cmd_rename,
     &cmd_delete,
+    &cmd_completions,
     &cmd_version,
     &cmd_help,
     NULL,
@@ -251,6 +254,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (argc == 2 && strcmp(argv[1], DEPLOY_WORD) == 0) /* see deploy_apart */
         return deploy_apart_main();
+    if (argc >= 2 && strcmp(argv[1], COMPLETE_WORD) == 0)
+        return complete_words(argc - 2, argv + 2);
     if (argc < 2) {
         args = (struct cli_args){.command = &cmd_help};
         cmd_help.run(&args);

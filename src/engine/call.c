@@ -64,6 +64,7 @@ static void fail(struct call *call, const char *name, const char *message, const
     call->end.ok = false;
     call->end.name = name;
     call->end.retry_after = -1;
+    failure_set(&call->end.failure, name, "", 0);
     mem_free(call->message);
     mem_free(call->traceback);
     call->message = runtime_redacted(call->runtime, message != NULL ? message : "unknown error");
@@ -201,8 +202,10 @@ static void sync_result(struct call *call, lua_State *co)
         code = buf_status(&call->value, "the result", &call->err);
     buf_free(&read.next_state);
     page_free(&page);
-    if (code != ERR_NONE)
+    if (code != ERR_NONE) {
         fail(call, "ExecutionError", call->err.message, NULL);
+        failure_set(&call->end.failure, "Error", "invalid_page", 0);
+    }
 }
 
 static void executed(struct task *task, void *ctx, lua_State *co, const struct script_error *error)
@@ -215,6 +218,7 @@ static void executed(struct task *task, void *ctx, lua_State *co, const struct s
              error->rate_limited && call->capability->kind == CAPABILITY_SYNC ? "RateLimitError"
                                                                               : execution_error(call),
              error->message, error->traceback);
+        script_error_kind(error, &call->end.failure);
         call->end.retry_after = error->retry_after;
         call->end.rate_limited = error->rate_limited;
         call->end.unverified = strcmp(error->name, "WebhookVerificationError") == 0;
@@ -263,6 +267,9 @@ static void push_input(lua_State *L, struct call *call)
     case CAPABILITY_SYNC:
         if (!lua_istable(L, -1))
             luaL_error(L, "a sync takes an object {\"state\": …}");
+        lua_getfield(L, -1, DRY_RUN_PROPERTY); /* no request that changes something leaves then */
+        call->warm->execution.dry_run = lua_isboolean(L, -1) && lua_toboolean(L, -1);
+        lua_pop(L, 1);
         lua_getfield(L, -1, "state");
         if (lua_touserdata(L, -1) == NULL && lua_islightuserdata(L, -1))
             lua_pushnil(L);
@@ -471,6 +478,7 @@ static void begin(struct call *call)
                                 call->capability->key);
     if (code != ERR_NONE) {
         fail(call, execution_error(call), error.message, error.traceback);
+        script_error_kind(&error, &call->end.failure);
         script_error_free(&error);
         finish(call);
         return;
@@ -581,6 +589,12 @@ void call_describe(const struct call_end *end, struct buf *out)
         buf_adds(out, ",\"trace\":");
         json_write_text(out, end->traceback);
     }
+    if (end->failure.code[0] != '\0') {
+        buf_adds(out, ",\"code\":");
+        json_write_text(out, end->failure.code);
+    }
+    if (end->failure.status != 0)
+        buf_addf(out, ",\"status\":%d", end->failure.status);
     if (end->retry_after >= 0) {
         number_format_js(end->retry_after, number);
         buf_addf(out, ",\"retryAfter\":%s", number);

@@ -11,12 +11,13 @@ struct call;
 
 struct call_end {
     bool ok;
-    const char *name;      /* of the error: "InvalidToolInputError", "ToolExecutionError", "ExecutionError",
-                              "RateLimitError" */
-    const char *message;   /* redacted */
-    const char *traceback; /* may be NULL */
-    double retry_after;    /* seconds, < 0 when not given */
-    const char *value;     /* JSON; on success */
+    const char *name;       /* of the error: "InvalidToolInputError", "ToolExecutionError", "ExecutionError",
+                               "RateLimitError" */
+    const char *message;    /* redacted */
+    const char *traceback;  /* may be NULL */
+    struct failure failure; /* what kind of error the script has raised */
+    double retry_after;     /* seconds, < 0 when not given */
+    const char *value;      /* JSON; on success */
     size_t value_len;
     bool is_content; /* the value is what workers.content made: {"content": […], "structuredContent": …} */
     bool skipped;    /* the automation's when has declined the event */

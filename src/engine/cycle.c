@@ -92,21 +92,29 @@ static void go_on(struct cycle *cycle);
 
 /* ---- ending ---- */
 
-static void fail(struct cycle *cycle, enum err_code code, const char *message)
+/* detail: for script_error_kind; "" for what the code says. */
+static void fail_as(struct cycle *cycle, enum err_code code, const char *detail, const char *message)
 {
     if (!cycle->failed && !cycle->finishing) {
         cycle->failed = true;
-        if (cycle->end.error.message == NULL)
+        if (cycle->end.error.message == NULL) {
             script_error_set(&cycle->end.error, code, "%s", message);
+            snprintf(cycle->end.error.detail, sizeof cycle->end.error.detail, "%s", detail);
+        }
     }
 }
 
+static void fail(struct cycle *cycle, enum err_code code, const char *message)
+{
+    fail_as(cycle, code, "", message);
+}
+
 /* A failure in what execute returned: Lua names no line for it, so the function's own is given. */
-static void fail_result(struct cycle *cycle, const struct err *err)
+static void fail_result(struct cycle *cycle, const char *detail, const struct err *err)
 {
     struct err placed;
     err_set(&placed, err->code, "%s: %s", cycle->where, err->message);
-    fail(cycle, err->code, placed.message);
+    fail_as(cycle, err->code, detail, placed.message);
 }
 
 static void ended(void *ctx)
@@ -167,7 +175,7 @@ static void end_work(struct job *job, struct store *store)
     char *traceback = failed && cycle->end.error.traceback != NULL
                           ? runtime_redacted(cycle->runtime, cycle->end.error.traceback)
                           : NULL;
-    const struct sync_end end = {
+    struct sync_end end = {
         .outcome = cycle->end.outcome,
         .error = message,
         .traceback = traceback,
@@ -177,6 +185,8 @@ static void end_work(struct job *job, struct store *store)
                        ? clock_now_ms() + CONTINUOUS_PAUSE_MS
                        : 0,
     };
+    if (failed)
+        script_error_kind(&cycle->end.error, &end.failure);
     cycle->job_code = store_sync_end(store, &cycle->lease, &end, &cycle->job_err);
     mem_free(message);
     mem_free(traceback);
@@ -319,7 +329,7 @@ static void convert(struct cycle *cycle)
     enum err_code code = page_read_changes(L, 1, result->converted, count, cycle->runtime->worker,
                                            cycle->sync->database, &commit->page, &err);
     if (code != ERR_NONE) {
-        fail_result(cycle, &err);
+        fail_result(cycle, "invalid_page", &err);
         page_reset(&commit->page);
         lua_settop(L, 0);
         result->waiting = false;
@@ -454,17 +464,20 @@ static void executed(struct task *task, void *ctx, lua_State *co, const struct s
         show_result(cycle, co);
     enum err_code code = page_read_result(co, 1, (size_t)cycle->runtime->options.config->limits.state_bytes,
                                           &result->read, &err);
-    if (code == ERR_NONE && stands_still(cycle, &result->read))
+    const char *detail = "invalid_page";
+    if (code == ERR_NONE && stands_still(cycle, &result->read)) {
+        detail = "no_progress";
         code = err_set(&err, ERR_SCRIPT,
                        "cursor did not advance: execute returned hasMore = true with the same nextState it "
                        "was given (%.200s):"
                        " return where the next page begins, or hasMore = false on the last page",
                        buf_text(&cycle->state));
+    }
     if (code == ERR_NONE && !lua_checkstack(L, 32))
         code = err_nomem(&err);
     if (code != ERR_NONE) {
         buf_free(&result->read.next_state);
-        fail_result(cycle, &err);
+        fail_result(cycle, detail, &err);
         go_on(cycle);
         return;
     }

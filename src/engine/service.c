@@ -115,6 +115,7 @@ static void call_ended(void *ctx, struct call *call, const struct call_end *end)
         handling->error = mem_need_str(end->message);
         handling->traceback = end->traceback != NULL ? mem_need_str(end->traceback) : NULL;
         out->error = handling->error;
+        out->failure = end->failure;
         out->traceback = handling->traceback;
         service_log(service, handling->delivery.run_id, "error", end->message, strlen(end->message));
         if (handling->traceback != NULL)

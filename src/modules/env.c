@@ -2,6 +2,8 @@
  * the host decides. */
 #include "modules/modules.h"
 
+#include "script/script_error.h"
+
 #include <lauxlib.h>
 #include <string.h>
 
@@ -37,9 +39,10 @@ static int env_require(lua_State *L)
         return luaL_error(L, "%s is a credential: no script can read it, it goes into the requests by itself",
                           lua_tostring(L, 1));
     if (value == NULL || value[0] == '\0')
-        return luaL_error(L,
-                          "the environment variable %s is %s: set it with `workers env set %s=…`, or in .env",
-                          lua_tostring(L, 1), value == NULL ? "not set" : "empty", lua_tostring(L, 1));
+        return script_raise(
+            L, "ConfigurationError", "not_set",
+            "the environment variable %s is %s: set it with `workers env set %s=…`, or in .env",
+            lua_tostring(L, 1), value == NULL ? "not set" : "empty", lua_tostring(L, 1));
     lua_pushstring(L, value);
     return 1;
 }

@@ -4,6 +4,7 @@
 #include "base/crypto.h"
 #include "base/mem.h"
 #include "modules/modules.h"
+#include "script/script_error.h"
 #include "script/task.h"
 
 #include <lauxlib.h>
@@ -41,6 +42,12 @@ static int release(lua_State *L)
     return 0;
 }
 
+/* As scripts see it. */
+static const char *error_code(enum err_code code)
+{
+    return code == ERR_DENIED ? "no_access" : code == ERR_NOT_FOUND ? "not_set" : "failed";
+}
+
 /* The call has ended. It is freed at once: it holds a token. */
 static int over(lua_State *L, int status, lua_KContext index)
 {
@@ -48,9 +55,12 @@ static int over(lua_State *L, int status, lua_KContext index)
     bool failed = call->code != ERR_NONE;
     (void)status;
     if (failed) {
+        size_t len = 0;
         luaL_where(L, 1);
         lua_pushstring(L, call->err.message);
         lua_concat(L, 2);
+        const char *message = lua_tolstring(L, -1, &len);
+        script_push_error(L, "OAuthError", error_code(call->code), message, len);
     } else {
         lua_pushlstring(L, buf_text(&call->token), call->token.len);
     }

@@ -118,6 +118,8 @@ const char *http_error_code(enum http_error error)
         return "redirect";
     case HTTP_ERROR_DENIED:
         return "denied";
+    case HTTP_ERROR_CREDENTIAL:
+        return "credential";
     case HTTP_ERROR_CANCELLED:
         return "cancelled";
     case HTTP_ERROR_NOMEM:

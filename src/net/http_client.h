@@ -30,19 +30,20 @@
 
 enum http_error {
     HTTP_OK = 0,
-    HTTP_ERROR_URL,       /* "url": malformed, or neither http nor https */
-    HTTP_ERROR_DNS,       /* "dns": the host name has no address */
-    HTTP_ERROR_CONNECT,   /* "connect": nobody answers at the address */
-    HTTP_ERROR_TLS,       /* "tls": handshake or certificate */
-    HTTP_ERROR_TIMEOUT,   /* "timeout" */
-    HTTP_ERROR_RESET,     /* "reset": the peer closed early, the body is truncated */
-    HTTP_ERROR_PROTOCOL,  /* "protocol": the answer is not HTTP, or its encoding is broken */
-    HTTP_ERROR_TOO_LARGE, /* "too_large": body or headers passed their maximum */
-    HTTP_ERROR_REDIRECT,  /* "redirect": too many, or one that is refused */
-    HTTP_ERROR_DENIED,    /* "denied": allow_url or allow_address said no */
-    HTTP_ERROR_CANCELLED, /* "cancelled": never reported by this client; for those who cancel on top of it */
-    HTTP_ERROR_NOMEM,     /* "nomem" */
-    HTTP_ERROR_INTERNAL,  /* "internal": a mistake of ours, or an answer of libcurl that nobody foresaw */
+    HTTP_ERROR_URL,        /* "url": malformed, or neither http nor https */
+    HTTP_ERROR_DNS,        /* "dns": the host name has no address */
+    HTTP_ERROR_CONNECT,    /* "connect": nobody answers at the address */
+    HTTP_ERROR_TLS,        /* "tls": handshake or certificate */
+    HTTP_ERROR_TIMEOUT,    /* "timeout" */
+    HTTP_ERROR_RESET,      /* "reset": the peer closed early, the body is truncated */
+    HTTP_ERROR_PROTOCOL,   /* "protocol": the answer is not HTTP, or its encoding is broken */
+    HTTP_ERROR_TOO_LARGE,  /* "too_large": body or headers passed their maximum */
+    HTTP_ERROR_REDIRECT,   /* "redirect": too many, or one that is refused */
+    HTTP_ERROR_DENIED,     /* "denied": allow_url or allow_address said no */
+    HTTP_ERROR_CREDENTIAL, /* "credential": add_fields had none to give */
+    HTTP_ERROR_CANCELLED,  /* "cancelled": never reported by this client; for those who cancel on top of it */
+    HTTP_ERROR_NOMEM,      /* "nomem" */
+    HTTP_ERROR_INTERNAL,   /* "internal": a mistake of ours, or an answer of libcurl that nobody foresaw */
 };
 
 /* The word in quotes above; "ok" for HTTP_OK. Never NULL. */

@@ -354,7 +354,7 @@ static bool collect_added(struct http_handle *handle)
         request->add_fields(request->allow_ctx, handle->target.tls, handle->target.host, handle->target.port,
                             take_field, handle, reason))
         return true;
-    return http_set_failure(handle, HTTP_ERROR_DENIED, "a request to %s cannot be sent: %s",
+    return http_set_failure(handle, HTTP_ERROR_CREDENTIAL, "a request to %s cannot be sent: %s",
                             handle->target.shown, reason);
 }
 

@@ -57,6 +57,12 @@ enum err_code script_error_to_err(const struct script_error *error, struct err *
     return err_set(err, error->code, "%s", error->message != NULL ? error->message : "unknown error");
 }
 
+void script_error_kind(const struct script_error *error, struct failure *out)
+{
+    bool ours = error->detail[0] == '\0' && error->code != ERR_SCRIPT && error->code != ERR_NONE;
+    failure_set(out, error->name, ours ? err_code_name(error->code) : error->detail, error->status);
+}
+
 void script_error_memory(struct script_error *error, struct isolate *isolate)
 {
     if (!isolate->heap.refused) {
@@ -189,6 +195,12 @@ void script_error_capture(struct script_error *error, lua_State *from)
             if (isfinite(seconds) && seconds >= 0)
                 error->retry_after = seconds;
         }
+        lua_pop(from, 1);
+        lua_pushliteral(from, "status");
+        lua_rawget(from, value);
+        int integral = 0;
+        lua_Integer status = lua_type(from, -1) == LUA_TNUMBER ? lua_tointegerx(from, -1, &integral) : 0;
+        error->status = integral && status >= 100 && status <= 999 ? (int)status : 0;
         lua_pop(from, 1);
         lua_pushliteral(from, "message");
         lua_rawget(from, value);

@@ -5,6 +5,7 @@
 #define WORKERS_SCRIPT_SCRIPT_ERROR_H
 
 #include "base/err.h"
+#include "base/failure.h"
 
 #include <lua.h>
 #include <stdbool.h>
@@ -13,6 +14,7 @@ struct script_error {
     enum err_code code;
     char name[64];      /* "Error", "RateLimitError", "HttpError", … */
     char detail[32];    /* err.code of a structured error: "timeout", "429", …; may be empty */
+    int status;         /* of HTTP, of a structured error; 0 for none */
     double retry_after; /* seconds, < 0 when not given */
     bool rate_limited;
     char *message;   /* never NULL once filled */
@@ -26,6 +28,9 @@ enum err_code script_error_set(struct script_error *error, enum err_code code, c
     __attribute__((format(printf, 3, 4)));
 /* The message as a struct err (shortened if need be), for callers without room for more. */
 enum err_code script_error_to_err(const struct script_error *error, struct err *err);
+
+/* What kind of failure it is. */
+void script_error_kind(const struct script_error *error, struct failure *out);
 
 /* Fills from the error value on top of from's stack, with from's traceback. Pops nothing. */
 void script_error_capture(struct script_error *error, lua_State *from);

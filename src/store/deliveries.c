@@ -321,6 +321,7 @@ static enum err_code end_run(struct store *store, const struct delivery_end *end
                                 .exit_code = end->outcome == DELIVERY_DONE ? 0 : 1,
                                 .error = error,
                                 .traceback = end->traceback,
+                                .failure = &end->failure,
                                 .requests = end->requests,
                                 .peak_bytes = end->peak_bytes,
                                 .ended_ms = clock_now_ms()};

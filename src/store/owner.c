@@ -68,6 +68,12 @@ bool owner_is_gone(const char *owner)
     return start == 0 || process_start(pid) != start;
 }
 
+int64_t owner_process(const char *owner)
+{
+    const char *pid = strchr(owner, ' ');
+    return pid != NULL ? strtoll(pid + 1, NULL, 10) : 0;
+}
+
 /* Leases run by the clock that nobody sets, which all processes of a machine share: when the wall clock
  * jumps, or the machine wakes up, none has run out. One that ends later than any can was written before the
  * last boot. */

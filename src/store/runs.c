@@ -7,7 +7,8 @@
 
 #define RUN_COLUMNS                                                                                          \
     "id, kind, key, exit_code, started_at, ended_at, pages, requests, added, changed, unchanged, deleted, "  \
-    "stale, error, started_by, delivery_id, traceback, attempt, peak_bytes"
+    "stale, error, started_by, delivery_id, traceback, attempt, peak_bytes, "                                \
+    "error_name, error_code, error_status"
 
 static enum err_code each_run(struct store *store, struct db_stmt *stmt, run_fn each, void *ctx,
                               struct err *err)
@@ -36,6 +37,9 @@ static enum err_code each_run(struct store *store, struct db_stmt *stmt, run_fn 
             .traceback = column_copy(stmt, 16),
             .attempt = driver->column_integer(stmt, 17),
             .peak_bytes = driver->column_integer(stmt, 18),
+            .error_name = column_copy(stmt, 19),
+            .error_code = column_copy(stmt, 20),
+            .error_status = (int)driver->column_integer(stmt, 21),
         };
         code = run.id != NULL && run.kind != NULL && run.key != NULL ? each(ctx, &run) : err_nomem(err);
         mem_free(run.id);
@@ -45,6 +49,8 @@ static enum err_code each_run(struct store *store, struct db_stmt *stmt, run_fn 
         mem_free(run.started_by);
         mem_free(run.delivery_id);
         mem_free(run.traceback);
+        mem_free(run.error_name);
+        mem_free(run.error_code);
     }
     if (code == ERR_NONE && step == DB_FAILED)
         code = err->code;
@@ -125,8 +131,8 @@ enum err_code runs_end(struct store *store, const struct run_end *run, struct er
     enum err_code code = store_prepare_once(
         store, &store->run_end,
         "UPDATE _workers_runs SET ended_at = coalesce(ended_at, ?3), error = CASE WHEN exit_code IS NULL THEN"
-        " ?4 ELSE error END, traceback = ?5, requests = requests + ?6, peak_bytes = ?7, exit_code ="
-        " coalesce(exit_code, ?2) WHERE id = ?1",
+        " ?4 ELSE error END, traceback = ?5, requests = requests + ?6, peak_bytes = ?7, error_name = ?8,"
+        " error_code = ?9, error_status = ?10, exit_code = coalesce(exit_code, ?2) WHERE id = ?1",
         err);
     struct db_stmt *stmt = store->run_end;
     if (code != ERR_NONE)
@@ -138,5 +144,10 @@ enum err_code runs_end(struct store *store, const struct run_end *run, struct er
     bind_str(stmt, 5, run->traceback);
     DRIVER(store)->bind_integer(stmt, 6, run->requests);
     DRIVER(store)->bind_integer(stmt, 7, run->peak_bytes);
+    const struct failure *failure = run->failure;
+    bind_str(stmt, 8, failure != NULL && failure->name[0] != '\0' ? failure->name : NULL);
+    bind_str(stmt, 9, failure != NULL && failure->code[0] != '\0' ? failure->code : NULL);
+    if (failure != NULL && failure->status != 0)
+        DRIVER(store)->bind_integer(stmt, 10, failure->status);
     return store_step(store, stmt, err);
 }

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 5
+#define SCHEMA_VERSION 6
 #define BUSY_TIMEOUT_MS 15000
 
 /* Times are Unix milliseconds. JSON is text. Every statement can be run again: a store of an older version
@@ -115,6 +115,9 @@ static const struct {
     {"_workers_runs", "delivery_id", "TEXT"},
     {"_workers_runs", "peak_bytes", "INTEGER"},
     {"_workers_runs", "traceback", "TEXT"},
+    {"_workers_runs", "error_name", "TEXT"},
+    {"_workers_runs", "error_code", "TEXT"},
+    {"_workers_runs", "error_status", "INTEGER"},
     {"_workers_secrets", "version", "INTEGER NOT NULL DEFAULT 1"},
     {"_workers_secrets", "is_public", "INTEGER NOT NULL DEFAULT 0"},
     {"_workers_secrets_before", "is_public", "INTEGER NOT NULL DEFAULT 0"},
@@ -387,6 +390,37 @@ enum err_code store_finish(struct store *store, enum err_code code, struct err *
 int64_t store_others(struct store *store)
 {
     return DRIVER(store)->others(store->db);
+}
+
+enum err_code store_engine(struct store *store, char *out, size_t size, struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    enum err_code code = store_prepare(store, &stmt, "SELECT sqlite_version()", err);
+    if (code != ERR_NONE)
+        return code;
+    enum db_step step = DRIVER(store)->step(stmt, err);
+    size_t len = 0;
+    if (step == DB_ROW)
+        snprintf(out, size, "SQLite %s", DRIVER(store)->column_text(stmt, 0, &len));
+    DRIVER(store)->finalize(stmt);
+    return step == DB_FAILED ? err->code : ERR_NONE;
+}
+
+enum err_code store_check(struct store *store, struct buf *problems, struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    enum err_code code = store_prepare(store, &stmt, "PRAGMA quick_check", err);
+    if (code != ERR_NONE)
+        return code;
+    enum db_step step = DB_DONE;
+    while ((step = DRIVER(store)->step(stmt, err)) == DB_ROW) {
+        size_t len = 0;
+        const char *line = DRIVER(store)->column_text(stmt, 0, &len);
+        if (line != NULL && strcmp(line, "ok") != 0)
+            buf_addf(problems, "%s\n", line);
+    }
+    DRIVER(store)->finalize(stmt);
+    return step == DB_FAILED ? err->code : ERR_NONE;
 }
 
 void store_rest(struct store *store)

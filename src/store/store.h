@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/failure.h"
 #include "base/json.h"
 #include "db/db.h"
 #include "worker/page.h"
@@ -48,6 +49,11 @@ void store_rollback(struct store *store);
 enum err_code store_finish(struct store *store, enum err_code code, struct err *err) MUST_CHECK;
 /* Another number when somebody else has written since; -1 when it is not known. */
 int64_t store_others(struct store *store);
+/* What the database is, with its version: "SQLite 3.40.1". */
+enum err_code store_engine(struct store *store, char *out, size_t size, struct err *err) MUST_CHECK;
+/* Reads the whole database and appends what is wrong with it, one line each; nothing when it is as it was
+ * written. */
+enum err_code store_check(struct store *store, struct buf *problems, struct err *err) MUST_CHECK;
 /* Gives back the memory that nobody needs until the store is used again. Outside a transaction. */
 void store_rest(struct store *store);
 
@@ -79,7 +85,8 @@ struct sync_info {
     char *last_run_id;
     char *last_error;
     char *held_reason;
-    bool running; /* somebody holds its lease */
+    bool running;       /* somebody holds its lease */
+    int64_t running_in; /* the process that does, on its machine; 0 when it is not known */
     /* of the last run, so far: rows that were added, changed, deleted, or found as they were */
     int64_t run_started_ms, run_pages, run_rows;
 };
@@ -127,6 +134,7 @@ enum run_outcome { RUN_SUCCEEDED, RUN_FAILED, RUN_STOPPED, RUN_RATE_LIMITED };
 struct sync_end {
     enum run_outcome outcome;
     const char *error, *traceback; /* NULL when there is none */
+    struct failure failure;        /* of a failure */
     int64_t peak_bytes;
     int64_t retry_ms; /* of a sync on a schedule: when it goes on; 0: at its next tick */
     int64_t next_ms;  /* and when its next tick is; 0: as it stands */
@@ -208,9 +216,11 @@ enum err_code store_deleted_restore(struct store *store, const char *database, c
 
 struct run_record {
     char *id, *kind, *key, *error;
-    char *started_by;   /* "schedule", "retry", "webhook", …; NULL when it was not recorded */
-    char *delivery_id;  /* NULL of a sync */
-    char *traceback;    /* NULL when there is none */
+    char *started_by;              /* "schedule", "retry", "webhook", …; NULL when it was not recorded */
+    char *delivery_id;             /* NULL of a sync */
+    char *traceback;               /* NULL when there is none */
+    char *error_name, *error_code; /* see struct failure; NULL for none */
+    int error_status;
     int64_t attempt;    /* from 1 */
     int64_t peak_bytes; /* of the script's memory; 0 when it was not recorded */
     int exit_code;      /* -1 while it runs */
@@ -297,6 +307,7 @@ struct delivery_end {
     int64_t wait_ms; /* before it is tried again */
     int64_t requests, peak_bytes;
     const char *error, *traceback; /* NULL when there is none */
+    struct failure failure;        /* of a failure */
 };
 /* Inside a transaction of store_begin. lost: somebody else has taken it over, and only the run was recorded.
  */
@@ -534,6 +545,9 @@ struct secret_query {
 /* By name, the newest version first. ERR_CORRUPT, after all others: one of them does not open. */
 enum err_code store_secrets_each(struct store *store, const struct secret_query *query, secret_fn each,
                                  void *ctx, struct err *err) MUST_CHECK;
+/* Whether the key is there and opens every variable; count is how many there are. Fine when nothing was ever
+ * sealed. */
+enum err_code store_vault_check(struct store *store, int64_t *count, struct err *err) MUST_CHECK;
 /* Another number after each change. */
 enum err_code store_secrets_stamp(struct store *store, int64_t *stamp, struct err *err) MUST_CHECK;
 

@@ -138,6 +138,8 @@ enum err_code sweep_run(struct store *store, const struct capability *sync, cons
 void owner_name(char out[OWNER_SIZE]);
 /* Whether it is known to be gone: a process of this machine that no longer runs. */
 bool owner_is_gone(const char *owner);
+/* Its process id, on its machine. */
+int64_t owner_process(const char *owner);
 /* Whether a lease of the owner, which may be NULL, still counts. */
 bool owner_holds(const char *owner, int64_t expires_ms);
 /* When a lease runs out that is taken now, in milliseconds of a clock of their own. */
@@ -154,6 +156,7 @@ struct run_end {
     const char *id;
     int exit_code;
     const char *error, *traceback;
+    const struct failure *failure; /* what kind error is of; NULL when it is not known */
     int64_t requests, peak_bytes, ended_ms;
 };
 /* Of a run that has ended already, error and exit code stay. */

@@ -69,7 +69,9 @@ enum err_code store_sync_info(struct store *store, const char *key, struct sync_
         out->last_run_id = column_copy(stmt, 7);
         out->last_error = column_copy(stmt, 8);
         out->held_reason = column_copy(stmt, 9);
-        out->running = owner_holds(driver->column_text(stmt, 10, &len), driver->column_integer(stmt, 11));
+        const char *owner = driver->column_text(stmt, 10, &len);
+        out->running = owner_holds(owner, driver->column_integer(stmt, 11));
+        out->running_in = out->running ? owner_process(owner) : 0;
         out->next_ms = out->paused ? 0 : driver->column_integer(stmt, 12);
         out->run_started_ms = driver->column_integer(stmt, 13);
         out->run_pages = driver->column_integer(stmt, 14);
@@ -154,10 +156,10 @@ static void free_stored(struct stored_sync *stored)
 
 static enum err_code refuse_busy(const struct stored_sync *stored, const char *key, struct err *err)
 {
-    const char *pid = stored->owner != NULL ? strchr(stored->owner, ' ') : NULL;
+    long long pid = stored->owner != NULL ? owner_process(stored->owner) : 0;
     return err_set(err, ERR_BUSY,
-                   "sync \"%s\" is already running, in process %.*s: wait for it, or stop that process", key,
-                   pid != NULL ? (int)strcspn(pid + 1, " ") : 1, pid != NULL ? pid + 1 : "?");
+                   "sync \"%s\" is already running, in process %lld: wait for it, or stop that process", key,
+                   pid);
 }
 
 /* The run of a process that died never got its end. */
@@ -345,6 +347,7 @@ static enum err_code end_in_transaction(struct store *store, const struct sync_l
                                                                            : 1,
                                 .error = end->error,
                                 .traceback = end->traceback,
+                                .failure = failed ? &end->failure : NULL,
                                 .peak_bytes = end->peak_bytes,
                                 .ended_ms = clock_now_ms()};
     return runs_end(store, &run, err);

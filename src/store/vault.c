@@ -237,6 +237,52 @@ static enum err_code open_with(const uint8_t key[KEY_BYTES], const char *name, c
     return code;
 }
 
+/* Opens everything that is a variable; names the first that cannot be. */
+static enum err_code open_all(struct store *store, const uint8_t key[KEY_BYTES], int64_t *count,
+                              struct err *err)
+{
+    struct db_stmt *stmt = NULL;
+    enum err_code code = store_prepare(store, &stmt, "SELECT name, sealed FROM _workers_secrets", err);
+    if (code != ERR_NONE)
+        return code;
+    const struct db_driver *driver = DRIVER(store);
+    enum db_step step = DB_DONE;
+    while (code == ERR_NONE && (step = driver->step(stmt, err)) == DB_ROW) {
+        size_t len = 0, plain_len = 0;
+        char *plain = NULL, *name = column_copy(stmt, 0);
+        const char *sealed = driver->column_text(stmt, 1, &len);
+        code = name != NULL ? open_with(key, name, sealed, len, &plain, &plain_len, err) : err_nomem(err);
+        if (code == ERR_CORRUPT)
+            err_set(err, code, "%s cannot be opened: set it again with workers env set %s", name, name);
+        if (plain != NULL)
+            crypto_free(plain, plain_len);
+        mem_free(name);
+        (*count)++;
+    }
+    if (code == ERR_NONE && step == DB_FAILED)
+        code = err->code;
+    driver->finalize(stmt);
+    return code;
+}
+
+enum err_code store_vault_check(struct store *store, int64_t *count, struct err *err)
+{
+    char check[CHECK_SIZE];
+    uint8_t key[KEY_BYTES];
+    bool sealed = false;
+    *count = 0;
+    enum err_code code = read_check(store, check, err);
+    if (code == ERR_NONE && check[0] == '\0')
+        code = is_sealed(store, &sealed, err);
+    if (code != ERR_NONE || (check[0] == '\0' && !sealed))
+        return code;
+    code = load(store, false, key, err);
+    if (code == ERR_NONE)
+        code = open_all(store, key, count, err);
+    crypto_wipe(key, sizeof key);
+    return code;
+}
+
 enum err_code vault_seal(struct store *store, const char *name, const char *plain, size_t len,
                          struct buf *out, struct err *err)
 {

@@ -35,6 +35,11 @@ test("require names the variable, the remedy and the caller's line", function()
   end, "env_test.lua:34: the environment variable API_KEY is not set: set it with `workers env set API_KEY=…`, or in .env")
 end)
 
+test("what is not set can be told from other errors", function()
+  local ok, err = pcall(env.require, "API_KEY")
+  equal({ ok, err.name, err.code }, { false, "ConfigurationError", "not_set" })
+end)
+
 test("misuse", function()
   raises(function()
     env.get()

@@ -204,6 +204,28 @@ class Alloc(unittest.TestCase):
         self.exec_all("fill", '{"state":{"page":2}}',
                       lambda out: [c["key"] for c in out["changes"]] == [f"2-{i}" for i in range(1, ROWS + 1)])
 
+    def test_doctor(self):
+        """It says what there is, or that memory is out: never something else."""
+        project = Project(self, SCRIPT)
+        self.assertEqual(project.run("run", "main.lua").code, 0)
+        whole = project.run("doctor", "fill").out
+        self.assertEqual(whole, "ok    run: the last run went well\nok    probe: execute works: tried just now, without writing anything\n")
+
+        def check(at):
+            result = project.run("doctor", "fill", env={"WORKERS_FAIL_ALLOC": str(at)}, timeout=30)
+            what = f"allocation {at}\n{result}"
+            for words in SANITIZER_SAYS:
+                self.assertNotIn(words, result.err, what)
+            if result.code == 0:
+                self.assertEqual(result.out, whole, what)
+            else:
+                self.assertEqual(result.code, 1, what)
+                self.assertRegex(result.out + result.err, "memory", what)
+            return result
+
+        self.run_all(lambda at: check(at).code == 0, check)
+        self.assertEqual(project.run("doctor", "fill").out, whole)
+
     def test_values_and_queries(self):
         whole = {"kept": [1, "two"], "swapped": True, "sum": 0, "keys": ["a", "b", "n"],
                  "rows": [{"text": "bhb", "value": 1}, {"text": "bhb", "value": 2}]}

@@ -11,6 +11,7 @@ local lexer = {}
 ---@class lint.Comment
 ---@field text string without its dashes and brackets
 ---@field line integer where it begins
+---@field column integer
 ---@field alone boolean nothing but blanks stands before it on its line
 
 ---@class lint.Mistake what the lexer and the parser raise
@@ -103,7 +104,7 @@ function Lexer:long_text(at, level, what)
 end
 
 function Lexer:comment(at)
-  local line = self.line
+  local line, column = self.line, at - self.line_start + 1
   local alone = not self.text:sub(self.line_start, at - 1):find "[^ \t]"
   local equals = self.text:match("^%[(=*)%[", at + 2)
   local text
@@ -114,7 +115,7 @@ function Lexer:comment(at)
     text = self.text:sub(at + 2, stop - 1)
     self.at = stop
   end
-  self.comments[#self.comments + 1] = { text = text, line = line, alone = alone }
+  self.comments[#self.comments + 1] = { text = text, line = line, column = column, alone = alone }
 end
 
 -- One escape sequence; at stands behind its backslash. Returns its text and where the string goes on.

@@ -102,29 +102,38 @@ function tree.origin(node)
   return node
 end
 
+local ARITHMETIC = {
+  ["+"] = function(a, b)
+    return a + b
+  end,
+  ["-"] = function(a, b)
+    return a - b
+  end,
+  ["*"] = function(a, b)
+    return a * b
+  end,
+}
+
+local function evaluate(node)
+  if node.kind == "String" or node.kind == "Number" then
+    return node.value
+  elseif node.kind == "True" or node.kind == "False" then
+    return node.kind == "True"
+  elseif node.kind == "Binary" and ARITHMETIC[node.operator] then
+    local left, right = tree.constant(node.left), tree.constant(node.right)
+    if type(left) == "number" and type(right) == "number" then
+      return ARITHMETIC[node.operator](left, right)
+    end
+  end
+end
+
 ---The string, number or boolean that an expression is bound to be; nil when that is not known.
 function tree.constant(node)
   node = tree.origin(node)
-  if not node then
-    return nil
-  elseif node.kind == "String" or node.kind == "Number" then
-    return node.value
-  elseif node.kind == "True" then
-    return true
-  elseif node.kind == "False" then
-    return false
-  elseif node.kind == "Binary" then
-    local left, right = tree.constant(node.left), tree.constant(node.right)
-    if type(left) == "number" and type(right) == "number" then
-      if node.operator == "*" then
-        return left * right
-      elseif node.operator == "+" then
-        return left + right
-      elseif node.operator == "-" then
-        return left - right
-      end
-    end
+  if node and not node.evaluated then
+    node.evaluated = { evaluate(node) }
   end
+  return node and node.evaluated[1]
 end
 
 ---The field of a table constructor, the last one of several.

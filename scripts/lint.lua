@@ -1,0 +1,165 @@
+-- workers check: reads a worker as a careful reviewer would. Must reach files through its host alone, and must not run
+-- anything of the worker.
+
+local nearest = require "lint.nearest"
+local project = require "lint.project"
+local report = require "lint.report"
+local worker = require "lint.worker"
+
+local RULES = {}
+for _, group in ipairs { "names", "flow", "state", "paging", "rows", "requests", "secrets" } do
+  for _, rule in ipairs(require("lint.rules." .. group)) do
+    RULES[#RULES + 1] = rule
+  end
+end
+
+local KNOWN = {}
+for _, rule in ipairs(RULES) do
+  KNOWN[rule.name] = true
+end
+
+---@class lint.Host
+---@field api string what scripts find: lines of a module, or "_G" or "_G.string", a blank, and a name
+---@field path string of the main script, as messages name it
+---@field text string
+---@field find fun(name: string): string?, string? path and text of a module of the project; nil for others
+---@field print fun(text: string)
+
+---@class lint.Finding
+---@field file string
+---@field line integer
+---@field column integer
+---@field rule string
+---@field severity "error"|"warning"|"note"
+---@field message string
+---@field remedy string
+
+---@class lint.Context what a rule gets
+---@field project lint.Project
+---@field worker lint.Worker
+---@field api table<string, table<string, boolean>>
+---@field findings lint.Finding[]
+local Context = {}
+Context.__index = Context
+
+---Reports a mistake at a node or a variable.
+function Context:report(place, message, remedy)
+  self:add(place.file, place, self.rule, message, remedy)
+end
+
+function Context:add(file, place, rule, message, remedy)
+  self.findings[#self.findings + 1] = {
+    file = file.path, line = place.line, column = place.column, rule = rule.name, severity = rule.severity, message = message,
+    remedy = remedy,
+  }
+end
+
+local function read_api(text)
+  local api = {}
+  for module, name in text:gmatch "(%S+) (%S+)\n" do
+    api[module] = api[module] or {}
+    api[module][name] = true
+  end
+  return api
+end
+
+-- ---- ignoring ----
+
+local BAD_IGNORE = { name = "bad-ignore", severity = "error" }
+local UNUSED_IGNORE = { name = "unused-ignore", severity = "warning" }
+
+-- The lines that a comment speaks of: its own and, when it stands alone, the next that is no such comment.
+local function lines_of(comment, alone)
+  local next_line = comment.line + 1
+  while alone[next_line] do
+    next_line = next_line + 1
+  end
+  return { [comment.line] = true, [comment.alone and next_line or comment.line] = true }
+end
+
+-- Takes out what the file's comments say is meant, and reports comments that are not right.
+local function apply_ignores(context, file)
+  local alone = {}
+  for _, comment in ipairs(file.chunk.comments) do
+    alone[comment.line] = comment.alone or nil
+  end
+  for _, comment in ipairs(file.chunk.comments) do
+    local rest = comment.text:match "^%s*workers:%s*ignore%f[%s\0](.*)$"
+    local name, reason = (rest or ""):match "^%s*(%S*)%s*(.-)%s*$"
+    local place = { line = comment.line, column = comment.column }
+    if rest and not KNOWN[name] then
+      local near = nearest.of(name, KNOWN)
+      context:add(file, place, BAD_IGNORE, ("there is no rule %q"):format(name),
+        near and ("did you mean %s?"):format(near) or "workers: ignore RULE reason")
+    elseif rest and reason == "" then
+      context:add(file, place, BAD_IGNORE, ("it does not say why %s is ignored"):format(name),
+        ("give the reason: workers: ignore %s reason"):format(name))
+    elseif rest then
+      local lines, used = lines_of(comment, alone), false
+      for i = #context.findings, 1, -1 do
+        local finding = context.findings[i]
+        if finding.file == file.path and finding.rule == name and lines[finding.line] then
+          table.remove(context.findings, i)
+          used = true
+        end
+      end
+      if not used then
+        context:add(file, place, UNUSED_IGNORE, ("there is no %s here to ignore"):format(name), "take the comment out")
+      end
+    end
+  end
+end
+
+local function sorted(findings, files)
+  local order = {}
+  for i, file in ipairs(files) do
+    order[file.path] = i
+  end
+  table.sort(findings, function(a, b)
+    if a.file ~= b.file then
+      return (order[a.file] or 0) < (order[b.file] or 0)
+    elseif a.line ~= b.line then
+      return a.line < b.line
+    elseif a.column ~= b.column then
+      return a.column < b.column
+    end
+    return a.rule .. a.message < b.rule .. b.message
+  end)
+  return findings
+end
+
+---Everything that is to be said about a worker.
+---@param host lint.Host
+---@return lint.Finding[]
+local function examine(host)
+  local read = project.read(host.path, host.text, host.find)
+  local context = setmetatable({ project = read, worker = worker.read(read), api = read_api(host.api), findings = {} }, Context)
+  for _, rule in ipairs(RULES) do
+    context.rule = rule
+    rule.check(context)
+  end
+  for _, file in ipairs(read.files) do
+    apply_ignores(context, file)
+  end
+  return sorted(context.findings, read.files)
+end
+
+---Prints what there is to say: lines, or JSON. Returns how many errors, warnings and notes that was.
+---@param host lint.Host
+---@param as_json boolean
+---@return integer errors
+---@return integer warnings
+---@return integer notes
+return function(host, as_json)
+  local findings = examine(host)
+  local counts = { error = 0, warning = 0, note = 0 }
+  for _, finding in ipairs(findings) do
+    counts[finding.severity] = counts[finding.severity] + 1
+  end
+  if as_json then
+    host.print(report.json(findings))
+  else
+    report.lines(findings, host.print)
+  end
+  return counts.error, counts.warning, counts.note
+end

@@ -54,15 +54,19 @@ end
 local BODIES = { "query", "json", "form" }
 
 local function batch_size(context)
-  local project, seen = context.project, {}
+  local project, seen, checked = context.project, {}, {}
   local function check(constructor)
-    if constructor and not seen[constructor] then
-      seen[constructor] = true
+    if constructor and not checked[constructor] then
+      checked[constructor] = true
       check_sizes(context, constructor)
     end
   end
   for sync in worker.syncs(context.worker) do
     project:walk_reach(sync.execute, function(node)
+      if seen[node] then -- a function that several syncs share
+        return
+      end
+      seen[node] = true
       local is_request, options = worker.request(project, node)
       local constructor = options and project:table_of(options, true)
       for _, name in ipairs(constructor and BODIES or {}) do
@@ -72,16 +76,14 @@ local function batch_size(context)
       local address = is_request and node.arguments[1] and tree.constant(node.arguments[1])
       for name, digits in (type(address) == "string" and address or ""):gmatch "[?&]([%w_$]+)=(%d+)" do
         local value = SIZE_NAMES[plain(name)] and math.tointeger(tonumber(digits))
-        if not seen[node] and is_odd_size(value, true) then
+        if is_odd_size(value, true) then
           report_size(context, node.arguments[1], value)
         end
       end
-      seen[node] = true
       local module, name = project:builtin(node)
       local paging = module == "workers.paginate" and name == "offset" and node.arguments[2] and project:table_of(node.arguments[2])
       local size = paging and tree.field(paging, "size")
-      if size and is_odd_size(tree.constant(size), true) and not seen[size] then
-        seen[size] = true
+      if size and is_odd_size(tree.constant(size), true) then
         report_size(context, size, tree.constant(size))
       end
     end)

@@ -6,6 +6,9 @@ local project = require "lint.project"
 local report = require "lint.report"
 local worker = require "lint.worker"
 
+local NOT_READ = { name = "not-read", severity = "note" }
+local LENGTH_MAX = 1024 * 1024 -- bytes of a file
+
 local RULES = {}
 for _, group in ipairs { "names", "flow", "state", "paging", "rows", "requests", "secrets" } do
   for _, rule in ipairs(require("lint.rules." .. group)) do
@@ -128,11 +131,8 @@ local function sorted(findings, files)
   return findings
 end
 
----Everything that is to be said about a worker.
----@param host lint.Host
----@return lint.Finding[]
 local function examine(host)
-  local read = project.read(host.path, host.text, host.find)
+  local read = project.read(host.path, host.text, host.find, LENGTH_MAX)
   local context = setmetatable({ project = read, worker = worker.read(read), api = read_api(host.api), findings = {} }, Context)
   for _, rule in ipairs(RULES) do
     context.rule = rule
@@ -141,7 +141,27 @@ local function examine(host)
   for _, file in ipairs(read.files) do
     apply_ignores(context, file)
   end
+  for _, failed in ipairs(read.failed) do
+    context:add(failed, failed.mistake, NOT_READ, "this file is not read for mistakes: " .. failed.mistake.message, "make it shorter")
+  end
   return sorted(context.findings, read.files)
+end
+
+---Everything that is to be said about a worker.
+---@param host lint.Host
+---@return lint.Finding[]
+local function findings_of(host)
+  local ok, found = pcall(examine, host)
+  if ok then
+    return found
+  elseif not tostring(found):find("stack overflow", 1, true) then
+    error(found, 0)
+  end
+  -- Sums of many thousand terms, and the like: their trees are too deep to be walked.
+  local context = setmetatable({ findings = {} }, Context)
+  context:add({ path = host.path }, { line = 1, column = 1 }, NOT_READ, "this worker is not read for mistakes: it is nested too deeply",
+    "take long sums and joins apart")
+  return context.findings
 end
 
 ---Prints what there is to say: lines, or JSON. Returns how many errors, warnings and notes that was.
@@ -151,7 +171,7 @@ end
 ---@return integer warnings
 ---@return integer notes
 return function(host, as_json)
-  local findings = examine(host)
+  local findings = findings_of(host)
   local counts = { error = 0, warning = 0, note = 0 }
   for _, finding in ipairs(findings) do
     counts[finding.severity] = counts[finding.severity] + 1

@@ -66,12 +66,18 @@ end
 ---@param path string
 ---@param text string
 ---@param find fun(name: string): string?, string? path and text of a module of the project; nil for others
+---@param longest integer bytes of a file; longer ones fail
 ---@return lint.Project
-function project.read(path, text, find)
+function project.read(path, text, find, longest)
   local self = setmetatable({ files = {}, modules = {}, failed = {}, steps = 0 }, Project)
   local by_path = {}
   local function add(file_path, file_text)
-    local chunk, mistake = parser.parse(file_text)
+    local chunk, mistake
+    if #file_text > longest then
+      mistake = { line = 1, column = 1, message = ("it has more than %d bytes"):format(longest) }
+    else
+      chunk, mistake = parser.parse(file_text)
+    end
     if not chunk then
       self.failed[#self.failed + 1] = { path = file_path, mistake = mistake }
       return nil

@@ -119,7 +119,8 @@ const struct command cmd_check = {
     .name = "check",
     .arguments = "[SCRIPT]",
     .summary = "Load and validate a worker, and look for mistakes, without running it",
-    .help = "Reports the first mistake that keeps it from loading. Then reads it as a reviewer would, with the modules "
+    .help = "Reports the first mistake that keeps it from loading. Then reads it as a reviewer would, with "
+            "the modules "
             "that it requires. A comment \"-- workers: ignore RULE reason\" says that something is meant.\n\n"
             "Examples:\n  workers check\n  workers check src/main.lua --strict\n  workers check --json\n",
     .options = check_options,

@@ -1,5 +1,5 @@
-/* What scripts/lint.lua needs of the outside: the files of the project, the names that scripts find, a place to print
- * to. Must not judge. */
+/* What scripts/lint.lua needs of the outside: the files of the project, the names that scripts find, a place
+ * to print to. Must not judge. */
 #include "cli/lint.h"
 #include "cli/cli.h"
 #include "cli/scripts.h"
@@ -12,7 +12,6 @@
 
 #define MODULE_IN_LUA "lua/workers/"
 #define INSTALLED "lua_modules/" /* the code of others */
-#define FILE_MAX ((size_t)1024 * 1024)
 
 /* ---- the names that scripts find ---- */
 
@@ -88,7 +87,7 @@ static int host_find(lua_State *L)
     /* a built-in module comes before a file of its name */
     if (strncmp(name, "workers.", 8) == 0 || strcmp(name, "workers") == 0 ||
         sources_module(runtime->sources, name, &source, &err) != ERR_NONE ||
-        strncmp(source->name, INSTALLED, strlen(INSTALLED)) == 0 || source->len > FILE_MAX)
+        strncmp(source->name, INSTALLED, strlen(INSTALLED)) == 0)
         return 0;
     lua_pushstring(L, source->name);
     lua_pushlstring(L, source->text, source->len);
@@ -150,8 +149,6 @@ static int run(lua_State *L)
 enum err_code lint_print(struct runtime *runtime, bool as_json, struct lint_counts *counts, struct err *err)
 {
     *counts = (struct lint_counts){0};
-    if (sources_main(runtime->sources)->len > FILE_MAX)
-        return err_set(err, ERR_LIMIT, "the script has more than 1 MiB: it is too long to be read for mistakes");
     struct buf names;
     buf_init(&names, BUF_UNLIMITED);
     lua_State *L = NULL;

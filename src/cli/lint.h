@@ -13,7 +13,8 @@ struct lint_counts {
     int errors, warnings, notes;
 };
 
-/* Prints what there is to say about the main script and the modules of the project that it requires: lines, or JSON.
+/* Prints what there is to say about the main script and the modules of the project that it requires: lines,
+ * or JSON.
  */
 enum err_code lint_print(struct runtime *runtime, bool as_json, struct lint_counts *counts,
                          struct err *err) MUST_CHECK;

@@ -1,5 +1,5 @@
-/* The program's own scripts, those below scripts/: they are trusted, and run in a plain Lua state. What they reach
- * outside is what their caller gives them.
+/* The program's own scripts, those below scripts/: they are trusted, and run in a plain Lua state. What they
+ * reach outside is what their caller gives them.
  *
  * Who owns what: nothing is kept but in the state. */
 #ifndef WORKERS_CLI_SCRIPTS_H

@@ -18,7 +18,8 @@ int main(int argc, char **argv)
         lua_pushstring(L, argv[i]);
     failed = failed || lua_pcall(L, argc - 2, 0, 0) != LUA_OK;
     if (failed)
-        fprintf(stderr, "%s\n", lua_tostring(L, -1) != NULL ? lua_tostring(L, -1) : "an error without a message");
+        fprintf(stderr, "%s\n",
+                lua_tostring(L, -1) != NULL ? lua_tostring(L, -1) : "an error without a message");
     lua_close(L);
     return failed ? 1 : 0;
 }

@@ -203,6 +203,7 @@ function Parser:primary()
 end
 
 function Parser:suffixed()
+  local start = self.token
   local result = self:primary()
   while true do
     local token = self.token
@@ -220,7 +221,7 @@ function Parser:suffixed()
       local name = self:expect_name()
       result = node("Method", name, { object = result, name = name.value, arguments = self:call_arguments() })
     elseif token.kind == "(" or token.kind == "string" or token.kind == "{" then
-      result = node("Call", result, { callee = result, arguments = self:call_arguments() })
+      result = node("Call", start, { callee = result, arguments = self:call_arguments() })
     else
       return result
     end

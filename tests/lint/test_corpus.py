@@ -91,7 +91,7 @@ class Corpus(TestCase):
         sections = dict(re.findall(r"^### ([\w-]+)\n(.*?)(?=^##|\Z)", page, re.M | re.S))
         self.assertEqual(set(sections), set(severities()))
         for name, severity in severities().items():
-            self.assertRegex(sections[name], rf"\A\n\*{severity}\*\. \w", f"check.md: {name} begins with its severity")
+            self.assertRegex(sections[name], rf"\A\n\*{severity}\*\. \S", f"check.md: {name} begins with its severity")
             self.assertIn("```lua\n", sections[name], f"check.md: {name} has no example")
             self.assertRegex(sections[name], r"(?m)^Instead: ", f"check.md: {name} says no remedy")
 

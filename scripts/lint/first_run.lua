@@ -15,6 +15,12 @@ local function is_nil(node)
   return tree.bare(node).kind == "Nil"
 end
 
+-- Whether it is the middle of "condition and value or other", meant to be neither nil nor false.
+local function is_plain(node, variable)
+  node = tree.bare(node)
+  return node.kind ~= "Nil" and node.kind ~= "False" and node.kind ~= "Binary" and node.kind ~= "Unary" and not tree.mentions(node, variable)
+end
+
 -- Whether the condition speaks of the variable in a way that is not understood: in a call, or by another variable.
 function Search:is_obscure(node)
   return tree.any(node, function(below)
@@ -39,6 +45,8 @@ function Search:proves(node, outcome)
     local left, right = self:proves(node.left, outcome), self:proves(node.right, outcome)
     if (node.operator == "and") == outcome then
       return left or right
+    elseif is_plain(node.right, self.variable) then -- as in "not state and 1 or state.page"
+      return left
     end
     return left and right
   elseif node.kind == "Binary" and (node.operator == "==" or node.operator == "~=") then

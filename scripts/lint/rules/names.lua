@@ -21,8 +21,12 @@ local function undefined_global(context)
     end)
   end
   for _, file in ipairs(context.project.files) do
+    local own = false -- whether the file gives itself other globals
+    for _, variable in ipairs(file.chunk.variables) do
+      own = own or variable.name == "_ENV"
+    end
     tree.walk(file.chunk.body, function(node)
-      if node.kind ~= "Name" or node.variable or globals[node.name] or node.name == "_ENV" then
+      if own or node.kind ~= "Name" or node.variable or globals[node.name] or node.name == "_ENV" then
         return
       elseif not defined[node.name] then
         local near = nearest.of(node.name, globals)

@@ -256,6 +256,13 @@ local function subtracts(project, execute)
   end)
 end
 
+-- Whether a field of this name is read anywhere, as that of the state would be.
+local function is_read(project, execute, name)
+  return project:reaches(execute, function(node)
+    return node.kind == "Index" and tree.constant(node.key) == name
+  end)
+end
+
 local LAGGED = { keyset = true, window = true, feed = true }
 
 local function no_lag(context)
@@ -266,7 +273,7 @@ local function no_lag(context)
       for _, page in ipairs(worker.pages(project, sync.execute)) do
         local constructor = page.next_state and project:table_of(page.next_state)
         for _, item in ipairs(constructor and not excused and constructor.items or {}) do
-          if is_present(project, item.value) then
+          if is_present(project, item.value) and item.key and is_read(project, sync.execute, tree.constant(item.key)) then
             context:report(item, "the next cycle begins at this moment: what the service shows late is never seen",
               "begin a little earlier, by 15 seconds or more: time.nowMs() - 15000")
           end

@@ -16,8 +16,16 @@ local function may_have_pacer(project, options)
   return not constructor or tree.field(constructor, "pacer") ~= nil
 end
 
-local function is_local(address)
-  return type(address) == "string" and (address:find "^https?://127%." or address:find "^https?://localhost") ~= nil
+-- Whether a call asks this machine: by its first argument, or by the url among its options.
+local function is_local(project, call)
+  local first = call.arguments[1] and project:origin(call.arguments[1])
+  local address = first and first.kind == "Table" and tree.field(first, "url") or first
+  address = address and tree.origin(address)
+  while address and address.kind == "Binary" and address.operator == ".." do
+    address = tree.origin(address.left)
+  end
+  local text = address and tree.constant(address)
+  return type(text) == "string" and (text:find "^https?://127%." or text:find "^https?://localhost") ~= nil
 end
 
 local function no_pacer(context)
@@ -32,7 +40,7 @@ local function no_pacer(context)
         return
       end
       seen[node] = true
-      if not may_have_pacer(project, options) and not is_local(node.arguments[1] and tree.constant(node.arguments[1])) then
+      if not may_have_pacer(project, options) and not is_local(project, node) then
         context:report(node, "a request of a sync without a pacer: nothing keeps it below the service's limits",
           'declare one with worker:pacer("api", { … }), and give it to the request: pacer = api')
       end

@@ -83,6 +83,16 @@ local function missing_from(names, others)
   return list
 end
 
+-- Syncs that fill nothing in common have divided the work.
+local function shares(names, others)
+  for name in pairs(names) do
+    if others[name] then
+      return true
+    end
+  end
+  return false
+end
+
 local function different_mappings(context)
   local project, first = context.project, {}
   for sync in worker.syncs(context.worker) do
@@ -93,7 +103,7 @@ local function different_mappings(context)
     local before = names and first[sync.database]
     if before then
       local missing, more = missing_from(before.names, names), missing_from(names, before.names)
-      if #missing + #more > 0 then
+      if #missing + #more > 0 and shares(before.names, names) then
         local list = #missing > 0 and missing or more
         context:report(place, ('this sync %s "%s", which "%s" %s'):format(#missing > 0 and "does not fill" or "fills",
           table.concat(list, '", "'), tostring(before.sync.key), #missing > 0 and "fills" or "does not"),

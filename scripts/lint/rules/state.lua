@@ -96,12 +96,12 @@ local function standing(node, state)
     local value = tree.bare(variable.value)
     return not (value.kind == "Table" and #variable.reads > 1) and standing(value, state) or nil
   elseif node.kind == "Index" then
-    return standing(node.object, state)
+    return tree.constant(node.key) ~= nil and standing(node.object, state) or nil
   elseif node.kind == "Table" then
     local result = "constant"
     for _, item in ipairs(node.items) do
       local part = standing(item.value, state)
-      if not part then
+      if not part or is_state(item.value, state) then -- the state within itself is another one
         return nil
       end
       result = part == "state" and part or result
@@ -121,13 +121,17 @@ local function standing(node, state)
 end
 
 -- Whether a value depends on the state by itself, not through what was fetched with it.
-local function depends(node, state)
+local function depends(node, state, seen)
+  seen = seen or {}
   return tree.any(node, function(below)
     local variable = below.kind == "Name" and below.variable
     if variable == state then
       return true
+    elseif not variable or not variable.value or variable.value.kind == "FunctionBody" or seen[variable] then
+      return false
     end
-    return variable and variable.value and variable.value.kind ~= "FunctionBody" and depends(variable.value, state)
+    seen[variable] = true
+    return depends(variable.value, state, seen)
   end, function(below)
     return below.kind ~= "Call" and below.kind ~= "Method" and below.kind ~= "FunctionBody"
   end)

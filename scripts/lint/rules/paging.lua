@@ -73,6 +73,9 @@ local function batch_size(context)
         local body = tree.field(constructor, name)
         check(body and project:table_of(body, true))
       end
+      if (project:builtin(node)) == "workers.graphql" and is_request and node.arguments[3] then
+        check(project:table_of(node.arguments[3], true))
+      end
       local address = is_request and node.arguments[1] and tree.constant(node.arguments[1])
       for name, digits in (type(address) == "string" and address or ""):gmatch "[?&]([%w_$]+)=(%d+)" do
         local value = SIZE_NAMES[plain(name)] and math.tointeger(tonumber(digits))
@@ -263,6 +266,23 @@ local function is_read(project, execute, name)
   end)
 end
 
+-- The fields that a state is made of, those that are put in later included: name -> value.
+local function fields_of(project, node)
+  local fields = {}
+  local constructor = project:table_of(node, true)
+  for _, item in ipairs(constructor and constructor.items or {}) do
+    local name = item.key and tree.constant(item.key)
+    if name ~= nil then
+      fields[name] = item.value
+    end
+  end
+  local variable = tree.bare(node).kind == "Name" and tree.bare(node).variable
+  for name, values in pairs(variable and variable.fields or {}) do
+    fields[name] = values[#values]
+  end
+  return fields
+end
+
 local LAGGED = { keyset = true, window = true, feed = true }
 
 local function no_lag(context)
@@ -271,10 +291,9 @@ local function no_lag(context)
     if sync.mode == "incremental" then
       local excused = subtracts(project, sync.execute) or mentions_lag(project, sync.execute)
       for _, page in ipairs(worker.pages(project, sync.execute)) do
-        local constructor = page.next_state and project:table_of(page.next_state)
-        for _, item in ipairs(constructor and not excused and constructor.items or {}) do
-          if is_present(project, item.value) and item.key and is_read(project, sync.execute, tree.constant(item.key)) then
-            context:report(item, "the next cycle begins at this moment: what the service shows late is never seen",
+        for name, value in pairs(not excused and page.next_state and fields_of(project, page.next_state) or {}) do
+          if is_present(project, value) and is_read(project, sync.execute, name) then
+            context:report(value, "the next cycle begins at this moment: what the service shows late is never seen",
               "begin a little earlier, by 15 seconds or more: time.nowMs() - 15000")
           end
         end

@@ -114,7 +114,10 @@ local function is_swallowed(block, at)
   local condition = tree.bare(clause.condition)
   if condition.kind == "Unary" and condition.operator == "not" and tree.bare(condition.operand).variable == ok then
     return is_silent(clause.body, failure)
-  elseif condition.variable ~= ok or failure and is_read_outside(failure, question) then
+  elseif condition.kind == "Binary" and condition.operator == "and" then
+    condition = tree.bare(condition.left) -- "if ok and answer then"
+  end
+  if condition.variable ~= ok or failure and is_read_outside(failure, question) then
     return false
   elseif question.otherwise then
     return is_silent(question.otherwise, failure)

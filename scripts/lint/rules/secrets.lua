@@ -63,11 +63,17 @@ local function check_named(context, name, node, seen)
   end
 end
 
+-- What a header or an address carries as a secret.
+local function carried(text)
+  return text:match "^[Bb]earer (%S+)$" or text:match "^[Tt]oken (%S+)$" or text:match "^[Bb]asic (%S+)$"
+    or text:match "^%a+://[^/@%s:]+:([^/@%s]+)@" or text:match "[?&]%a*[_-]?key=([^&]+)" or text:match "[?&]%a*[_-]?token=([^&]+)"
+end
+
 local function secrets_in_code(context)
   for _, file in ipairs(context.project.files) do
     local seen = {}
     tree.walk(file.chunk.body, function(node)
-      local inner = node.kind == "String" and (node.value:match "^[Bb]earer (%S+)$" or node.value)
+      local inner = node.kind == "String" and (carried(node.value) or node.value)
       if inner and not seen[node] and (is_known(inner) or inner ~= node.value and is_random(inner)) then
         seen[node] = true
         context:report(node, "this looks like a secret", REMEDY)

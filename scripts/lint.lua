@@ -10,7 +10,7 @@ local NOT_READ = { name = "not-read", severity = "note" }
 local LENGTH_MAX = 1024 * 1024 -- bytes of a file
 
 local RULES = {}
-for _, group in ipairs { "names", "flow", "state", "paging", "rows", "requests", "secrets" } do
+for _, group in ipairs { "names", "flow", "state", "sizes", "cursors", "rows", "requests", "secrets" } do
   for _, rule in ipairs(require("lint.rules." .. group)) do
     RULES[#RULES + 1] = rule
   end
@@ -52,8 +52,8 @@ end
 
 function Context:add(file, place, rule, message, remedy)
   self.findings[#self.findings + 1] = {
-    file = file.path, line = place.line, column = place.column, rule = rule.name, severity = rule.severity, message = message,
-    remedy = remedy,
+    file = file.path, line = place.line, column = place.column, rule = rule.name, severity = rule.severity,
+    message = message, remedy = remedy,
   }
 end
 
@@ -133,7 +133,8 @@ end
 
 local function examine(host)
   local read = project.read(host.path, host.text, host.find, LENGTH_MAX)
-  local context = setmetatable({ project = read, worker = worker.read(read), api = read_api(host.api), findings = {} }, Context)
+  local context = { project = read, worker = worker.read(read), api = read_api(host.api), findings = {} }
+  setmetatable(context, Context)
   for _, rule in ipairs(RULES) do
     context.rule = rule
     rule.check(context)
@@ -142,7 +143,8 @@ local function examine(host)
     apply_ignores(context, file)
   end
   for _, failed in ipairs(read.failed) do
-    context:add(failed, failed.mistake, NOT_READ, "this file is not read for mistakes: " .. failed.mistake.message, "make it shorter")
+    local message = "this file is not read for mistakes: " .. failed.mistake.message
+    context:add(failed, failed.mistake, NOT_READ, message, "make it shorter")
   end
   return sorted(context.findings, read.files)
 end
@@ -159,8 +161,8 @@ local function findings_of(host)
   end
   -- Sums of many thousand terms, and the like: their trees are too deep to be walked.
   local context = setmetatable({ findings = {} }, Context)
-  context:add({ path = host.path }, { line = 1, column = 1 }, NOT_READ, "this worker is not read for mistakes: it is nested too deeply",
-    "take long sums and joins apart")
+  context:add({ path = host.path }, { line = 1, column = 1 }, NOT_READ,
+    "this worker is not read for mistakes: it is nested too deeply", "take long sums and joins apart")
   return context.findings
 end
 

@@ -1,5 +1,5 @@
--- Where a function indexes a parameter that may be nil. Follows the conditions; what it does not understand, it takes for a
--- check.
+-- Where a function indexes a parameter that may be nil. Follows the conditions; what it does not understand, it
+-- takes for a check.
 
 local flow = require "lint.flow"
 local tree = require "lint.tree"
@@ -17,8 +17,8 @@ end
 
 -- Whether it is the middle of "condition and value or other", meant to be neither nil nor false.
 local function is_plain(node, variable)
-  node = tree.bare(node)
-  return node.kind ~= "Nil" and node.kind ~= "False" and node.kind ~= "Binary" and node.kind ~= "Unary" and not tree.mentions(node, variable)
+  local kind = tree.bare(node).kind
+  return kind ~= "Nil" and kind ~= "False" and kind ~= "Binary" and kind ~= "Unary" and not tree.mentions(node, variable)
 end
 
 -- Whether the condition speaks of the variable in a way that is not understood: in a call, or by another variable.

@@ -1,9 +1,10 @@
 -- Lua 5.4's grammar as a syntax tree. Must accept exactly what Lua's own compiler accepts, and must not need more
 -- depth than it.
 --
--- A node has kind, line and column. Statements: Local, LocalFunction, Function, Assign, CallStatement, Do, While, Repeat,
--- If, NumericFor, GenericFor, Return, Break, Goto, Label. Expressions: Nil, True, False, Number, String, Vararg,
--- FunctionBody, Name, Index, Call, Method, Binary, Unary, Table, Paren. FIELDS of lint/tree.lua says what is in each.
+-- A node has kind, line and column. Statements: Local, LocalFunction, Function, Assign, CallStatement, Do, While,
+-- Repeat, If, NumericFor, GenericFor, Return, Break, Goto, Label. Expressions: Nil, True, False, Number, String,
+-- Vararg, FunctionBody, Name, Index, Call, Method, Binary, Unary, Table, Paren. FIELDS of lint/tree.lua says what is
+-- in each.
 
 local lexer = require "lint.lexer"
 local scope = require "lint.scope"
@@ -372,8 +373,9 @@ end
 
 -- Variables of a loop that only Lua itself sees; they count among the locals.
 function Parser:hidden(place, count)
+  local token = { value = "(for state)", line = place.line, column = place.column }
   for _ = 1, count do
-    self.scope:declare(self.scope:variable({ value = "(for state)", line = place.line, column = place.column }, "hidden"))
+    self.scope:declare(self.scope:variable(token, "hidden"))
   end
 end
 

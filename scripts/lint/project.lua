@@ -20,8 +20,8 @@ local MAX_STEPS = 1000 -- on the way from an expression to its origin, side ways
 local Project = {}
 Project.__index = Project
 
--- Marks what belongs to the file, and collects what is assigned to fields of variables: variable.fields[name] is the list of
--- values.
+-- Marks what belongs to the file, and collects what is assigned to fields of variables: variable.fields[name] is the
+-- list of values.
 local function prepare(file)
   local function note(target, value)
     local variable = target.kind == "Index" and target.object.kind == "Name" and target.object.variable
@@ -187,8 +187,8 @@ end
 function Project:module_of(node)
   local origin = self:origin(node)
   if origin.kind == "Call" and tree.calls_global(origin, "require") and origin.arguments[1] then
-    local name = origin.arguments[1].value
-    return type(name) == "string" and (name:find "^workers" or name:find "^cjson") and not self.modules[name] and name or nil
+    local name = tostring(origin.arguments[1].value)
+    return (name:find "^workers" or name:find "^cjson") and not self.modules[name] and name or nil
   elseif origin.kind == "Index" and self:module_of(origin.object) == "workers" then
     local name = tree.constant(origin.key)
     return (name == "schema" or name == "builder" or name == "j") and "workers." .. name or nil

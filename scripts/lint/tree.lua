@@ -161,6 +161,14 @@ function tree.path(node)
   end
 end
 
+---What a statement assigns to: a list of Name and Index expressions.
+function tree.targets(node)
+  if node.kind == "Assign" then
+    return node.targets
+  end
+  return node.kind == "Function" and { node.target } or {}
+end
+
 ---Whether it is a call of the global function.
 function tree.calls_global(node, name)
   return node.kind == "Call" and node.callee.kind == "Name" and node.callee.name == name and not node.callee.variable

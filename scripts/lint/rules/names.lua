@@ -13,7 +13,7 @@ local function undefined_global(context)
   local defined = {}
   for _, file in ipairs(context.project.files) do
     tree.walk(file.chunk.body, function(node)
-      for _, target in ipairs(node.kind == "Assign" and node.targets or { node.kind == "Function" and node.target or nil }) do
+      for _, target in ipairs(tree.targets(node)) do
         if target.kind == "Name" and not target.variable then
           defined[target.name] = defined[target.name] or target
         end
@@ -33,8 +33,8 @@ local function undefined_global(context)
         context:report(node, ("nothing is called %s"):format(node.name),
           near and ("did you mean %s?"):format(near) or "declare it with local, or require what defines it")
       elseif defined[node.name] == node then
-        context:report(node, ("%s is a global: each call has its own, so that what it holds may be lost"):format(node.name),
-          ("declare it: local %s"):format(node.name))
+        context:report(node, node.name .. " is a global: each call has its own, so that what it holds may be lost",
+          "declare it: local " .. node.name)
       end
     end)
   end
@@ -64,7 +64,7 @@ local function unknown_api_name(context)
   local defined = {} -- what the files add to Lua's own tables
   for _, file in ipairs(context.project.files) do
     tree.walk(file.chunk.body, function(node)
-      for _, target in ipairs(node.kind == "Assign" and node.targets or { node.kind == "Function" and node.target or nil }) do
+      for _, target in ipairs(tree.targets(node)) do
         defined[tree.path(target) or 0] = true
       end
     end)
@@ -105,10 +105,10 @@ local function unused_local(context)
       end
     end)
     for _, variable in ipairs(file.chunk.variables) do
-      if REPORTED[variable.sort] and #variable.reads == 0 and not variable.name:find "^_" and variable.attribute ~= "close"
-        and not later[variable] then
-        context:report(variable, #variable.writes > 0 and ("%s is assigned to, but never read"):format(variable.name)
-          or ("%s is never used"):format(variable.name), ("take it out, or call it _%s"):format(variable.name))
+      local is_meant = variable.name:find "^_" or variable.attribute == "close" or later[variable]
+      if REPORTED[variable.sort] and #variable.reads == 0 and not is_meant then
+        local what = #variable.writes > 0 and "is assigned to, but never read" or "is never used"
+        context:report(variable, variable.name .. " " .. what, "take it out, or call it _" .. variable.name)
       end
     end
   end

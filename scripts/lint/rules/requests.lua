@@ -130,7 +130,7 @@ local function errors_swallowed(context)
   local seen = {}
   local function check(block)
     for i, node in ipairs(block) do
-      local call = node.kind == "CallStatement" and node.call or node.kind == "Local" and #node.values == 1 and node.values[1]
+      local call = node.call or node.kind == "Local" and #node.values == 1 and node.values[1]
       if is_protected_call(call) and not seen[call] then
         seen[call] = true
         if node.kind == "CallStatement" or is_swallowed(block, i) then

@@ -15,7 +15,8 @@ local function only_upserts(project, body)
     if node.kind == "Item" and node.key and tree.constant(node.key) == "type" then
       return type(tree.constant(node.value)) ~= "string"
     end
-    return node.kind == "String" and (node.value:lower():find("delete", 1, true) or node.value:lower():find("archive", 1, true))
+    local text = node.kind == "String" and node.value:lower() or ""
+    return text:find("delete", 1, true) or text:find("archive", 1, true)
   end)
 end
 
@@ -29,8 +30,10 @@ local function deletes_never_emitted(context)
     end
   end
   for sync in worker.syncs(context.worker) do
-    if sync.database and not covered[sync.database] and not covered.unknown and worker.fetches(project, sync.execute) then
-      context:report(sync.node, "rows that vanish from the service stay for ever: this sync deletes none, and no other does",
+    local is_covered = not sync.database or covered[sync.database] or covered.unknown
+    if not is_covered and worker.fetches(project, sync.execute) then
+      context:report(sync.node,
+        "rows that vanish from the service stay for ever: this sync deletes none, and no other does",
         'return { type = "delete", key = … }, or add a sync with mode = "replace" that runs now and then')
     end
   end
@@ -175,8 +178,76 @@ local function unlisted_option(context)
   end
 end
 
+-- ---- replace-on-big-source ----
+
+local BIG = {
+  event = true, events = true, log = true, logs = true, message = true, messages = true, transaction = true,
+  transactions = true, audit = true, clicks = true, pageviews = true, metrics = true, readings = true,
+  impressions = true, visits = true,
+}
+
+local function words_of(text)
+  local words = {}
+  for word in text:gsub("(%l)(%u)", "%1 %2"):gmatch "%a+" do
+    words[#words + 1] = word:lower()
+  end
+  return words
+end
+
+local OFTEN = { m = 1, h = 60 }
+
+-- Whether the schedule is an interval of less than a day; so is the one that is not given.
+local function is_often(project, sync)
+  local schedule = tree.field(sync.options, "schedule")
+  if not schedule then
+    return true
+  end
+  local text = tree.constant(schedule)
+  local constructor = project:table_of(schedule)
+  local every = constructor and tree.field(constructor, "every")
+  text = type(text) == "string" and text or every and tree.constant(every)
+  local count, unit = tostring(text):match "^(%d+)([mh])$"
+  return text == "continuous" or count ~= nil and tonumber(count) * OFTEN[unit] < 24 * 60
+end
+
+-- The word of the sync's or the database's key that says so.
+local function big_word(sync)
+  for _, name in ipairs { sync.key or "", sync.database and sync.database.key or "" } do
+    for _, word in ipairs(words_of(tostring(name))) do
+      if BIG[word] then
+        return word
+      end
+    end
+  end
+end
+
+-- Whether it reads page after page.
+local function is_paged(project, sync)
+  for _, page in ipairs(worker.pages(project, sync.execute)) do
+    if page.next_state and page.has_more ~= false then
+      return true
+    end
+  end
+  return project:reaches(sync.execute, function(node)
+    return (project:builtin(node)) == "workers.paginate"
+  end)
+end
+
+local function replace_on_big_source(context)
+  local project = context.project
+  for sync in worker.syncs(context.worker) do
+    local big = big_word(sync)
+    if big and sync.mode == "replace" and is_often(project, sync) and is_paged(project, sync)
+      and worker.fetches(project, sync.execute) then
+      context:report(sync.node, ("each cycle reads all %s again, and they only become more"):format(big),
+        'let a sync with mode = "incremental" read what is new, and this one run seldom')
+    end
+  end
+end
+
 return {
   { name = "deletes-never-emitted", severity = "warning", check = deletes_never_emitted },
   { name = "different-mappings", severity = "warning", check = different_mappings },
   { name = "unlisted-option", severity = "warning", check = unlisted_option },
+  { name = "replace-on-big-source", severity = "note", check = replace_on_big_source },
 }

@@ -6,11 +6,13 @@ local REMEDY = 'keep it with workers env set NAME, and read it with env.require 
 
 -- What tokens of services begin with, and of what they are made behind it.
 local PREFIXES = {
-  { "sk_live_", "^[%w_]+$", 16 }, { "rk_live_", "^[%w_]+$", 16 }, { "sk_test_", "^[%w_]+$", 16 }, { "whsec_", "^[%w+/=]+$", 24 },
+  { "sk_live_", "^[%w_]+$", 16 }, { "rk_live_", "^[%w_]+$", 16 }, { "sk_test_", "^[%w_]+$", 16 },
+  { "whsec_", "^[%w+/=]+$", 24 },
   { "ghp_", "^%w+$", 30 }, { "gho_", "^%w+$", 30 }, { "ghs_", "^%w+$", 30 }, { "github_pat_", "^[%w_]+$", 30 },
   { "glpat-", "^[%w_-]+$", 16 }, { "xoxb-", "^[%w-]+$", 16 }, { "xoxp-", "^[%w-]+$", 16 }, { "xapp-", "^[%w-]+$", 16 },
   { "AKIA", "^[%u%d]+$", 16 }, { "ASIA", "^[%u%d]+$", 16 }, { "AIza", "^[%w_-]+$", 30 }, { "ntn_", "^%w+$", 30 },
-  { "secret_", "^%w+$", 30 }, { "sk-ant-", "^[%w_-]+$", 20 }, { "pat-na1-", "^[%x-]+$", 20 }, { "SG.", "^[%w._-]+$", 30 },
+  { "secret_", "^%w+$", 30 }, { "sk-ant-", "^[%w_-]+$", 20 }, { "pat-na1-", "^[%x-]+$", 20 },
+  { "SG.", "^[%w._-]+$", 30 },
   { "npm_", "^%w+$", 30 }, { "shpat_", "^%x+$", 30 },
 }
 
@@ -51,8 +53,10 @@ end
 
 -- Whether nobody would have made it up: long, of letters and digits, without order.
 local function is_random(text)
-  return #text >= 16 and not text:find "[%s{}<>]" and not text:find "^%a+://" and not text:find "^[%u_%d]+$" and text:find "%d"
-    and text:find "%a" and entropy(text) >= 3.5
+  if #text < 16 or text:find "[%s{}<>]" or text:find "^%a+://" or text:find "^[%u_%d]+$" then
+    return false
+  end
+  return text:find "%d" and text:find "%a" and entropy(text) >= 3.5
 end
 
 local function check_named(context, name, node, seen)
@@ -63,10 +67,18 @@ local function check_named(context, name, node, seen)
   end
 end
 
--- What a header or an address carries as a secret.
+local CARRIERS = { -- headers and addresses, and where the secret is in them
+  "^[Bb]earer (%S+)$", "^[Tt]oken (%S+)$", "^[Bb]asic (%S+)$", "^%a+://[^/@%s:]+:([^/@%s]+)@",
+  "[?&]%a*[_-]?key=([^&]+)", "[?&]%a*[_-]?token=([^&]+)",
+}
+
 local function carried(text)
-  return text:match "^[Bb]earer (%S+)$" or text:match "^[Tt]oken (%S+)$" or text:match "^[Bb]asic (%S+)$"
-    or text:match "^%a+://[^/@%s:]+:([^/@%s]+)@" or text:match "[?&]%a*[_-]?key=([^&]+)" or text:match "[?&]%a*[_-]?token=([^&]+)"
+  for _, pattern in ipairs(CARRIERS) do
+    local secret = text:match(pattern)
+    if secret then
+      return secret
+    end
+  end
 end
 
 local function secrets_in_code(context)

@@ -18,6 +18,28 @@ FIELDS = ["file", "line", "column", "rule", "severity", "message", "remedy"]
 # What the program loads at least one project of.
 SHIPPED = [*sorted(REPOSITORY.glob("examples/*/")), *sorted(REPOSITORY.glob("examples/connectors/*/"))]
 
+# Mistakes that an author of the connectors may make: which connector, a text, what it is replaced with, the rule that finds it.
+PLANTED = [
+    ("stripe", "pacer = api, ", "", "no-pacer"),
+    ("salesforce", "      pacer = api,\n", "", "no-pacer"),
+    ("hubspot", "    pacer = api,\n", "", "no-pacer"),
+    ("github", "    pacer = api,\n", "", "no-pacer"),
+    ("salesforce", "lag = LAG", "lag = 0", "no-lag"),
+    ("stripe", "lag = LAG", "lag = 0", "no-lag"),
+    ("hubspot", "lag = LAG", "lag = 0", "no-lag"),
+    ("servicenow", "lag = LAG", "lag = 0", "no-lag"),
+    ("hubspot", "local PAGE = 100", "local PAGE = 5000", "batch-size"),
+    ("servicenow", "sysparm_limit = 200", "sysparm_limit = 5", "batch-size"),
+    ("stripe", "limit = 100", "limit = 3", "batch-size"),
+    ("hubspot", 'env.require "HUBSPOT_TOKEN"', '"pat-na1-0a1b2c3d-4e5f-6789-abcd-ef0123456789"', "secrets-in-code"),
+    ("stripe", "time.fromSeconds(", "time.fromSecond(", "unknown-api-name"),
+    ("github", "graphql.walk(", "graphql.wak(", "unknown-api-name"),
+    ("salesforce", "normalize(stamp)\n", "normalise(stamp)\n", "undefined-global"),
+    ("servicenow", ', { "deletions", deletions }', "", "unused-local"),
+    ("github", "state and state.walk and state", "state.walk and state", "first-run"),
+    ("github", "since = state and state.following", "since = state.following", "first-run"),
+]
+
 
 def planted(text):
     """The faults of a script: its lines, each with a rule."""
@@ -71,6 +93,14 @@ class Corpus(TestCase):
         print(f"{len(good)} good, {len(bad)} bad: precision {precision:.1%}, recall {recall:.1%}")
         self.assertEqual((misses, extra), ([], []), "missed, and found where nothing is")
         self.assertEqual(seen | {"not-read"}, set(severities()), "each rule has a fault in the corpus")
+
+    def test_planted_in_connectors(self):
+        for connector, text, replacement, rule in PLANTED:
+            with self.subTest(connector=connector, text=text):
+                script = (REPOSITORY / "examples/connectors" / connector / "src/main.lua").read_text(encoding="utf-8")
+                self.assertIn(text, script)
+                found, _ = self.findings(script.replace(text, replacement))
+                self.assertIn(rule, [finding["rule"] for finding in found])
 
     def test_shipped(self):
         """Nothing is found in examples and templates."""

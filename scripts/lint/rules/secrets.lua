@@ -69,7 +69,7 @@ end
 
 local CARRIERS = { -- headers and addresses, and where the secret is in them
   "^[Bb]earer (%S+)$", "^[Tt]oken (%S+)$", "^[Bb]asic (%S+)$", "^%a+://[^/@%s:]+:([^/@%s]+)@",
-  "[?&]%a*[_-]?key=([^&]+)", "[?&]%a*[_-]?token=([^&]+)",
+  "[?&]api[_-]?key=([^&]+)", "[?&]access[_-]?token=([^&]+)", "[?&]token=([^&]+)",
 }
 
 local function carried(text)

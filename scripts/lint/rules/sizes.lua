@@ -20,11 +20,11 @@ local function plain(name)
   return type(name) == "string" and name:lower():gsub("[^%a]", "") or ""
 end
 
-local function is_odd_size(value, is_paged)
+local function is_odd_size(value, paged)
   if math.type(value) ~= "integer" then
     return false
   end
-  return value > LARGEST or value < SMALLEST and value >= (is_paged and 1 or 2)
+  return value > LARGEST or value < SMALLEST and value >= (paged and 1 or 2)
 end
 
 local function report_size(context, place, value)
@@ -37,17 +37,23 @@ local function report_size(context, place, value)
   end
 end
 
-local function check_sizes(context, constructor)
-  local is_paged = false
+-- Whether it asks for one page of several.
+local function is_paged(constructor)
   for _, item in ipairs(constructor.items) do
-    is_paged = is_paged or item.key and PAGE_NAMES[plain(tree.constant(item.key))]
+    if item.key and PAGE_NAMES[plain(tree.constant(item.key))] then
+      return true
+    end
   end
+  return false
+end
+
+local function check_sizes(context, constructor)
   for _, item in ipairs(constructor.items) do
     local value = item.key and SIZE_NAMES[plain(tree.constant(item.key))] and tree.constant(item.value)
     if type(value) == "string" then
       value = math.tointeger(tonumber(value))
     end
-    if is_odd_size(value, is_paged) then
+    if is_odd_size(value, is_paged(constructor)) then
       report_size(context, item, value)
     end
   end
@@ -107,6 +113,8 @@ local function batch_size(context)
       if is_request then
         each_body(project, node, options, check)
         check_address(context, node.arguments[1])
+      elseif node.kind == "Table" and is_paged(node) then -- it goes into a request by some way or other
+        check(node)
       else
         check_paginate(context, node)
       end

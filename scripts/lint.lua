@@ -50,10 +50,16 @@ function Context:report(place, message, remedy)
   self:add(place.file, place, self.rule, message, remedy)
 end
 
+-- A script's own words may be anything: what is said stays on one line, in UTF-8.
+local function legible(text)
+  text = text:gsub("%c", "?")
+  return utf8.len(text) and text or (text:gsub("[\x80-\xFF]", "?"))
+end
+
 function Context:add(file, place, rule, message, remedy)
   self.findings[#self.findings + 1] = {
     file = file.path, line = place.line, column = place.column, rule = rule.name, severity = rule.severity,
-    message = message, remedy = remedy,
+    message = legible(message), remedy = legible(remedy),
   }
 end
 

@@ -3,7 +3,7 @@
 --     run_plain_lua tests/lint/mutations_test.lua ROOT [ROUNDS [SEED]]
 
 local root, rounds, seed = ...
-rounds, seed = math.tointeger(tonumber(rounds)) or 4000, math.tointeger(tonumber(seed)) or 1
+rounds, seed = math.tointeger(tonumber(rounds)) or 2000, math.tointeger(tonumber(seed)) or 1
 package.path = root .. "/scripts/?.lua"
 local lint = require "lint"
 local parser = require "lint.parser"

@@ -159,6 +159,22 @@ return worker
         self.project.write("main.lua", self.SCRIPT.replace("wokers", "1").replace("local spare = 1", ""))
         self.assertEqual(self.ok(self.project.run("check", "--json")).stdout.strip(), "[]")
 
+    def test_odd_words(self):
+        """What a script calls things does not break the output."""
+        self.project.write("main.lua", """\
+local workers = require "workers"
+local Schema, worker = workers.schema, workers.new()
+local d = worker:database("d", { type = "managed", initialTitle = "D", primaryKeyProperty = "N", schema = { properties = {
+  N = Schema.title(), S = Schema.select { "a" } } } })
+worker:sync("s", { database = d, execute = function()
+  return { hasMore = false, changes = { { type = "upsert", key = "1", properties = { S = "\\xFF\\n\\27[1m\\"x" } } } }
+end })
+return worker
+""")
+        found = json.loads(self.ok(self.project.run("check", "--json")).stdout)
+        self.assertEqual([finding["message"] for finding in found], ['"???[1m"x" is not among the options of "S"'])
+        self.assertIn('warning: "???[1m"x" is not among', self.project.run("check").stdout)
+
     def test_strict(self):
         self.project.write("main.lua", self.SCRIPT.replace("wokers", "1"))
         result = self.ok(self.project.run("check"))

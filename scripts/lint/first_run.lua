@@ -86,7 +86,7 @@ function Search:expression(node, safe)
     self:expression(node.right, safe or self:proves(node.left, node.operator == "and"))
     return
   elseif node.kind == "FunctionBody" then
-    self:block(node.body, #self.variable.writes > 0)
+    self:block(node.body, #self.variable.writes > 0 or self.is_tested) -- it may be called behind the test
     return
   elseif node.kind == "Index" or node.kind == "Method" then
     local object = tree.bare(node.object)
@@ -202,10 +202,23 @@ function Search:block(block, safe)
   return safe, false
 end
 
+-- Whether the function does anything with its parameter but index it.
+local function is_tested(func, parameter)
+  local indexed = 0
+  tree.walk(func.body, function(node)
+    local object = (node.kind == "Index" or node.kind == "Method") and tree.bare(node.object)
+    if object and object.kind == "Name" and object.variable == parameter then
+      indexed = indexed + 1
+    end
+  end)
+  return indexed < #parameter.reads
+end
+
 ---The first place where the function indexes its parameter although it may be nil; nil when there is none for certain.
 ---@param calls? integer how many calls led here
 function first_run.find(project, func, parameter, calls)
   local self = setmetatable({ project = project, variable = parameter, calls = calls or 0 }, Search)
+  self.is_tested = is_tested(func, parameter)
   self:block(func.body, false)
   return self.found
 end

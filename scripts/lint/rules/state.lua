@@ -155,18 +155,26 @@ local function is_unconditional(execute, page)
   return true
 end
 
+-- Whether the page, which is not the last one for certain, hands on what it was given.
+local function stands_still(sync, page, state)
+  local value = page.next_state
+  if not value or value.kind == "Nil" or page.has_more == false or is_touched(sync.execute, state) then
+    return false
+  end
+  local unconditional = is_unconditional(sync.execute, page)
+  if is_state(value, state) then
+    return unconditional or page.has_more == true
+  end
+  return unconditional and standing(value, state) ~= nil and not depends(page.has_more_value, state)
+end
+
 local function cursor_does_not_advance(context)
   for sync in worker.syncs(context.worker) do
     local state = state_of(sync)
-    for _, page in ipairs(worker.pages(context.project, sync.execute)) do
-      local value = page.next_state
-      if value and page.has_more ~= false and state and #state.reads > 0 and value.kind ~= "Nil"
-        and not is_touched(sync.execute, state) then
-        if is_state(value, state) or standing(value, state) and is_unconditional(sync.execute, page)
-          and not depends(page.has_more_value, state) then
-          context:report(value, "nextState is the same on every page, so that the sync cannot get on",
-            "make it from what the page has fetched, or count: { page = page + 1 }")
-        end
+    for _, page in ipairs(state and #state.reads > 0 and worker.pages(context.project, sync.execute) or {}) do
+      if stands_still(sync, page, state) then
+        context:report(page.next_state, "nextState is the same on every page, so that the sync cannot get on",
+          "make it from what the page has fetched, or count: { page = page + 1 }")
       end
     end
   end

@@ -1,4 +1,5 @@
 /* workers manifest, workers check. */
+#include "cli/lint.h"
 #include "cli/listing.h"
 
 static int load(const struct cli_args *args, struct project *project, struct runtime **runtime)
@@ -58,6 +59,31 @@ const struct command cmd_manifest = {
     .run = run_manifest,
 };
 
+static void print_counts(const struct worker *worker)
+{
+    printf("ok: %zu database%s, %zu pacer%s, %zu capabilit%s\n", worker->database_count,
+           worker->database_count == 1 ? "" : "s", worker->pacer_count, worker->pacer_count == 1 ? "" : "s",
+           worker->capability_count, worker->capability_count == 1 ? "y" : "ies");
+}
+
+static void add_count(struct buf *out, int count, const char *what)
+{
+    if (count > 0)
+        buf_addf(out, "%s%d %s%s", out->len > 0 ? ", " : "", count, what, count == 1 ? "" : "s");
+}
+
+static void print_findings(const struct lint_counts *counts)
+{
+    struct buf text;
+    buf_init(&text, BUF_UNLIMITED);
+    add_count(&text, counts->errors, "error");
+    add_count(&text, counts->warnings, "warning");
+    add_count(&text, counts->notes, "note");
+    if (text.len > 0)
+        printf("%s\n", buf_text(&text));
+    buf_free(&text);
+}
+
 static int run_check(const struct cli_args *args)
 {
     struct project project;
@@ -65,21 +91,39 @@ static int run_check(const struct cli_args *args)
     int result = load(args, &project, &runtime);
     if (result != EXIT_DONE)
         return result;
-    const struct worker *worker = runtime->worker;
-    printf("ok: %zu database%s, %zu pacer%s, %zu capabilit%s\n", worker->database_count,
-           worker->database_count == 1 ? "" : "s", worker->pacer_count, worker->pacer_count == 1 ? "" : "s",
-           worker->capability_count, worker->capability_count == 1 ? "y" : "ies");
+    struct lint_counts counts;
+    struct err err;
+    if (lint_print(runtime, cli_flag(args, "--json"), &counts, &err) != ERR_NONE) {
+        result = cli_fail(&err);
+    } else {
+        bool failed = counts.errors > 0 || (counts.warnings > 0 && cli_flag(args, "--strict"));
+        if (!cli_flag(args, "--json")) {
+            print_findings(&counts);
+            if (!failed)
+                print_counts(runtime->worker);
+        }
+        result = failed ? EXIT_FAILED_WORK : EXIT_DONE;
+    }
     runtime_free(runtime);
     project_free(&project);
-    return EXIT_DONE;
+    return result;
 }
+
+static const struct cli_option check_options[] = {
+    {"--strict", NULL, NULL, "fail on warnings too"},
+    {"--json", NULL, NULL, "what was found, as JSON"},
+    {NULL, NULL, NULL, NULL},
+};
 
 const struct command cmd_check = {
     .name = "check",
     .arguments = "[SCRIPT]",
-    .summary = "Load and validate a worker without running it",
-    .help = "Reports the first mistake with file and line.\n\n"
-            "Examples:\n  workers check\n  workers check src/main.lua\n",
+    .summary = "Load and validate a worker, and look for mistakes, without running it",
+    .help = "Reports the first mistake that keeps it from loading. Then reads it as a reviewer would, with "
+            "the modules "
+            "that it requires. A comment \"-- workers: ignore RULE reason\" says that something is meant.\n\n"
+            "Examples:\n  workers check\n  workers check src/main.lua --strict\n  workers check --json\n",
+    .options = check_options,
     .max_arguments = 1,
     .run = run_check,
 };

@@ -2,6 +2,7 @@
  * is trusted: it runs in a plain Lua state with a handful of file functions. */
 #include "cli/cli.h"
 #include "cli/files.h"
+#include "cli/scripts.h"
 #include "cli/types.h"
 
 #include "base/embed.h"
@@ -12,7 +13,6 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <limits.h>
-#include <lualib.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,25 +150,6 @@ static int host_remove(lua_State *L)
     return 0;
 }
 
-/* require for the scaffolder: the Lua files under scripts/. */
-static int scripts_require(lua_State *L)
-{
-    const char *name = luaL_checkstring(L, 1);
-    char file[256], chunk[300];
-    snprintf(file, sizeof file, "%s%s.lua", strncmp(name, "scripts", 7) == 0 ? "" : "scripts.", name);
-    for (char *at = file; at[4] != '\0'; at++)
-        if (*at == '.')
-            *at = '/';
-    const struct embedded_file *found = embed_find(lua_files, file);
-    if (found == NULL)
-        return luaL_error(L, "module '%s' not found", name);
-    snprintf(chunk, sizeof chunk, "@%s", file);
-    if (luaL_loadbufferx(L, found->begin, (size_t)(found->end - found->begin), chunk, "t") != LUA_OK)
-        return lua_error(L);
-    lua_call(L, 0, 1);
-    return 1;
-}
-
 static void push_host(lua_State *L)
 {
     static const luaL_Reg functions[] = {
@@ -198,11 +179,8 @@ static void set_text(lua_State *L, const char *field, const char *text)
 static int scaffold(lua_State *L)
 {
     const struct cli_args *args = lua_touserdata(L, 1);
-    luaL_openlibs(L);
-    lua_register(L, "require", scripts_require);
-    lua_pushcfunction(L, scripts_require);
-    lua_pushliteral(L, "init");
-    lua_call(L, 1, 1);
+    scripts_open(L);
+    scripts_push(L, "init");
     push_host(L);
     lua_newtable(L);
     set_text(L, "directory", args->count > 0 ? args->positional[0] : NULL);

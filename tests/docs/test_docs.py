@@ -46,6 +46,8 @@ PRELUDE = (
     'require "workers.fs", require "workers.time", require "workers.crypto"; '
     "local Schema, Builder, j = workers.schema, workers.builder, workers.j; local worker = workers.new(); "
 )
+# Rules of the linter that need the whole script: a snippet is a part of one.
+OF_THE_WHOLE = ("unused-local", "deletes-never-emitted")
 # What snippets of declarations may refer to.
 DECLARED = (
     'local tasks = worker:database("tasks", { type = "managed", initialTitle = "Tasks", primaryKeyProperty = "Task ID", '
@@ -147,6 +149,11 @@ class Docs(unittest.TestCase):
         self.assertEqual(result.returncode, 0, f"{where}: workers {' '.join(arguments)}:\n{result.stdout}")
         return result.stdout
 
+    def must_be_clean(self, block, path, folder, but=()):
+        """The script loads, and the linter has nothing to say about it but what some rules say."""
+        found = json.loads(self.must(block.where, "check", path, "--json", folder=folder))
+        self.assertEqual([finding for finding in found if finding["rule"] not in but], [], block.where)
+
     def new_folder(self):
         return pathlib.Path(tempfile.mkdtemp(dir=self.folder))
 
@@ -159,7 +166,7 @@ class Docs(unittest.TestCase):
         path = name or "script.lua"
         (place / path).parent.mkdir(parents=True, exist_ok=True)
         (place / path).write_text(block.text, encoding="utf-8")
-        self.must(block.where, "check", path, folder=place)
+        self.must_be_clean(block, path, place)
         if "run" in block.markers:
             self.must(block.where, "run", path, folder=place)
 
@@ -169,7 +176,7 @@ class Docs(unittest.TestCase):
         if "declare" in block.markers:
             text = PRELUDE + DECLARED + "do " + block.text + " end return worker"
             (place / "snippet.lua").write_text(text, encoding="utf-8")
-            self.must(block.where, "check", "snippet.lua", folder=place)
+            self.must_be_clean(block, "snippet.lua", place, OF_THE_WHOLE)
         elif "eval" in block.markers:
             body = re.sub(r"^(\s*)(.+?)\s+--> (.+)$", r"\1check(\2, \3)", block.text, flags=re.M)
             text = PRELUDE + (
@@ -182,6 +189,7 @@ class Docs(unittest.TestCase):
             (place / "data" / "lines.txt").write_text("one\ntwo\n", encoding="utf-8")
             (place / "snippet.lua").write_text(text, encoding="utf-8")
             self.must(block.where, "exec", "t", "--script", "snippet.lua", folder=place)
+            self.must_be_clean(block, "snippet.lua", place, OF_THE_WHOLE)
         else:
             level = "=" * 5
             text = PRELUDE + f"assert(load([{level}[\n{block.text}]{level}], {json.dumps(chunk)})) return worker"

@@ -30,6 +30,7 @@ local entries = worker:database("entries", {
   },
 })
 
+-- workers: ignore deletes-never-emitted entries of a journal are never removed
 worker:sync("entriesSync", {
   database = entries,
   mode = "incremental",

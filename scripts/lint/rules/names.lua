@@ -1,0 +1,121 @@
+-- Names that mean nothing, and those that nobody uses.
+
+local nearest = require "lint.nearest"
+local tree = require "lint.tree"
+
+-- Modules whose fields are whatever a script asks for.
+local OPEN = { ["workers.env"] = true }
+-- What the module workers gives besides its functions.
+local PARTS = { "schema", "builder", "j" }
+
+local function undefined_global(context)
+  local globals = context.api._G
+  local defined = {}
+  for _, file in ipairs(context.project.files) do
+    tree.walk(file.chunk.body, function(node)
+      for _, target in ipairs(tree.targets(node)) do
+        if target.kind == "Name" and not target.variable then
+          defined[target.name] = defined[target.name] or target
+        end
+      end
+    end)
+  end
+  for _, file in ipairs(context.project.files) do
+    local own = false -- whether the file gives itself other globals
+    for _, variable in ipairs(file.chunk.variables) do
+      own = own or variable.name == "_ENV"
+    end
+    tree.walk(file.chunk.body, function(node)
+      if own or node.kind ~= "Name" or node.variable or globals[node.name] or node.name == "_ENV" then
+        return
+      elseif not defined[node.name] then
+        local near = nearest.of(node.name, globals)
+        context:report(node, ("nothing is called %s"):format(node.name),
+          near and ("did you mean %s?"):format(near) or "declare it with local, or require what defines it")
+      elseif defined[node.name] == node then
+        context:report(node, node.name .. " is a global: each call has its own, so that what it holds may be lost",
+          "declare it: local " .. node.name)
+      end
+    end)
+  end
+end
+
+local function unknown_api_name(context)
+  local api = context.api
+  local function check(node, module, shown)
+    local name = tree.constant(node.key)
+    local names = api[module]
+    if type(name) ~= "string" or not names or names[name] or OPEN[module] then
+      return
+    end
+    local known = {}
+    for each in pairs(names) do
+      known[each] = true
+    end
+    for _, part in ipairs(module == "workers" and PARTS or {}) do
+      known[part] = true
+    end
+    if not known[name] then
+      local near = nearest.of(name, known)
+      context:report(node, ("%s has no %s"):format(shown, name),
+        near and ("did you mean %s?"):format(near) or ("see the reference of %s"):format(shown))
+    end
+  end
+  local defined = {} -- what the files add to Lua's own tables
+  for _, file in ipairs(context.project.files) do
+    tree.walk(file.chunk.body, function(node)
+      for _, target in ipairs(tree.targets(node)) do
+        defined[tree.path(target) or 0] = true
+      end
+    end)
+  end
+  for _, file in ipairs(context.project.files) do
+    tree.walk(file.chunk.body, function(node)
+      if node.kind ~= "Index" then
+        return
+      end
+      local object = node.object
+      if object.kind == "Name" and not object.variable then
+        if api["_G." .. object.name] and not defined[tree.path(node) or 0] then
+          check(node, "_G." .. object.name, object.name)
+        end
+      else
+        local module = context.project:module_of(object)
+        local variable = object.kind == "Name" and object.variable
+        if module and not (variable and (variable.fields or variable.fields_unknown)) then
+          check(node, module, module)
+        end
+      end
+    end)
+  end
+end
+
+local REPORTED = { ["local"] = true, ["function"] = true }
+
+local function unused_local(context)
+  for _, file in ipairs(context.project.files) do
+    local later = {} -- variables behind which one of the same statement is used, so that they hold its place
+    tree.walk(file.chunk.body, function(node)
+      if node.kind == "Local" then
+        local used = false
+        for i = #node.variables, 1, -1 do
+          later[node.variables[i]] = used
+          used = used or #node.variables[i].reads > 0
+        end
+      end
+    end)
+    for _, variable in ipairs(file.chunk.variables) do
+      local is_meant = variable.name:find "^_" or variable.attribute == "close" or later[variable]
+      if REPORTED[variable.sort] and #variable.reads == 0 and not is_meant then
+        local what = #variable.writes > 0 and "is assigned to, but never read" or "is never used"
+        context:report(variable, variable.name .. " " .. what, "take it out, or call it _" .. variable.name)
+      end
+    end
+  end
+end
+
+return {
+  { name = "undefined-global", severity = "error", check = undefined_global },
+  { name = "unknown-api-name", severity = "error", check = unknown_api_name },
+  { name = "unused-local", severity = "warning", check = unused_local },
+}

@@ -1,0 +1,72 @@
+-- The backfill is of another database.
+
+local workers = require "workers"
+local http = require "workers.http"
+local paginate = require "workers.paginate"
+
+local Schema = workers.schema
+local worker = workers.new()
+
+local tickets = worker:database("tickets", {
+  type = "managed",
+  initialTitle = "Tickets",
+  primaryKeyProperty = "ID",
+  schema = { properties = { Name = Schema.title(), ID = Schema.richText(), Updated = Schema.date() } },
+})
+
+local people = worker:database("people", {
+  type = "managed",
+  initialTitle = "People",
+  primaryKeyProperty = "ID",
+  schema = { properties = { Name = Schema.title(), ID = Schema.richText(), Updated = Schema.date() } },
+})
+
+local api = worker:pacer("api", { allowedRequests = 60, intervalMs = 60000 })
+
+local function upsert(item)
+  return {
+    type = "upsert",
+    key = item.id,
+    upstreamUpdatedAt = item.updated_at,
+    properties = { Name = item.name, Updated = item.updated_at },
+  }
+end
+
+local function upserts(items)
+  local changes = {}
+  for i, item in ipairs(items) do
+    changes[i] = upsert(item)
+  end
+  return changes
+end
+
+worker:sync("backfill", {
+  database = people,
+  mode = "replace",
+  schedule = "manual",
+  execute = function(state)
+    local page = state and state.page or 1
+    local body = http.get("https://api.example.com/v1/tickets", { query = { page = page }, pacer = api, retry = true }):raise():json()
+    return {
+      changes = upserts(body.items),
+      hasMore = body.more,
+      nextState = body.more and { page = page + 1 } or nil,
+    }
+  end,
+})
+
+worker:sync("delta", { -- expect: deletes-never-emitted
+  database = tickets,
+  mode = "incremental",
+  execute = function(state)
+    return paginate.keyset(state, {
+      at = "updated_at",
+      fetch = function(at, id)
+        return http.get("https://api.example.com/v1/tickets", { query = { after = at, id = id }, pacer = api }):raise():json()
+      end,
+      change = upsert,
+    })
+  end,
+})
+
+return worker

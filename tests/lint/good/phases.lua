@@ -1,0 +1,49 @@
+-- Two lists in one sync, told apart by the state.
+
+local workers = require "workers"
+local http = require "workers.http"
+
+local Schema = workers.schema
+local worker = workers.new()
+
+local tickets = worker:database("tickets", {
+  type = "managed",
+  initialTitle = "Tickets",
+  primaryKeyProperty = "ID",
+  schema = { properties = { Name = Schema.title(), ID = Schema.richText(), Updated = Schema.date() } },
+})
+
+local api = worker:pacer("api", { allowedRequests = 60, intervalMs = 60000 })
+
+local function upsert(item)
+  return {
+    type = "upsert",
+    key = item.id,
+    upstreamUpdatedAt = item.updated_at,
+    properties = { Name = item.name, Updated = item.updated_at },
+  }
+end
+
+local function upserts(items)
+  local changes = {}
+  for i, item in ipairs(items) do
+    changes[i] = upsert(item)
+  end
+  return changes
+end
+
+worker:sync("all", {
+  database = tickets,
+  mode = "replace",
+  schedule = "manual",
+  execute = function(state)
+    local phase = state and state.phase or "open"
+    local body = http.get("https://api.example.com/v1/" .. phase, { pacer = api }):raise():json()
+    if phase == "open" then
+      return { changes = upserts(body.items), hasMore = true, nextState = { phase = "closed" } }
+    end
+    return { changes = upserts(body.items), hasMore = false }
+  end,
+})
+
+return worker

@@ -253,8 +253,9 @@ const struct command cmd_exec = {
     .arguments = "KEY",
     .summary = "Run one capability with an input and print its result",
     .help = "A tool takes its input as JSON and prints its result. A sync takes {\"state\": …} and prints\n"
-            "{\"changes\", \"hasMore\", \"nextState\"} without writing anything. A webhook takes an array of "
-            "events.\n\n"
+            "{\"changes\", \"hasMore\", \"nextState\"} without writing anything; with \"dryRun\": true "
+            "beside the "
+            "state no request\nleaves but GET, HEAD and OPTIONS. A webhook takes an array of events.\n\n"
             "Examples:\n  workers exec sayHello -d '{\"name\":\"World\"}'\n  workers exec tasks -d "
             "'{\"state\":{\"page\":2}}'\n"
             "  workers exec onPush -d @events.json --json\n",

@@ -30,6 +30,9 @@ static struct {
     size_t waiting; /* from first to last */
     size_t executors, threads, idle;
     int64_t taken_ms; /* when a thread came for work last, or the first began to wait */
+    bool left; /* a thread has, and nobody has joined it: the next that leaves does, or who frees the last
+                  executor */
+    pthread_t leaver;
 } pool = {
     .mutex = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .calm = PTHREAD_COND_INITIALIZER};
 
@@ -91,6 +94,18 @@ static void work_off(struct executor *executor)
     pthread_cond_broadcast(&pool.calm);
 }
 
+/* With the mutex. Waits until the thread that left is gone, and what libraries kept for it with it. */
+static void join_leaver(void)
+{
+    if (!pool.left)
+        return;
+    pthread_t leaver = pool.leaver;
+    pool.left = false;
+    pthread_mutex_unlock(&pool.mutex);
+    pthread_join(leaver, NULL);
+    pthread_mutex_lock(&pool.mutex);
+}
+
 static void *run(void *ignored)
 {
     (void)ignored;
@@ -107,6 +122,10 @@ static void *run(void *ignored)
         pthread_cond_wait(&pool.wake, &pool.mutex);
         pool.idle--;
     }
+    while (pool.left)
+        join_leaver();
+    pool.left = true;
+    pool.leaver = pthread_self();
     pool.threads--;
     pthread_cond_broadcast(&pool.calm);
     pthread_mutex_unlock(&pool.mutex);
@@ -118,7 +137,6 @@ static bool add_thread(void)
     pthread_t thread;
     if (pthread_create(&thread, NULL, run, NULL) != 0)
         return false;
-    pthread_detach(thread);
     pool.threads++;
     return true;
 }
@@ -201,6 +219,7 @@ void executor_free(struct executor *executor)
         pthread_cond_broadcast(&pool.wake);
         while (pool.threads > 0)
             pthread_cond_wait(&pool.calm, &pool.mutex);
+        join_leaver();
     }
     pthread_mutex_unlock(&pool.mutex);
     uv_close((uv_handle_t *)executor->async, free_handle);

@@ -11,6 +11,7 @@ A block's kind comes from its language and from HTML comments right before it:
                    <!-- serve -->         starts a server, which runs until the end of the page, on a free port for 8321
   ```yaml                                 a workers.yaml: `workers check`
   ```json                                 must parse
+  ```ts                                   for the original SDK; conformance.port runs it
   <!-- file: NAME -->                     before any block: it is written to that file of the page's folder
   <!-- output -->                         before ```text: what the sh block before it printed, checked as above
 
@@ -38,7 +39,7 @@ LIBRARY = sorted((REPOSITORY / "docs" / "library").glob("*.md"))
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").glob("*.md")), *LIBRARY]
 LINKED = [*PAGES, REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs" / "decisions").glob("*.md"))]
 MARKERS = {"run", "test", "eventually", "serve", "snippet", "declare", "eval", "file", "output"}
-LANGUAGES = {"lua", "sh", "text", "yaml", "json", "sql"}
+LANGUAGES = {"lua", "sh", "text", "yaml", "json", "sql", "ts"}
 
 PRELUDE = (
     'local workers = require "workers"; local http, json, cjson, yaml, log, env, fs, time, crypto = require "workers.http", '

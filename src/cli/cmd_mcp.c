@@ -16,6 +16,9 @@
 #define MESSAGE_MAX ((size_t)64 * 1024 * 1024)
 #define BLOCK 65536
 #define LOOK_MS 500 /* between two looks at the files */
+/* Requests under way: with more than the first nothing is read, until there are fewer than the second. */
+#define UNDER_WAY_MAX 4096
+#define UNDER_WAY_FEW 2048
 
 /* The project as it was loaded. */
 struct version {
@@ -35,7 +38,7 @@ struct serving {
     struct buf input; /* of a line that has not ended */
     uv_poll_t poll;
     uv_prepare_t prepare; /* before the loop waits */
-    bool polled, ended;
+    bool polled, paused, ended;
     int result;
     int under_way;
 };
@@ -140,12 +143,18 @@ static void look_at_files(uv_timer_t *timer)
     write_line(NULL, mcp_resources_changed, strlen(mcp_resources_changed));
 }
 
+static void on_input(uv_poll_t *poll, int status, int events);
+
 static void done(void *ctx, const char *json, size_t len)
 {
     struct serving *serving = ctx;
     if (json != NULL)
         write_line(NULL, json, len);
     serving->under_way--;
+    if (serving->paused && serving->under_way < UNDER_WAY_FEW) {
+        serving->paused = false;
+        uv_poll_start(&serving->poll, UV_READABLE, on_input);
+    }
     look_whether_over(serving);
 }
 
@@ -217,6 +226,10 @@ static void on_input(uv_poll_t *poll, int status, int events)
     ssize_t got = status == 0 ? read_block(serving) : 0;
     if (got > 0) {
         take_lines(serving);
+        if (serving->under_way > UNDER_WAY_MAX) {
+            serving->paused = true;
+            uv_poll_stop(poll);
+        }
         return;
     }
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) /* somebody else has read it, or a signal came */

@@ -46,11 +46,12 @@ void mcp_end(struct mcp_request *request, struct buf *response)
 {
     struct mcp_reply reply = request->reply;
     struct err ignored;
-    struct mcp_request **at = &request->client->requests;
-    while (*at != NULL && *at != request)
-        at = &(*at)->next;
-    if (*at != NULL)
-        *at = request->next;
+    if (request->previous != NULL)
+        request->previous->next = request->next;
+    else
+        request->client->requests = request->next;
+    if (request->next != NULL)
+        request->next->previous = request->previous;
     call_free(request->call);
     mem_free(request->id);
     mem_free(request->progress_token);
@@ -256,6 +257,8 @@ static void take_request(struct mcp_client *client, const struct mcp_host *host,
     *request =
         (struct mcp_request){.client = client, .host = *host, .reply = *reply, .id = copy, .params = *params};
     request->next = client->requests;
+    if (request->next != NULL)
+        request->next->previous = request;
     client->requests = request;
     for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
         if (strcmp(methods[i].method, method) == 0) {

@@ -36,9 +36,9 @@ struct mcp_request {
     struct call *call;        /* of a tool */
     struct observer observer;
     bool cancelled;
-    bool wants_content; /* of a resource: the content of its page */
-    char *uri;          /* of a resource */
-    struct mcp_request *next;
+    bool wants_content;                  /* of a resource: the content of its page */
+    char *uri;                           /* of a resource */
+    struct mcp_request *next, *previous; /* of the client; the latest is first, the earliest ends first */
 };
 
 /* Ends the request with its response, which is freed; NULL: none. */

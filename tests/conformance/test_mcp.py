@@ -164,6 +164,22 @@ class McpTest(harness.TestCase):
         answers, said = self.stdio(b"x" * (64 * 1024 * 1024 + 1), 1)
         self.assertEqual((answers, said), ([], "error: a message has more than 64 MiB: each is one line\n"))
 
+    def test_more_calls_than_are_under_way_at_once(self):
+        """A client that does not wait for answers: nothing more is read for a while, and none is lost."""
+        project = self.project("""local workers = require "workers"
+local j, worker = workers.j, workers.new()
+worker:tool("double", { title = "D", description = "d", schema = j.object { n = j.integer() }, outputSchema = j.object { twice = j.integer() },
+  execute = function(input) workers.sleep(0.01) return { twice = 2 * input.n } end })
+return worker
+""", "name: double\nmain: main.lua\n")
+        calls = range(1, 8001)
+        lines = [{"jsonrpc": "2.0", "id": n, "method": "tools/call", "params": {"name": "double", "arguments": {"n": n}}} for n in calls]
+        ran = project.run("mcp", input="".join(json.dumps(line) + "\n" for line in lines), timeout=100)
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+        answers = [json.loads(line) for line in ran.stdout.splitlines()]
+        self.assertEqual({answer["id"]: answer["result"]["structuredContent"]["twice"] for answer in answers}, {n: 2 * n for n in calls})
+        self.assertEqual(len(answers), len(calls))
+
     def test_the_sdk_over_http(self):
         client = subprocess.Popen([self.node, HERE / "client.mjs", self.packages, "http", self.url, self.token], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                   stdin=subprocess.DEVNULL, text=True)

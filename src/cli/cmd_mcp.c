@@ -247,7 +247,7 @@ static void on_input(uv_poll_t *poll, int status, int events)
 static void read_file(struct serving *serving)
 {
     while (read_block(serving) > 0)
-        ;
+        take_lines(serving);
     serving->ended = true;
     if (serving->input.len > 0)
         take_lines(serving);

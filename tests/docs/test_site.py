@@ -63,6 +63,16 @@ class Site(test_docs.Docs):
         pages = [path for path in (REPOSITORY / "docs").rglob("*.md")]
         self.assertEqual(len(list(self.site.rglob("*.html"))), len(pages) + 3)  # README, CONTRIBUTING and CHANGELOG
 
+    def test_a_folder_that_cannot_be_written(self):
+        file = self.folder / "file"
+        file.touch()
+        for arguments, code, message in (([file], 1, f"error: cannot write the site: File exists: {file}; give another folder\n"),
+                                         (["/proc/site"], 1, "error: cannot write the site: No such file or directory: /proc/site; give another folder\n"),
+                                         (["a", "b"], 2, "")):
+            done = subprocess.run([REPOSITORY / "scripts/docs", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True, timeout=60)
+            self.assertEqual((done.returncode, done.stderr), (code, message))
+
     def test_no_link_leads_nowhere(self):
         pages = {path: Page(path.read_text(encoding="utf-8")) for path in self.site.rglob("*.html")}
         count = 0

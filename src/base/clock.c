@@ -41,6 +41,11 @@ uint64_t clock_mono_ns(void)
 {
     if (clock_is_virtual())
         return atomic_load_explicit(&virtual_mono_ms, memory_order_relaxed) * NS_PER_MS;
+    return clock_steady_ns();
+}
+
+uint64_t clock_steady_ns(void)
+{
     return in_ns(read_clock(CLOCK_MONOTONIC));
 }
 

@@ -17,7 +17,10 @@ int64_t clock_now_ms(void);
 int64_t clock_mono_ms(void);
 uint64_t clock_mono_ns(void);
 
-/* Nanoseconds of CPU that the calling thread has used. */
+/* As clock_mono_ns, and real even while time is virtual: for measuring what work takes. */
+uint64_t clock_steady_ns(void);
+
+/* Nanoseconds of CPU that the calling thread has used. A system call, unlike the others. */
 uint64_t clock_thread_cpu_ns(void);
 
 /* ---- virtual time: set by one thread, read by all ---- */

@@ -13,22 +13,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool is_script(const char *text)
+/* Or the folder of a project; one that is called as a capability may be is only that when a key follows. */
+static bool is_script(const char *text, bool key_follows)
 {
     struct stat status;
     size_t len = strlen(text);
-    return (len > 4 && strcmp(text + len - 4, ".lua") == 0) || strchr(text, '/') != NULL ||
-           (stat(text, &status) == 0 && S_ISREG(status.st_mode));
+    return (len > 4 && strcmp(text + len - 4, ".lua") == 0) || strchr(text, '/') != NULL || text[0] == '.' ||
+           (stat(text, &status) == 0 &&
+            (S_ISREG(status.st_mode) || (key_follows && S_ISDIR(status.st_mode))));
 }
 
 static int run_run(const struct cli_args *args)
 {
     /* The first argument is the script, unless there is one only and it names a capability of the project. */
-    const char *script = args->count > 0 && is_script(args->positional[0]) ? args->positional[0] : NULL;
+    const char *script =
+        args->count > 0 && is_script(args->positional[0], args->count == 2) ? args->positional[0] : NULL;
     const char *key =
         args->count > (script != NULL ? 1 : 0) ? args->positional[script != NULL ? 1 : 0] : NULL;
     if (args->count == 2 && script == NULL)
-        return cli_usage(args, "%s is no Lua script", args->positional[0]);
+        return cli_usage(args, "%s is no Lua script, nor a folder", args->positional[0]);
     return cli_run_syncs(args, script, key);
 }
 

@@ -26,11 +26,6 @@ static enum err_code find_script(const char *script, struct project *out, struct
     char absolute[PATH_MAX];
     if (realpath(script, absolute) == NULL)
         return err_set(err, ERR_NOT_FOUND, "cannot read %s: %s", script, strerror(errno));
-    struct stat status;
-    if (stat(absolute, &status) == 0 && S_ISDIR(status.st_mode))
-        return err_set(err, ERR_INVALID,
-                       "%s is a folder; give the path of a Lua script, as in: workers run src/main.lua",
-                       script);
     snprintf(out->script, sizeof out->script, "%s", absolute);
     return ERR_NONE;
 }
@@ -126,7 +121,13 @@ static enum err_code open_project(const char *script, const char *folder, struct
                                   struct err *err)
 {
     char file[PATH_MAX], store[PATH_MAX + 32], absolute[PATH_MAX];
+    struct stat status;
     *out = (struct project){0};
+    const char *place = "here";
+    if (script != NULL && stat(script, &status) == 0 && S_ISDIR(status.st_mode)) {
+        place = folder = script;
+        script = NULL;
+    }
     if (realpath(folder, absolute) == NULL)
         return err_set(err, ERR_NOT_FOUND, "the folder cannot be opened: %s", strerror(errno));
     snprintf(store, sizeof store, "%s/.workers/worker.db", absolute);
@@ -154,8 +155,9 @@ static enum err_code open_project(const char *script, const char *folder, struct
     } else if (code == ERR_NOT_FOUND) {
         return err_set(
             err, code,
-            "there is no workers.yaml here or in a folder above: give a script, as in: workers run "
-            "script.lua, or make a project: workers new");
+            "there is no workers.yaml %s%s or in a folder above: give a script, as in: workers run "
+            "script.lua, or make a project: workers new",
+            place == folder ? "in " : "", place);
     }
     if (code == ERR_NONE && script == NULL &&
         snprintf(out->script, sizeof out->script, "%s/%s", out->folder, out->config.main) >=

@@ -17,7 +17,8 @@ struct project {
     int64_t version; /* that was deployed; 0 for a project that is its own folder */
 };
 
-/* The project of a script; or, when that is NULL, the one that the folder lies in. */
+/* The project of a script; or, when that is NULL, the one that the folder lies in. For a script that is a
+ * folder, the project that it lies in. */
 enum err_code project_open(const char *script, const char *folder, struct project *out,
                            struct err *err) MUST_CHECK;
 /* A version of the worker in folder, unpacked into code. The project is closed, as workers serve runs it. */

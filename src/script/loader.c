@@ -23,10 +23,23 @@ static const char *script_begin(const char *text, size_t *len)
     return text;
 }
 
+/* Lua says of every mistake where it is, but of this one. */
+static void name_file(lua_State *L, const char *chunk)
+{
+    const char *message = lua_tostring(L, -1);
+    if (message == NULL || strcmp(message, "C stack overflow") != 0)
+        return;
+    lua_pushfstring(L, "%s: brackets or blocks lie more than 200 deep within each other", chunk + 1);
+    lua_replace(L, -2);
+}
+
 static int load_text(lua_State *L, const char *text, size_t len, const char *chunk)
 {
     const char *begin = script_begin(text, &len);
-    return luaL_loadbufferx(L, begin, len, chunk, "t");
+    int status = luaL_loadbufferx(L, begin, len, chunk, "t");
+    if (status == LUA_ERRSYNTAX || status == LUA_ERRRUN)
+        name_file(L, chunk);
+    return status;
 }
 
 /* Raises when the name that was not found is nearly that of a built-in. */

@@ -161,7 +161,7 @@ class CommandsTest(TestCase):
             (["db", "export", "tasks", "--format", "xml"], "csv or json"),
             (["db", "restore", "tasks"], "--all"),
             (["db", "query"], "something is missing"),
-            (["run", "no-script", "key"], "no-script is no Lua script"),
+            (["run", "no-script", "key"], "no-script is no Lua script, nor a folder"),
         ]
         for args, part in cases:
             result = self.p.run(*args)
@@ -203,6 +203,15 @@ class CommandsTest(TestCase):
             self.assertIn("there is no store yet", result.stderr, args)
         self.assertFalse(self.p.store.exists(), "looking makes nothing")
         self.assertEqual([row["status"] for row in self.json("sync", "status", "--json")], ["INITIALIZING"] * 3)
+
+    def test_a_folder_for_the_script(self):
+        """The project that it lies in."""
+        (self.p.folder / "deep").mkdir()
+        for folder in (".", "deep", str(self.p.folder)):
+            self.ok(self.p.run("run", folder, "delta"))
+        outside = self.p.run("run", "/", "delta")
+        self.assertEqual(outside.returncode, 1)
+        self.assertIn("error: there is no workers.yaml in / or in a folder above: give a script", outside.stderr)
 
     def test_outside_of_a_project(self):
         (self.p.folder / "workers.yaml").unlink()

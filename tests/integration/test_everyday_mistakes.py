@@ -130,6 +130,7 @@ CASES = {
     "database-by-unknown-name": (sync("return { changes = {}, hasMore = false }").replace("database = tasks,", 'database = "task",'), CHECK),
     # ---- Lua
     "syntax-error": (sync("return { changes = {} hasMore = false }"), RUN),
+    "nested-too-deep": (sync("return " + "{" * 300 + "}" * 300), RUN),
     "nil-index": (sync("local task = nil\nreturn { changes = { { key = task.id } }, hasMore = false }"), RUN),
     "method-misspelt": (HEAD + DATABASE + 'worker:synk("fill", { database = tasks })\nreturn worker\n', CHECK),
     "dot-instead-of-colon": (HEAD + 'worker.database("tasks", {})\nreturn worker\n', CHECK),

@@ -83,7 +83,7 @@ end
 
 -- ---- templates of one's own ----
 
--- All files below a folder, into files, as if it were the template "own".
+-- All files below a folder, into files, as those of the template templates.OWN.
 local function read_folder(host, files, folder, below)
   for _, entry in ipairs(host.list(folder .. "/" .. below) or {}) do
     local path = below .. entry
@@ -99,7 +99,7 @@ local function read_folder(host, files, folder, below)
       if not text then
         return nil, message
       end
-      files["own/" .. path] = text
+      files[templates.OWN .. "/" .. path] = text
     end
   end
   return true
@@ -141,7 +141,7 @@ end
 local function choose_files(host, args)
   if args.from then
     local files, message = read_own(host, args.from)
-    return files, message, "own"
+    return files, message, templates.OWN
   end
   local name = args.template or templates.USUAL
   for _, about in ipairs(templates.list(host.files)) do

@@ -83,9 +83,12 @@ end
 
 -- What a template says of itself: not a file of a project.
 local ABOUT = "_template"
--- Files that a template has from the usual one, unless it has its own.
+-- Files that a template has from the usual one, unless it has its own; "/" ends a folder with all that is in it.
 local SHARED = { "_gitignore", ".luarc.json" }
+-- The same, of the program's templates alone: a person's own says itself what agents read.
+local FOR_AGENTS = { "_AGENTS.md", "_CLAUDE.md", "_agents/", "_claude/", ".cursorignore", ".examples/" }
 templates.USUAL = "worker"
+templates.OWN = "own" -- the name of a person's own, whatever it is called where it lies
 
 ---@class templates.About
 ---@field name string
@@ -157,6 +160,19 @@ local function make_file(path, text)
   return { path = (place:gsub(LINK, "")), text = target, link = true }
 end
 
+-- Gives a template what it shares with the usual one.
+local function add_shared(own, files, shared)
+  local prefix = templates.USUAL .. "/"
+  for path, text in pairs(files) do
+    local name = path:sub(1, #prefix) == prefix and path:sub(#prefix + 1)
+    for _, part in ipairs(name and shared or {}) do
+      if name == part or part:sub(-1) == "/" and name:sub(1, #part) == part then
+        own[name] = own[name] or text
+      end
+    end
+  end
+end
+
 ---The files of one template, filled in and sorted by path.
 ---@param files table<string, string> all templates: path relative to templates/ -> text
 ---@param template string the template's folder, as in "worker"
@@ -174,9 +190,8 @@ function templates.expand(files, template, values)
   if next(own) == nil then
     return nil, ("there is no template %q"):format(template)
   end
-  for _, name in ipairs(SHARED) do
-    own[name] = own[name] or files[templates.USUAL .. "/" .. name]
-  end
+  add_shared(own, files, SHARED)
+  add_shared(own, files, template ~= templates.OWN and FOR_AGENTS or {})
   own[ABOUT] = nil
   for name, text in pairs(own) do
     local filled, message = templates.fill(text, values)

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The usual template of workers new: its guide, skills and examples say what is so, and their code does what they say."""
+"""The usual template of workers new: its guide, skills and examples say what is so, and their code does what they say; also in
+the other templates, which have them from it."""
 import itertools
 import json
 import pathlib
@@ -21,6 +22,7 @@ from task_service import TaskService  # noqa: E402
 SKILLS = ["auth-guide", "sync", "sync-debug", "sync-guide", "sync-validate"]
 EXAMPLES = ".agents/skills/sync-guide/examples"
 TOKEN = "not-a-real-token"
+OTHER_TEMPLATES = sorted(path.parent.name for path in (REPOSITORY / "templates").glob("*/_template") if path.parent.name != "worker")
 # Commands that need a server, a person or a service: they are looked at, and not run.
 OUTSIDE = re.compile(r"--server|workers (serve|deploy|webhooks send|oauth start)\b")
 # What snippets may refer to.
@@ -81,6 +83,11 @@ class TemplateCase(TestCase):
     def pages(self):
         return self.files(".md")
 
+    def commands_of_examples(self):
+        """What the comments at the top of the examples say to run; those of oauth need a provider."""
+        return [line for path in sorted((self.folder / ".examples").glob("*.lua")) if path.stem != "oauth"
+                for line in re.findall(r"^--   (workers .*?)(?:   .*)?$", path.read_text(encoding="utf-8"), re.M)]
+
     def page(self, path):
         return self.folder / path
 
@@ -92,15 +99,8 @@ class TemplateCase(TestCase):
         (self.folder / path).write_text(text, encoding="utf-8")
 
 
-class Pages(TemplateCase):
-    """What the pages say."""
-
-    def test_nothing_is_left_to_fill_in(self):
-        for path in self.files():
-            text = path.read_text(encoding="utf-8")
-            self.assertNotRegex(text, r"\{\{|\}\}\}|TODO|FIXME|XXX|lorem|<your", str(path))
-
-    def test_links_lead_somewhere(self):
+    def check_links(self):
+        """Every link of every page leads somewhere within the project. Returns how many there are."""
         count = 0
         for page in self.pages():
             text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
@@ -113,14 +113,14 @@ class Pages(TemplateCase):
                     body = re.sub(r"```.*?```", "", linked.read_text(encoding="utf-8"), flags=re.S)
                     self.assertIn(anchor, [slug(heading) for heading in re.findall(r"^#+ (.*)$", body, re.M)], f"{page}: {target}")
                 count += 1
-        self.assertGreater(count, 50)
+        return count
 
-    def test_files_that_are_named_exist(self):
+    def check_named_files(self):
         for page in self.pages():
             for name in re.findall(r"`(\.(?:examples|agents|claude)/[\w./-]*)`", page.read_text(encoding="utf-8")):
                 self.assertTrue((self.folder / name).exists(), f"{page}: {name}")
 
-    def test_agents_find_the_skills(self):
+    def check_agents_find_the_skills(self):
         self.assertEqual((self.folder / ".claude/skills").readlink(), pathlib.Path("../.agents/skills"))
         self.assertEqual(sorted(path.name for path in (self.folder / ".claude/skills").iterdir()), SKILLS)
         for name in SKILLS:
@@ -132,6 +132,31 @@ class Pages(TemplateCase):
         for name in ("AGENTS.md", "CLAUDE.md"):
             self.assertIn(".agents/INSTRUCTIONS.md", (self.folder / name).read_text())
             self.assertLess(len((self.folder / name).read_text().splitlines()), 10)
+
+    def check_secrets_are_kept_from_agents(self):
+        settings = json.loads((self.folder / ".claude/settings.json").read_text())
+        self.assertIn("Read(./.env)", settings["permissions"]["deny"])
+        for name in (".gitignore", ".cursorignore"):
+            self.assertEqual({".env", ".env.*"} - set((self.folder / name).read_text().splitlines()), set(), name)
+        self.assertTrue((self.folder / ".workers/types/workers/http.lua").exists(), "what the instructions point to")
+
+
+class Pages(TemplateCase):
+    """What the pages say."""
+
+    def test_nothing_is_left_to_fill_in(self):
+        for path in self.files():
+            text = path.read_text(encoding="utf-8")
+            self.assertNotRegex(text, r"\{\{|\}\}\}|TODO|FIXME|XXX|lorem|<your", str(path))
+
+    def test_links_lead_somewhere(self):
+        self.assertGreater(self.check_links(), 50)
+
+    def test_files_that_are_named_exist(self):
+        self.check_named_files()
+
+    def test_agents_find_the_skills(self):
+        self.check_agents_find_the_skills()
 
     def test_a_project_is_made_over_itself(self):
         """--force makes the link again; a folder in its place is not taken away."""
@@ -237,11 +262,7 @@ class Pages(TemplateCase):
             self.assertRegex(text, r"```|Test: |`workers ", f"point {number}")
 
     def test_secrets_are_kept_from_agents(self):
-        settings = json.loads((self.folder / ".claude/settings.json").read_text())
-        self.assertIn("Read(./.env)", settings["permissions"]["deny"])
-        for name in (".gitignore", ".cursorignore"):
-            self.assertEqual({".env", ".env.*"} - set((self.folder / name).read_text().splitlines()), set(), name)
-        self.assertTrue((self.folder / ".workers/types/workers/http.lua").exists(), "what the instructions point to")
+        self.check_secrets_are_kept_from_agents()
 
     # ---- Lua ----
 
@@ -293,6 +314,68 @@ class Pages(TemplateCase):
         self.assertIn("Good morning", self.ok(self.run_in("exec", "tidyUp", "--script", "src/job.lua")).stderr)
 
 
+class OtherTemplates(TemplateCase):
+    """What agents read in the other templates is what the usual one has, and as true there."""
+
+    def each(self):
+        self.assertGreater(len(OTHER_TEMPLATES), 4)
+        usual = self.folder
+        for template in OTHER_TEMPLATES:
+            self.folder = self.p.folder / template
+            self.must("new", template, "--template", template, folder=self.p.folder)
+            yield template, usual
+
+    def test_agents_find_what_they_read(self):
+        for _, usual in self.each():
+            self.assertGreater(self.check_links(), 25)
+            self.check_named_files()
+            self.check_agents_find_the_skills()
+            self.check_secrets_are_kept_from_agents()
+            for path in sorted(p for folder in (".agents", ".examples") for p in (usual / folder).rglob("*") if p.is_file()):
+                self.assertEqual((self.folder / path.relative_to(usual)).read_bytes(), path.read_bytes())
+            self.assertEqual((self.folder / "AGENTS.md").read_text().splitlines()[0],
+                             f"# {self.folder.name.replace('-', ' ').title()}: for coding agents")
+
+    def test_files_of_the_instructions_are_there(self):
+        for _ in self.each():
+            text = self.page(".agents/INSTRUCTIONS.md").read_text(encoding="utf-8")
+            named = re.findall(r"^\| `([^`]+)` \| ", text.split("## Where things are")[1].split("## Skills")[0], re.M)
+            self.assertEqual(len(named), 9)
+            for name in named:
+                self.assertTrue(name == ".env" or list(self.folder.glob(name)), name)
+
+    def test_commands_of_the_instructions_run(self):
+        """All but those with a key that stands for one of the project's: these need a service, or an input."""
+        for _ in self.each():
+            self.must("run", ".examples/sync.lua")  # so that there is a store
+            ran = 0
+            for line in itertools.chain.from_iterable(block.splitlines() for block in blocks_of(self.page(".agents/INSTRUCTIONS.md"), "sh")):
+                if not re.search("sampleTasks|sayHello|FROM tasks", line):
+                    result = self.shell(line)
+                    self.assertEqual(result.returncode, 0, f"{line}\n{result.stdout}\n{result.stderr}")
+                    ran += 1
+            self.assertEqual(ran, 10)
+
+    def test_examples_run(self):
+        for template, _ in self.each():
+            for line in self.commands_of_examples():
+                result = self.shell(line)
+                if template == "tools-sqlite" and "exampleReport" in line:  # its permissions.read has data alone
+                    self.assertEqual(result.returncode, 1)
+                    self.assertIn('add it to workers.yaml: permissions: { read: ["src"] }', result.stderr)
+                else:
+                    self.assertEqual(result.returncode, 0, f"{line}\n{result.stdout}\n{result.stderr}")
+
+    def test_a_template_of_ones_own_has_none_of_it(self):
+        own = self.p.folder / "own"
+        own.mkdir()
+        (own / "workers.yaml").write_text('name: "{{name}}"\n', encoding="utf-8")
+        (own / "main.lua").write_text('return require("workers").new()\n', encoding="utf-8")
+        self.must("new", "mine", "--from", own, "--no-git", folder=self.p.folder)
+        self.assertEqual(sorted(path.name for path in (self.p.folder / "mine").iterdir()),
+                         [".gitignore", ".luarc.json", ".workers", "main.lua", "workers.yaml"])
+
+
 class Examples(TemplateCase):
     """The examples run, the services behind them on loopback."""
 
@@ -322,12 +405,10 @@ class Examples(TemplateCase):
 
     def test_comments_of_the_examples_run(self):
         ran = {}
-        for path in sorted((self.folder / ".examples").glob("*.lua")):
-            for line in re.findall(r"^--   (workers .*?)(?:   .*)?$", path.read_text(encoding="utf-8"), re.M):
-                if path.stem != "oauth":
-                    result = self.shell(line)
-                    self.assertEqual(result.returncode, 0, f"{line}\n{result.stdout}\n{result.stderr}")
-                    ran[line] = (result.stdout, result.stderr)
+        for line in self.commands_of_examples():
+            result = self.shell(line)
+            self.assertEqual(result.returncode, 0, f"{line}\n{result.stdout}\n{result.stderr}")
+            ran[line] = (result.stdout, result.stderr)
         outputs = list(ran.items())
         self.assertEqual(len(outputs), 8)
         said = "\n".join(out + err for _, (out, err) in outputs)

@@ -228,6 +228,39 @@ for _, target in ipairs { "/etc", "../..", "../../project2", "x/../../.." } do
     "a link out of the project"
   )
 end
+
+-- What templates have from the usual one.
+local function places(template, own)
+  local files = {
+    ["worker/_template"] = "The usual one",
+    ["worker/_gitignore"] = "usual",
+    ["worker/_AGENTS.md"] = "usual",
+    ["worker/_agents/skills/sync.md"] = "usual",
+    ["worker/_claude/skills._link"] = "../.agents/skills",
+    ["worker/_agents.md"] = "of the usual one alone",
+    ["worker/README.md"] = "of the usual one alone",
+  }
+  for name, text in pairs(own) do
+    files[template .. "/" .. name] = text
+  end
+  local list = {}
+  for i, file in ipairs(templates.expand(files, template, {})) do
+    list[i] = file.path .. "=" .. file.text
+  end
+  return table.concat(list, " ")
+end
+equal(
+  places("jobs", { ["src/main.lua"] = "own" }),
+  ".agents/skills/sync.md=usual .claude/skills=../.agents/skills .gitignore=usual AGENTS.md=usual src/main.lua=own",
+  "shared files and folders"
+)
+equal(
+  places("jobs", { ["_agents/skills/sync.md"] = "own", ["_agents/more.md"] = "own", ["_gitignore"] = "own" }),
+  ".agents/more.md=own .agents/skills/sync.md=own .claude/skills=../.agents/skills .gitignore=own AGENTS.md=usual",
+  "a template's own files stay"
+)
+equal(places(templates.OWN, { a = "own" }), ".gitignore=usual a=own", "a person's own")
+
 equal(templates.title_of "my-demo_2.x", "My Demo 2 X", "title")
 equal(templates.title_of "---", "---", "title without words")
 

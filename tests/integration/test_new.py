@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -138,19 +137,6 @@ class NewTest(TestCase):
         self.assertEqual((self.place / "twice/src/main.lua").read_text(), "mine")
         self.ok(self.new("twice", "--template", "jobs", "--force"))
         self.assertIn("lookAtSite", (self.place / "twice/src/main.lua").read_text())
-
-    def test_from_a_read_only_install(self):
-        """The templates are in the program: nothing else of the installation is needed, nor written."""
-        folder = self.p.folder / "install"
-        folder.mkdir()
-        shutil.copy(BINARY, folder / "workers")
-        folder.chmod(0o555)
-        self.addCleanup(folder.chmod, 0o755)
-        result = subprocess.run([folder / "workers", "new", "demo", "--no-git"], cwd=self.place, env=self.env, capture_output=True, text=True)
-        self.ok(result)
-        result = subprocess.run([folder / "workers", "exec", "sayHello", "-d", '{"name":"World"}'], cwd=self.place / "demo", env=self.env,
-                                capture_output=True, text=True)
-        self.assertEqual(result.stdout, '"Hello, World!"\n')
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
--- workers check: reads a worker as a careful reviewer would. Must reach files through its host alone, and must not run
--- anything of the worker.
+-- workers check: reads a worker as a careful reviewer would, and mends what it is asked to. Must reach files through its host
+-- alone, and must not run anything of the worker.
 
+local edit = require "lint.edit"
+local fix = require "lint.fix"
 local nearest = require "lint.nearest"
 local project = require "lint.project"
 local report = require "lint.report"
@@ -27,6 +29,8 @@ end
 ---@field text string
 ---@field find fun(name: string): string?, string? path and text of a module of the project; nil for others
 ---@field print fun(text: string)
+---@field write? fun(path: string, text: string): boolean?, string? puts the text in the place of the one that was read, or says why
+---  not; without it nothing is fixed
 
 ---@class lint.Finding
 ---@field file string
@@ -36,6 +40,8 @@ end
 ---@field severity "error"|"warning"|"note"
 ---@field message string
 ---@field remedy string
+---@field edit? lint.Edit what would mend it, when that is certain
+---@field fixed? boolean it was mended
 
 ---@class lint.Context what a rule gets
 ---@field project lint.Project
@@ -46,8 +52,9 @@ local Context = {}
 Context.__index = Context
 
 ---Reports a mistake at a node or a variable.
-function Context:report(place, message, remedy)
-  self:add(place.file, place, self.rule, message, remedy)
+---@param mended_by? lint.Edit
+function Context:report(place, message, remedy, mended_by)
+  self:add(place.file, place, self.rule, message, remedy, mended_by)
 end
 
 -- A script's own words may be anything: what is said stays on one line, in UTF-8.
@@ -56,10 +63,10 @@ local function legible(text)
   return utf8.len(text) and text or (text:gsub("[\x80-\xFF]", "?"))
 end
 
-function Context:add(file, place, rule, message, remedy)
+function Context:add(file, place, rule, message, remedy, mended_by)
   self.findings[#self.findings + 1] = {
     file = file.path, line = place.line, column = place.column, rule = rule.name, severity = rule.severity,
-    message = legible(message), remedy = legible(remedy),
+    message = legible(message), remedy = legible(remedy), edit = mended_by,
   }
 end
 
@@ -113,7 +120,8 @@ local function apply_ignores(context, file)
         end
       end
       if not used then
-        context:add(file, place, UNUSED_IGNORE, ("there is no %s here to ignore"):format(name), "take the comment out")
+        context:add(file, place, UNUSED_IGNORE, ("there is no %s here to ignore"):format(name), "take the comment out",
+          edit.take_comment_out(file, comment, "took the comment out"))
       end
     end
   end
@@ -152,16 +160,17 @@ local function examine(host)
     local message = "this file is not read for mistakes: " .. failed.mistake.message
     context:add(failed, failed.mistake, NOT_READ, message, "make it shorter")
   end
-  return sorted(context.findings, read.files)
+  return sorted(context.findings, read.files), read.files
 end
 
 ---Everything that is to be said about a worker.
 ---@param host lint.Host
 ---@return lint.Finding[]
+---@return lint.File[] read
 local function findings_of(host)
-  local ok, found = pcall(examine, host)
+  local ok, found, files = pcall(examine, host)
   if ok then
-    return found
+    return found, files
   elseif not tostring(found):find("stack overflow", 1, true) then
     error(found, 0)
   end
@@ -169,25 +178,37 @@ local function findings_of(host)
   local context = setmetatable({ findings = {} }, Context)
   context:add({ path = host.path }, { line = 1, column = 1 }, NOT_READ,
     "this worker is not read for mistakes: it is nested too deeply", "take long sums and joins apart")
-  return context.findings
+  return context.findings, {}
 end
 
----Prints what there is to say: lines, or JSON. Returns how many errors, warnings and notes that was.
+---@class lint.Counts
+---@field error integer
+---@field warning integer
+---@field note integer
+---@field fixed integer
+
+---Prints what there is to say: lines, or JSON; before it, what was fixed. nil and a message when a file could not be written;
+---what was fixed until then is printed.
 ---@param host lint.Host
 ---@param as_json boolean
----@return integer errors
----@return integer warnings
----@return integer notes
+---@return lint.Counts?
+---@return string?
 return function(host, as_json)
-  local findings = findings_of(host)
-  local counts = { error = 0, warning = 0, note = 0 }
+  local findings, fixed, message
+  if host.write then
+    findings, fixed, message = fix(host, findings_of)
+  else
+    findings, fixed = findings_of(host), {}
+  end
+  local counts = { error = 0, warning = 0, note = 0, fixed = #fixed }
   for _, finding in ipairs(findings) do
     counts[finding.severity] = counts[finding.severity] + 1
   end
   if as_json then
-    host.print(report.json(findings))
+    host.print(report.json(table.move(findings, 1, #findings, #fixed + 1, fixed)))
   else
+    report.fixed(fixed, host.print)
     report.lines(findings, host.print)
   end
-  return counts.error, counts.warning, counts.note
+  return not message and counts or nil, message
 end

@@ -7,11 +7,17 @@ local lexer = {}
 ---@field value any of a name, a string or a number
 ---@field line integer from 1
 ---@field column integer in bytes, from 1
+---@field last_line integer where it ends
+---@field at integer its first byte in the text
+---@field stop integer its last byte
 
 ---@class lint.Comment
 ---@field text string without its dashes and brackets
 ---@field line integer where it begins
 ---@field column integer
+---@field last_line integer where it ends
+---@field at integer its first byte in the text
+---@field stop integer its last byte
 ---@field alone boolean nothing but blanks stands before it on its line
 
 ---@class lint.Mistake what the lexer and the parser raise
@@ -117,7 +123,9 @@ function Lexer:comment(at)
     text = self.text:sub(at + 2, stop - 1)
     self.at = stop
   end
-  self.comments[#self.comments + 1] = { text = text, line = line, column = column, alone = alone }
+  self.comments[#self.comments + 1] = {
+    text = text, line = line, column = column, last_line = self.line, at = at, stop = self.at - 1, alone = alone,
+  }
 end
 
 -- One escape sequence; at stands behind its backslash. Returns its text and where the string goes on.
@@ -218,11 +226,8 @@ function Lexer:skip()
   end
 end
 
----Reads the next token. Raises a lint.Mistake.
----@return lint.Token
-function Lexer:next()
-  local at = self:skip()
-  local token = { line = self.line, column = at - self.line_start + 1 }
+-- Reads what begins at a byte into the token. Returns the token.
+function Lexer:read(token, at)
   local text = self.text
   if at > #text then
     token.kind = "end of file"
@@ -260,6 +265,15 @@ function Lexer:next()
   self:fail(at, ("unexpected symbol near '%s'"):format(text:sub(at, at):gsub("[^\x20-\x7E]", function(byte)
     return ("<\\%d>"):format(byte:byte())
   end)))
+end
+
+---Reads the next token. Raises a lint.Mistake.
+---@return lint.Token
+function Lexer:next()
+  local at = self:skip()
+  local token = self:read({ line = self.line, column = at - self.line_start + 1, at = at }, at)
+  token.last_line, token.stop = self.line, self.at - 1
+  return token
 end
 
 return lexer

@@ -22,20 +22,44 @@ local function distance(a, b)
   return rows[#a][#b]
 end
 
+-- Nothing is near that is as far away as this.
+local function reach(word)
+  return #word <= 64 and math.max(1, #word // 3) + 1 or 0
+end
+
+-- How far a candidate is; limit when it is that far or farther.
+local function how_far(word, candidate, limit)
+  local case = candidate:lower() == word:lower() and 0.5
+  return case or math.abs(#candidate - #word) < limit and distance(word, candidate) or limit
+end
+
 ---The nearest of the words, or nil when none is near.
 ---@param word string
 ---@param words table<string, any> the words are its keys
 ---@return string?
 function nearest.of(word, words)
-  local best, found = math.max(1, #word // 3) + 1, nil
-  if #word > 64 then
-    return nil
-  end
+  local best, found = reach(word), nil
   for candidate in pairs(words) do
-    local case = candidate:lower() == word:lower() and 0.5
-    local far = case or math.abs(#candidate - #word) < best and distance(word, candidate) or best
+    local far = how_far(word, candidate, best)
     if far < best or far == best and found and candidate < found then
       best, found = far, candidate
+    end
+  end
+  return found
+end
+
+---The one of the words that is near; nil when none is, or more than one.
+---@param word string
+---@param words table<string, any> the words are its keys
+---@return string?
+function nearest.only(word, words)
+  local limit, found = reach(word), nil
+  for candidate in pairs(words) do
+    if how_far(word, candidate, limit) < limit then
+      if found then
+        return nil
+      end
+      found = candidate
     end
   end
   return found

@@ -1,7 +1,8 @@
 -- Lua 5.4's grammar as a syntax tree. Must accept exactly what Lua's own compiler accepts, and must not need more
 -- depth than it.
 --
--- A node has kind, line and column. Statements: Local, LocalFunction, Function, Assign, CallStatement, Do, While,
+-- A node has kind, line and column, and, but for the main function, at, the byte where its place is. Local and
+-- LocalFunction have as well stop, their last byte; last_line; and following, the kind of the token behind them. Statements: Local, LocalFunction, Function, Assign, CallStatement, Do, While,
 -- Repeat, If, NumericFor, GenericFor, Return, Break, Goto, Label. Expressions: Nil, True, False, Number, String,
 -- Vararg, FunctionBody, Name, Index, Call, Method, Binary, Unary, Table, Paren. FIELDS of lint/tree.lua says what is
 -- in each.
@@ -46,6 +47,7 @@ function Parser:advance()
   local token = self.token
   self.token = self.ahead or self.lexer:next()
   self.ahead = nil
+  self.last = token
   return token
 end
 
@@ -93,8 +95,14 @@ end
 
 local function node(kind, place, fields)
   fields = fields or {}
-  fields.kind, fields.line, fields.column = kind, place.line, place.column
+  fields.kind, fields.line, fields.column, fields.at = kind, place.line, place.column, place.at
   return fields
+end
+
+-- Notes where a statement ends, which has just been read.
+function Parser:ending(statement)
+  statement.stop, statement.last_line, statement.following = self.last.stop, self.last.last_line, self.token.kind
+  return statement
 end
 
 -- ---- expressions ----
@@ -430,7 +438,7 @@ function Parser:local_statement()
     self.scope:declare(variable)
     variable.value = self:function_body(place, false)
     variable.value.name = variable.name
-    return node("LocalFunction", place, { variable = variable, body = variable.value })
+    return self:ending(node("LocalFunction", place, { variable = variable, body = variable.value }))
   end
   local variables, closing = {}, false
   repeat
@@ -454,7 +462,7 @@ function Parser:local_statement()
     end
     self.scope:declare(variable)
   end
-  return node("Local", place, { variables = variables, values = values })
+  return self:ending(node("Local", place, { variables = variables, values = values }))
 end
 
 function Parser:function_statement()

@@ -11,6 +11,7 @@ local MAX_STEPS = 1000 -- on the way from an expression to its origin, side ways
 
 ---@class lint.File
 ---@field path string as messages name it
+---@field text string
 ---@field chunk lint.Chunk
 
 ---@class lint.Project
@@ -82,7 +83,7 @@ function project.read(path, text, find, longest)
       self.failed[#self.failed + 1] = { path = file_path, mistake = mistake }
       return nil
     end
-    local file = { path = file_path, chunk = chunk }
+    local file = { path = file_path, text = file_text, chunk = chunk }
     by_path[file_path] = file
     self.files[#self.files + 1] = file
     prepare(file)

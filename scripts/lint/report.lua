@@ -12,6 +12,15 @@ function report.lines(findings, print)
   end
 end
 
+---What was fixed, a line each.
+---@param fixed lint.Finding[]
+---@param print fun(text: string)
+function report.fixed(fixed, print)
+  for _, finding in ipairs(fixed) do
+    print(("%s:%d: fixed %s: %s"):format(finding.file, finding.line, finding.rule, finding.edit.done))
+  end
+end
+
 local function quoted(text)
   return '"' .. text:gsub('[%c"\\\x7F]', function(character)
     return ("\\u%04x"):format(character:byte())
@@ -21,7 +30,7 @@ end
 -- In the order in which people read them.
 local FIELDS = { "file", "line", "column", "rule", "severity", "message", "remedy" }
 
----@param findings lint.Finding[]
+---@param findings lint.Finding[] those that were fixed have fixed = true
 ---@return string
 function report.json(findings)
   local list = {}
@@ -31,6 +40,7 @@ function report.json(findings)
       local value = finding[field]
       members[j] = quoted(field) .. ":" .. (type(value) == "string" and quoted(value) or ("%d"):format(value))
     end
+    members[#members + 1] = finding.fixed and '"fixed":true' or nil
     list[i] = "{" .. table.concat(members, ",") .. "}"
   end
   return "[" .. table.concat(list, ",") .. "]"

@@ -3,7 +3,7 @@
 local tree = {}
 
 -- What is in each kind of node: fields with one node or a list of them.
-local FIELDS = {
+tree.FIELDS = {
   Local = { "values" },
   LocalFunction = { "body" },
   Function = { "target", "body" },
@@ -36,7 +36,7 @@ function tree.each_child(node, f)
     end
     return
   end
-  for _, name in ipairs(FIELDS[node.kind] or {}) do
+  for _, name in ipairs(tree.FIELDS[node.kind] or {}) do
     local child = node[name]
     if child and (child.kind and child.kind ~= "Block") then
       f(child)

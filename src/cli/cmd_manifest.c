@@ -76,12 +76,27 @@ static void print_findings(const struct lint_counts *counts)
 {
     struct buf text;
     buf_init(&text, BUF_UNLIMITED);
+    if (counts->fixed > 0)
+        buf_addf(&text, "%d fixed", counts->fixed);
     add_count(&text, counts->errors, "error");
     add_count(&text, counts->warnings, "warning");
     add_count(&text, counts->notes, "note");
     if (text.len > 0)
         printf("%s\n", buf_text(&text));
     buf_free(&text);
+}
+
+/* What is said at the end, and the exit code. */
+static int conclude(const struct cli_args *args, const struct runtime *runtime,
+                    const struct lint_counts *counts)
+{
+    bool failed = counts->errors > 0 || (counts->warnings > 0 && cli_flag(args, "--strict"));
+    if (!cli_flag(args, "--json")) {
+        print_findings(counts);
+        if (!failed)
+            print_counts(runtime->worker);
+    }
+    return failed ? EXIT_FAILED_WORK : EXIT_DONE;
 }
 
 static int run_check(const struct cli_args *args)
@@ -91,19 +106,18 @@ static int run_check(const struct cli_args *args)
     int result = load(args, &project, &runtime);
     if (result != EXIT_DONE)
         return result;
+    const struct lint_options options = {.as_json = cli_flag(args, "--json"), .fix = cli_flag(args, "--fix")};
     struct lint_counts counts;
     struct err err;
-    if (lint_print(runtime, cli_flag(args, "--json"), &counts, &err) != ERR_NONE) {
-        result = cli_fail(&err);
-    } else {
-        bool failed = counts.errors > 0 || (counts.warnings > 0 && cli_flag(args, "--strict"));
-        if (!cli_flag(args, "--json")) {
-            print_findings(&counts);
-            if (!failed)
-                print_counts(runtime->worker);
-        }
-        result = failed ? EXIT_FAILED_WORK : EXIT_DONE;
+    enum err_code code = lint_print(runtime, &options, &counts, &err);
+    if (code == ERR_NONE && counts.fixed > 0) { /* what is in the files now has to load as well */
+        runtime_free(runtime);
+        project_free(&project);
+        result = load(args, &project, &runtime);
+        if (result != EXIT_DONE)
+            return result;
     }
+    result = code == ERR_NONE ? conclude(args, runtime, &counts) : cli_fail(&err);
     runtime_free(runtime);
     project_free(&project);
     return result;
@@ -111,6 +125,7 @@ static int run_check(const struct cli_args *args)
 
 static const struct cli_option check_options[] = {
     {"--strict", NULL, NULL, "fail on warnings too"},
+    {"--fix", NULL, NULL, "mend in the files what can be mended for certain"},
     {"--json", NULL, NULL, "what was found, as JSON"},
     {NULL, NULL, NULL, NULL},
 };
@@ -122,7 +137,8 @@ const struct command cmd_check = {
     .help = "Reports the first mistake that keeps it from loading. Then reads it as a reviewer would, with "
             "the modules "
             "that it requires. A comment \"-- workers: ignore RULE reason\" says that something is meant.\n\n"
-            "Examples:\n  workers check\n  workers check src/main.lua --strict\n  workers check --json\n",
+            "Examples:\n  workers check\n  workers check src/main.lua --strict\n  workers check --fix\n"
+            "  workers check --json\n",
     .options = check_options,
     .max_arguments = 1,
     .run = run_check,

@@ -8,6 +8,11 @@
 
 #include <stddef.h>
 
+struct files_text {
+    const char *at;
+    size_t len;
+};
+
 /* Makes the folder and those above it. One that is there is fine. */
 enum err_code files_make_folder(const char *path, struct err *err) MUST_CHECK;
 /* Writes the file, over one that is there. */
@@ -15,6 +20,10 @@ enum err_code files_write(const char *path, const char *text, size_t len, struct
 /* The same for a file that only its owner may read: it is written beside and put into place, whole or not at
  * all. One that is there loses the rights that others have. */
 enum err_code files_write_private(const char *path, const char *text, size_t len, struct err *err) MUST_CHECK;
+/* Puts the text in the place of the file's, whole or not at all, when that is what it was: old. The file
+ * keeps its owner and its rights, and a link to it leads to it. shown: what messages call it. */
+enum err_code files_replace(const char *path, const char *shown, const struct files_text *old,
+                            const struct files_text *text, struct err *err) MUST_CHECK;
 /* Makes a symbolic link to the target, in the place of a file or link that is there. */
 enum err_code files_link(const char *path, const char *target, struct err *err) MUST_CHECK;
 

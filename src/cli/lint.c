@@ -2,6 +2,7 @@
  * to print to. Must not judge. */
 #include "cli/lint.h"
 #include "cli/cli.h"
+#include "cli/files.h"
 #include "cli/scripts.h"
 
 #include "base/embed.h"
@@ -78,6 +79,19 @@ static enum err_code read_names(struct runtime *runtime, struct buf *out, struct
 
 /* ---- the host ---- */
 
+struct lint {
+    struct runtime *runtime;
+    const struct buf *names;
+    const struct lint_options *options;
+};
+
+/* Keeps the source for host_write, in the table at the index. */
+static void remember(lua_State *L, int sources, const struct source *source)
+{
+    lua_pushlightuserdata(L, (void *)(uintptr_t)source);
+    lua_setfield(L, sources, source->name);
+}
+
 static int host_find(lua_State *L)
 {
     struct runtime *runtime = lua_touserdata(L, lua_upvalueindex(1));
@@ -89,8 +103,29 @@ static int host_find(lua_State *L)
         sources_module(runtime->sources, name, &source, &err) != ERR_NONE ||
         strncmp(source->name, INSTALLED, strlen(INSTALLED)) == 0)
         return 0;
+    remember(L, lua_upvalueindex(2), source);
     lua_pushstring(L, source->name);
     lua_pushlstring(L, source->text, source->len);
+    return 2;
+}
+
+/* Puts a text in the place of a source's file. true, or nil and a message. */
+static int host_write(lua_State *L)
+{
+    size_t len = 0;
+    struct err err;
+    const char *text = luaL_checklstring(L, 2, &len);
+    lua_getfield(L, lua_upvalueindex(1), luaL_checkstring(L, 1));
+    const struct source *source = lua_touserdata(L, -1);
+    if (source == NULL)
+        return luaL_error(L, "there is no such source");
+    const struct files_text old = {.at = source->text, .len = source->len}, new = {.at = text, .len = len};
+    if (files_replace(source->path, source->name, &old, &new, &err) == ERR_NONE) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, err.message);
     return 2;
 }
 
@@ -112,15 +147,11 @@ static int host_print_json(lua_State *L)
     return 0;
 }
 
-struct lint {
-    struct runtime *runtime;
-    const struct buf *names;
-    bool as_json;
-};
-
 static void push_host(lua_State *L, const struct lint *lint)
 {
     const struct source *source = sources_main(lint->runtime->sources);
+    lua_newtable(L); /* the sources */
+    remember(L, lua_gettop(L), source);
     lua_newtable(L);
     lua_pushlstring(L, buf_text(lint->names), lint->names->len);
     lua_setfield(L, -2, "api");
@@ -129,10 +160,25 @@ static void push_host(lua_State *L, const struct lint *lint)
     lua_pushlstring(L, source->text, source->len);
     lua_setfield(L, -2, "text");
     lua_pushlightuserdata(L, lint->runtime);
-    lua_pushcclosure(L, host_find, 1);
+    lua_pushvalue(L, -3);
+    lua_pushcclosure(L, host_find, 2);
     lua_setfield(L, -2, "find");
-    lua_pushcfunction(L, lint->as_json ? host_print_json : host_print);
+    lua_pushcfunction(L, lint->options->as_json ? host_print_json : host_print);
     lua_setfield(L, -2, "print");
+    if (lint->options->fix) {
+        lua_pushvalue(L, -2);
+        lua_pushcclosure(L, host_write, 1);
+        lua_setfield(L, -2, "write");
+    }
+    lua_remove(L, -2);
+}
+
+static int count_of(lua_State *L, const char *name)
+{
+    lua_getfield(L, 1, name);
+    int count = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    return count;
 }
 
 static int run(lua_State *L)
@@ -141,12 +187,13 @@ static int run(lua_State *L)
     scripts_open(L);
     scripts_push(L, "lint");
     push_host(L, lint);
-    lua_pushboolean(L, lint->as_json);
-    lua_call(L, 2, 3);
-    return 3;
+    lua_pushboolean(L, lint->options->as_json);
+    lua_call(L, 2, 2);
+    return 2;
 }
 
-enum err_code lint_print(struct runtime *runtime, bool as_json, struct lint_counts *counts, struct err *err)
+enum err_code lint_print(struct runtime *runtime, const struct lint_options *options,
+                         struct lint_counts *counts, struct err *err)
 {
     *counts = (struct lint_counts){0};
     struct buf names;
@@ -160,17 +207,19 @@ enum err_code lint_print(struct runtime *runtime, bool as_json, struct lint_coun
         code = err_nomem(err);
         goto done;
     }
-    struct lint lint = {.runtime = runtime, .names = &names, .as_json = as_json};
+    struct lint lint = {.runtime = runtime, .names = &names, .options = options};
     lua_pushcfunction(L, run);
     lua_pushlightuserdata(L, &lint);
-    if (lua_pcall(L, 1, 3, 0) != LUA_OK) {
+    bool ended = lua_pcall(L, 1, 2, 0) == LUA_OK;
+    if (!ended || lua_isnil(L, 1)) {
         const char *message = lua_tostring(L, -1);
-        code = err_set(err, ERR_INTERNAL, "%s", message != NULL ? message : "unknown error");
+        code = err_set(err, ended ? ERR_IO : ERR_INTERNAL, "%s", message != NULL ? message : "unknown error");
         goto done;
     }
-    counts->errors = (int)lua_tointeger(L, -3);
-    counts->warnings = (int)lua_tointeger(L, -2);
-    counts->notes = (int)lua_tointeger(L, -1);
+    *counts = (struct lint_counts){.errors = count_of(L, "error"),
+                                   .warnings = count_of(L, "warning"),
+                                   .notes = count_of(L, "note"),
+                                   .fixed = count_of(L, "fixed")};
 done:
     if (L != NULL)
         lua_close(L);

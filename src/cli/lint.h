@@ -9,14 +9,19 @@
 
 #include <stdbool.h>
 
-struct lint_counts {
-    int errors, warnings, notes;
+struct lint_options {
+    bool as_json; /* instead of lines */
+    bool fix;     /* mend what can be mended for certain, in the files, before the rest is said */
 };
 
-/* Prints what there is to say about the main script and the modules of the project that it requires: lines,
- * or JSON.
- */
-enum err_code lint_print(struct runtime *runtime, bool as_json, struct lint_counts *counts,
-                         struct err *err) MUST_CHECK;
+struct lint_counts {
+    int errors, warnings, notes; /* that are left */
+    int fixed;
+};
+
+/* Prints what there is to say about the main script and the modules of the project that it requires. A file
+ * that cannot be written is an error; what was fixed until then is printed. */
+enum err_code lint_print(struct runtime *runtime, const struct lint_options *options,
+                         struct lint_counts *counts, struct err *err) MUST_CHECK;
 
 #endif

@@ -13,8 +13,7 @@
 #include <unistd.h>
 
 struct source_file {
-    struct source source; /* owns name and text */
-    char *path;
+    struct source source; /* owns name, path and text */
     struct source_file *next;
 };
 
@@ -73,7 +72,7 @@ static void free_file(struct source_file *file)
         return;
     mem_free((char *)(uintptr_t)file->source.name);
     mem_free((char *)(uintptr_t)file->source.text);
-    mem_free(file->path);
+    mem_free((char *)(uintptr_t)file->source.path);
     mem_free(file);
 }
 
@@ -85,9 +84,11 @@ static enum err_code add_file(struct sources *sources, const char *path, const c
         mem_free(text);
         return err_nomem(err);
     }
-    file->source = (struct source){.name = mem_strndup(name, strlen(name)), .text = text, .len = len};
-    file->path = mem_strndup(path, strlen(path));
-    if (file->source.name == NULL || file->path == NULL) {
+    file->source = (struct source){.name = mem_strndup(name, strlen(name)),
+                                   .path = mem_strndup(path, strlen(path)),
+                                   .text = text,
+                                   .len = len};
+    if (file->source.name == NULL || file->source.path == NULL) {
         free_file(file);
         return err_nomem(err);
     }
@@ -235,7 +236,7 @@ enum err_code sources_module(struct sources *sources, const char *name, const st
             if (len < 0 || len >= PATH_MAX)
                 continue;
             struct source_file *found = sources->files;
-            while (found != NULL && strcmp(found->path, path) != 0)
+            while (found != NULL && strcmp(found->source.path, path) != 0)
                 found = found->next;
             if (found == NULL) {
                 struct err ignored;

@@ -12,6 +12,7 @@ struct sources;
 
 struct source {
     const char *name; /* path relative to the project's folder, for messages */
+    const char *path; /* where it was read; the name of a text that is in memory */
     const char *text;
     size_t len;
 };

@@ -74,10 +74,10 @@ for _ = 1, rounds do
       end
     end
     local begins = os.clock()
-    local ok, errors, warnings = xpcall(lint, debug.traceback, host, math.random(2) == 1)
-    assert(ok, tostring(errors) .. "\n" .. text)
+    local ok, counts = xpcall(lint, debug.traceback, host, math.random(2) == 1)
+    assert(ok, tostring(counts) .. "\n" .. text)
     assert(os.clock() - begins < 5, "this takes long:\n" .. text)
-    found = found + errors + warnings
+    found = found + counts.error + counts.warning
   end
 end
 print(("%d of %d mutations are Lua, %d findings"):format(read_ones, rounds, found))

@@ -1,7 +1,9 @@
 -- Names that mean nothing, and those that nobody uses.
 
+local edit = require "lint.edit"
 local nearest = require "lint.nearest"
 local tree = require "lint.tree"
+local untouched = require "lint.untouched"
 
 -- Modules whose fields are whatever a script asks for.
 local OPEN = { ["workers.env"] = true }
@@ -42,6 +44,7 @@ end
 
 local function unknown_api_name(context)
   local api = context.api
+  local called = {} -- what is called fails for certain; what is only asked for may be a look whether it is there
   local function check(node, module, shown)
     local name = tree.constant(node.key)
     local names = api[module]
@@ -57,8 +60,10 @@ local function unknown_api_name(context)
     end
     if not known[name] then
       local near = nearest.of(name, known)
+      local only = called[node] and untouched.table(context, module) and nearest.only(name, known)
       context:report(node, ("%s has no %s"):format(shown, name),
-        near and ("did you mean %s?"):format(near) or ("see the reference of %s"):format(shown))
+        near and ("did you mean %s?"):format(near) or ("see the reference of %s"):format(shown),
+        only and edit.rename_key(node.file, node, only, ("wrote %s in the place of %s"):format(only, name)) or nil)
     end
   end
   local defined = {} -- what the files add to Lua's own tables
@@ -71,6 +76,9 @@ local function unknown_api_name(context)
   end
   for _, file in ipairs(context.project.files) do
     tree.walk(file.chunk.body, function(node)
+      if node.kind == "Call" then
+        called[node.callee] = true
+      end
       if node.kind ~= "Index" then
         return
       end
@@ -92,14 +100,37 @@ end
 
 local REPORTED = { ["local"] = true, ["function"] = true }
 
+local PLAIN = { Nil = true, True = true, False = true, Number = true, String = true, FunctionBody = true }
+
+-- Whether nothing happens when the expression is evaluated.
+local function does_nothing(context, node)
+  if PLAIN[node.kind] then
+    return true
+  elseif node.kind == "Unary" then
+    return node.operator == "-" and node.operand.kind == "Number"
+  end
+  local module = tree.calls_global(node, "require") and #node.arguments == 1 and node.arguments[1].value
+  return module and context.api[module] ~= nil and untouched.require(context)
+end
+
+-- Whether the program does the same without the statement, whose variable nobody uses.
+local function can_go(context, node)
+  return node.kind == "LocalFunction"
+    or #node.variables == 1 and #node.values <= 1 and (not node.values[1] or does_nothing(context, node.values[1]))
+end
+
 local function unused_local(context)
   for _, file in ipairs(context.project.files) do
     local later = {} -- variables behind which one of the same statement is used, so that they hold its place
+    local declaration = {}
     tree.walk(file.chunk.body, function(node)
-      if node.kind == "Local" then
+      if node.kind == "LocalFunction" then
+        declaration[node.variable] = node
+      elseif node.kind == "Local" then
         local used = false
         for i = #node.variables, 1, -1 do
           later[node.variables[i]] = used
+          declaration[node.variables[i]] = node
           used = used or #node.variables[i].reads > 0
         end
       end
@@ -108,7 +139,9 @@ local function unused_local(context)
       local is_meant = variable.name:find "^_" or variable.attribute == "close" or later[variable]
       if REPORTED[variable.sort] and #variable.reads == 0 and not is_meant then
         local what = #variable.writes > 0 and "is assigned to, but never read" or "is never used"
-        context:report(variable, variable.name .. " " .. what, "take it out, or call it _" .. variable.name)
+        local node = declaration[variable]
+        local removal = #variable.writes == 0 and can_go(context, node) and edit.take_out(file, node, "took out " .. variable.name)
+        context:report(variable, variable.name .. " " .. what, "take it out, or call it _" .. variable.name, removal or nil)
       end
     end
   end

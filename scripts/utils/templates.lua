@@ -117,7 +117,7 @@ end
 function templates.list(files)
   local list = {}
   for path, text in pairs(files) do
-    local name = path:match("^([^/]+)/" .. ABOUT .. "$")
+    local name = path:match("^(.+)/" .. ABOUT .. "$")
     if name then
       list[#list + 1] = templates.about(name, text)
     end

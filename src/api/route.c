@@ -9,7 +9,7 @@ const struct route *api_route(size_t n)
 {
     static const struct route *const tables[] = {
         worker_routes, sync_routes,   run_routes,      webhook_routes, delivery_routes, database_routes,
-        metric_routes, access_routes, variable_routes, version_routes, oauth_routes};
+        metric_routes, access_routes, variable_routes, version_routes, oauth_routes,    view_routes};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
         for (const struct route *at = tables[i]; at->method != NULL; at++)
             if (n-- == 0)

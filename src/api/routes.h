@@ -6,7 +6,8 @@
 
 /* One for each file of routes; a NULL method ends each. */
 extern const struct route worker_routes[], sync_routes[], run_routes[], webhook_routes[], delivery_routes[],
-    database_routes[], metric_routes[], access_routes[], variable_routes[], version_routes[], oauth_routes[];
+    database_routes[], metric_routes[], access_routes[], variable_routes[], version_routes[], oauth_routes[],
+    view_routes[];
 
 #define API_OBJECT "{\"type\":\"object\"}"
 

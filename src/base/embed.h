@@ -18,6 +18,8 @@ extern const struct embedded_file template_files[];
 extern const size_t template_file_count;
 extern const struct embedded_file completion_files[];
 extern const size_t completion_file_count;
+extern const struct embedded_file web_files[];
+extern const size_t web_file_count;
 
 /* NULL when there is none of that name. */
 const struct embedded_file *embed_find(const struct embedded_file *files, const char *name);

@@ -61,10 +61,11 @@ extern const struct command cmd_run, cmd_exec, cmd_manifest, cmd_mcp, cmd_oauth_
     cmd_capabilities_disable, cmd_runs_list, cmd_runs_get, cmd_runs_logs, cmd_db_list, cmd_db_schema,
     cmd_db_query, cmd_db_export, cmd_db_deleted, cmd_db_restore, cmd_serve, cmd_webhooks_list,
     cmd_webhooks_reset, cmd_webhooks_rotate, cmd_webhooks_send, cmd_deliveries_list, cmd_deliveries_get,
-    cmd_deliveries_replay, cmd_tokens_list, cmd_tokens_make, cmd_tokens_revoke, cmd_env_set, cmd_env_list,
-    cmd_env_unset, cmd_env_versions, cmd_env_restore, cmd_env_pull, cmd_env_push, cmd_env_rotate_key,
-    cmd_deploy, cmd_versions, cmd_rollback, cmd_create, cmd_list, cmd_get, cmd_rename, cmd_delete, cmd_new,
-    cmd_test, cmd_types, cmd_version, cmd_help;
+    cmd_deliveries_replay, cmd_view_list, cmd_view_open, cmd_view_build, cmd_view_dev, cmd_tokens_list,
+    cmd_tokens_make, cmd_tokens_revoke, cmd_env_set, cmd_env_list, cmd_env_unset, cmd_env_versions,
+    cmd_env_restore, cmd_env_pull, cmd_env_push, cmd_env_rotate_key, cmd_deploy, cmd_versions, cmd_rollback,
+    cmd_create, cmd_list, cmd_get, cmd_rename, cmd_delete, cmd_new, cmd_test, cmd_types, cmd_version,
+    cmd_help;
 
 /* Of commands about variables and tokens: those of the home. */
 #define CLI_HOME_OPTION                                                                                      \

@@ -1,5 +1,6 @@
 /* workers deploy, versions, rollback: the code of a worker in the home of this user, or of a server. */
 #include "cli/listing.h"
+#include "cli/view_build.h"
 
 #include "base/mem.h"
 #include "engine/deploy.h"
@@ -219,6 +220,48 @@ static int deploy(const struct cli_args *args, struct target *target, const stru
     return result;
 }
 
+/* The folders of views that were built, NULL at their end. */
+struct built {
+    const char **folders;
+    size_t count;
+};
+
+static void free_built(struct built *built)
+{
+    for (size_t i = 0; i < built->count; i++)
+        mem_free((char *)(uintptr_t)built->folders[i]);
+    mem_free((void *)(uintptr_t)built->folders);
+}
+
+static void drop_log(void *ctx, const char *key, const char *run_id, const char *level, const char *text,
+                     size_t len)
+{
+    (void)ctx, (void)key, (void)run_id, (void)level, (void)text, (void)len;
+}
+
+/* A script that cannot be loaded here has no views: what is wrong with it, the place that it goes to says. */
+static enum err_code build_views(const struct project *project, struct built *built, struct err *err)
+{
+    struct runtime *runtime = NULL;
+    struct script_error error;
+    enum err_code code = ERR_NONE;
+    script_error_init(&error);
+    if (cli_runtime_open(project, NULL, drop_log, NULL, &runtime, &error) == ERR_NONE) {
+        const struct worker *worker = runtime->worker;
+        built->folders = mem_need((worker->view_count + 1) * sizeof *built->folders);
+        for (size_t i = 0; i < worker->view_count && code == ERR_NONE; i++) {
+            char folder[512];
+            view_folder(&worker->views[i], folder, sizeof folder);
+            code = view_build(project->folder, &worker->views[i], err);
+            if (code == ERR_NONE && worker->views[i].is_project)
+                built->folders[built->count++] = mem_need_str(folder);
+        }
+    }
+    runtime_free(runtime);
+    script_error_free(&error);
+    return code;
+}
+
 static int run_deploy(const struct cli_args *args)
 {
     struct target target;
@@ -226,14 +269,18 @@ static int run_deploy(const struct cli_args *args)
     struct pack_info info;
     struct buf pack;
     struct err err;
+    struct built built = {.count = 0};
     if (project_open(NULL, ".", &project, &err) != ERR_NONE)
         return cli_fail(&err);
     buf_init(&pack, PACK_MAX);
     enum err_code code =
         project.version == 0
-            ? pack_folder(project.folder, &pack, &info, &err)
+            ? build_views(&project, &built, &err)
             : err_set(&err, ERR_INVALID, "%s is what was deployed: deploy from the project's folder",
                       project.folder);
+    if (code == ERR_NONE)
+        code = pack_folder(project.folder, built.folders, &pack, &info, &err);
+    free_built(&built);
     project_free(&project);
     int result = code == ERR_NONE ? target_open_deployed(args, NULL, &target) : cli_fail(&err);
     if (result == EXIT_DONE) {

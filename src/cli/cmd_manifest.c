@@ -61,9 +61,12 @@ const struct command cmd_manifest = {
 
 static void print_counts(const struct worker *worker)
 {
-    printf("ok: %zu database%s, %zu pacer%s, %zu capabilit%s\n", worker->database_count,
+    printf("ok: %zu database%s, %zu pacer%s, %zu capabilit%s", worker->database_count,
            worker->database_count == 1 ? "" : "s", worker->pacer_count, worker->pacer_count == 1 ? "" : "s",
            worker->capability_count, worker->capability_count == 1 ? "y" : "ies");
+    if (worker->view_count > 0)
+        printf(", %zu view%s", worker->view_count, worker->view_count == 1 ? "" : "s");
+    printf("\n");
 }
 
 static void add_count(struct buf *out, int count, const char *what)

@@ -1,10 +1,12 @@
 /* workers serve: keeps projects running. */
 #include "cli/cli.h"
 
+#include "base/crypto.h"
 #include "engine/home.h"
 #include "net/http_listen.h"
 #include "server/beacon.h"
 #include "server/server.h"
+#include "server/views.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -63,6 +65,9 @@ static int run_serve(const struct cli_args *args)
     char home[HOME_PATH_MAX];
     if (with_home && home_folder(home, &err) != ERR_NONE)
         return cli_fail(&err);
+    unsigned char views_secret[VIEWS_SECRET_SIZE];
+    if (crypto_random(views_secret, sizeof views_secret, &err) != ERR_NONE)
+        return cli_fail(&err);
     const struct server_options options = {
         .folders = args->count > 0 ? args->positional : here,
         .folder_count = args->count > 0 ? (size_t)args->count
@@ -71,6 +76,7 @@ static int run_serve(const struct cli_args *args)
         .home = with_home ? home : NULL,
         .listen_fd = listen_fd,
         .url = url,
+        .views_secret = views_secret,
         .concurrency = concurrency,
         .watch = cli_flag(args, "--watch"),
         .processes = (int)processes,

@@ -30,7 +30,8 @@ const struct command cmd_types = {
     .summary = "Write what editors need to know of the modules",
     .help =
         "Definition files for lua-language-server, one per module, so that editors complete names and show\n"
-        "what functions take. Without DIR they go to " TYPES_FOLDER " of the project, where the .luarc.json\n"
+        "what functions take, and one for TypeScript of what views import. Without DIR they go "
+        "to " TYPES_FOLDER " of the project, where the .luarc.json\n"
         "of `workers new` looks for them. Run it again after an update of workers.\n\n"
         "Examples:\n  workers types\n  workers types ~/.local/share/workers-types\n",
     .max_arguments = 1,

@@ -99,9 +99,15 @@ enum err_code types_write(const char *folder, size_t *count, struct err *err)
             code = write_module(folder, name, &text, err);
         written++;
     }
+    const struct embedded_file *view = embed_find(web_files, VIEW_TYPES);
+    char path[PATH_MAX];
+    if (code == ERR_NONE && snprintf(path, sizeof path, "%s/" VIEW_TYPES, folder) >= (int)sizeof path)
+        code = err_set(err, ERR_IO, "the path of the definition files is too long");
+    if (code == ERR_NONE)
+        code = files_write(path, view->begin, (size_t)(view->end - view->begin), err);
     buf_free(&text);
     if (count != NULL)
-        *count = written;
+        *count = written + 1;
     return code;
 }
 

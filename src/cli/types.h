@@ -1,5 +1,5 @@
 /* Definition files for editors: what every module offers, as LuaCATS annotations that lua-language-server
- * reads.
+ * reads; what views can import, in TypeScript.
  *
  * Who owns what: nothing is kept. */
 #ifndef WORKERS_CLI_TYPES_H
@@ -9,7 +9,8 @@
 
 #include <stddef.h>
 
-#define TYPES_FOLDER ".workers/types" /* in a project; templates/worker/.luarc.json points there */
+#define VIEW_TYPES "workers-view.d.ts" /* of what views import */
+#define TYPES_FOLDER ".workers/types"  /* in a project; templates/worker/.luarc.json points there */
 
 /* Writes the files into the folder, which is made if it is not there, over those that are. count, which may
  * be NULL, is how many. */

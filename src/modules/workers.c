@@ -125,6 +125,23 @@ static int worker_declare_oauth(lua_State *L)
     return 1;
 }
 
+/* "view", or the original's name, is the upvalue. */
+static int worker_declare_view(lua_State *L)
+{
+    const char *method = lua_tostring(L, lua_upvalueindex(1));
+    const char *key = check_arguments(L, method);
+    struct registration *registration = registration_of(L);
+    lua_settop(L, 3);
+    if (registration->discover) {
+        declare_check_key(L, registration->worker, key, method);
+        declare_view(L, registration->worker, method, key, 3);
+    } else if (worker_view(registration->worker, key) == NULL) {
+        return refuse_changed_script(L, method, key);
+    }
+    push_handle(L, VIEW_HANDLE);
+    return 1;
+}
+
 static int worker_declare_credential(lua_State *L)
 {
     const char *key = check_arguments(L, "credential");
@@ -373,8 +390,8 @@ static void make_metatable(lua_State *L, const char *name, const luaL_Reg *metho
 /* What worker:synk finds. */
 static int no_method(lua_State *L)
 {
-    static const char *const methods[] = {"database", "pacer",      "credential", "sync",   "tool",
-                                          "webhook",  "automation", "job",        "onAlert"};
+    static const char *const methods[] = {"database", "pacer",      "credential", "sync", "tool",
+                                          "webhook",  "automation", "job",        "view", "onAlert"};
     size_t len = 0;
     const char *name = luaL_tolstring(L, 2, &len);
     int nearest = text_nearest(name, len, methods, sizeof methods / sizeof methods[0]);
@@ -382,8 +399,8 @@ static int no_method(lua_State *L)
         return luaL_error(L, "a worker has no method \"%s\"; did you mean \"%s\"?", name, methods[nearest]);
     return luaL_error(
         L,
-        "a worker has no method \"%s\"; it has database, pacer, credential, sync, tool, webhook, "
-        "automation, job and onAlert",
+        "a worker has no method \"%s\"; it has database, pacer, credential, oauth, sync, tool, webhook, "
+        "automation, job, view and onAlert",
         name);
 }
 
@@ -401,6 +418,12 @@ static void make_worker_metatable(lua_State *L)
         lua_pushinteger(L, kind);
         lua_pushcclosure(L, worker_declare, 1);
         lua_setfield(L, -2, capability_kind_name((enum capability_kind)kind));
+    }
+    static const char *const views[] = {"view", "customBlock"};
+    for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
+        lua_pushstring(L, views[i]);
+        lua_pushcclosure(L, worker_declare_view, 1);
+        lua_setfield(L, -2, views[i]);
     }
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, no_method);
@@ -448,11 +471,14 @@ const struct script_docs workers_docs = {
     "workers.Database\n"
     "---@field pacer fun(self: workers.Worker, key: string, options: workers.PacerOptions): workers.Pacer\n"
     "---@field credential fun(self: workers.Worker, key: string, options: workers.CredentialOptions)\n"
+    "---@field oauth fun(self: workers.Worker, key: string, options: workers.OauthOptions): workers.Oauth\n"
     "---@field sync fun(self: workers.Worker, key: string, options: workers.SyncOptions)\n"
     "---@field tool fun(self: workers.Worker, key: string, options: workers.ToolOptions)\n"
     "---@field webhook fun(self: workers.Worker, key: string, options: workers.WebhookOptions)\n"
     "---@field automation fun(self: workers.Worker, key: string, options: workers.AutomationOptions)\n"
     "---@field job fun(self: workers.Worker, key: string, options: workers.JobOptions)\n"
+    "---@field view fun(self: workers.Worker, key: string, options: workers.ViewOptions)\n"
+    "---@field customBlock fun(self: workers.Worker, key: string, options: workers.ViewOptions)\n"
     "---@field onAlert fun(self: workers.Worker, f: fun(alert: workers.Alert, ctx: workers.Context))\n"
     "---@class workers.Alert\n"
     "---@field type \"ERROR\"|\"RECOVERED\"|\"HELD\"|\"STALE\"\n"
@@ -464,6 +490,8 @@ const struct script_docs workers_docs = {
     "---@class workers.Database what worker:database returned\n"
     "---@class workers.Pacer what worker:pacer returned\n"
     "---@field wait fun(self: workers.Pacer) returns when its turn has come\n"
+    "---@class workers.Oauth what worker:oauth returned\n"
+    "---@field accessToken fun(self: workers.Oauth): string a token that is good now\n"
     "---@class workers.Error\n"
     "---@field name string\n"
     "---@field code string\n"
@@ -542,7 +570,43 @@ const struct script_docs workers_docs = {
     "---@field title string\n"
     "---@field description string\n"
     "---@field schedule? workers.Schedule\n"
-    "---@field execute fun(input: any, ctx: workers.Context): any\n",
+    "---@field execute fun(input: any, ctx: workers.Context): any\n"
+    "---@class workers.OauthOptions\n"
+    "---@field provider? string one whose endpoints are known, such as \"google\"\n"
+    "---@field name? string what people see\n"
+    "---@field authorizationEndpoint? string\n"
+    "---@field tokenEndpoint? string\n"
+    "---@field refreshEndpoint? string\n"
+    "---@field deviceAuthorizationEndpoint? string\n"
+    "---@field revocationEndpoint? string\n"
+    "---@field issuer? string says where the endpoints are\n"
+    "---@field clientId string the id, or \"$NAME\" of a variable\n"
+    "---@field clientSecret? string \"$NAME\" of a variable\n"
+    "---@field scope? string\n"
+    "---@field authorizationParams? table<string, string>\n"
+    "---@field callbackUrl? string\n"
+    "---@field accessTokenExpireMs? number\n"
+    "---@field grant? \"code\"|\"client\"|\"device\"\n"
+    "---@field clientAuth? \"body\"|\"basic\"|\"none\"\n"
+    "---@field pkce? boolean\n"
+    "---@class workers.ViewOptions\n"
+    "---@field path string the folder of its files\n"
+    "---@field type? \"static\"|\"project\"\n"
+    "---@field command? string what builds a project\n"
+    "---@field output? string the folder that the command makes\n"
+    "---@field name? string\n"
+    "---@field description? string\n"
+    "---@field dataSources? table<string, workers.ViewSource>\n"
+    "---@field icon? workers.Value\n"
+    "---@field slashCommand? string\n"
+    "---@field version? integer\n"
+    "---@class workers.ViewSource\n"
+    "---@field database? workers.Database that of the same key unless given\n"
+    "---@field name? string\n"
+    "---@field description? string\n"
+    "---@field icon? workers.Value\n"
+    "---@field properties? table<string, string|{ name: string, description?: string, type?: string }> all "
+    "unless given\n",
 };
 
 int luaopen_workers(lua_State *L)
@@ -553,8 +617,9 @@ int luaopen_workers(lua_State *L)
     make_metatable(L, DATABASE_HANDLE, NULL);
     make_metatable(L, PACER_HANDLE, pacer_methods);
     make_metatable(L, OAUTH_HANDLE, oauth_methods);
+    make_metatable(L, VIEW_HANDLE, NULL);
     oauth_setup(L);
-    lua_pop(L, 3);
+    lua_pop(L, 4);
     functions_push(L, functions);
     lua_pushlightuserdata(L, NULL);
     lua_setfield(L, -2, "null");

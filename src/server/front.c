@@ -7,6 +7,7 @@
 #include "server/api.h"
 #include "server/mcp_http.h"
 #include "server/oauth_return.h"
+#include "server/views.h"
 #include "worker/pack.h"
 
 #include <string.h>
@@ -25,6 +26,7 @@ struct front {
     struct api api;
     struct mcp_http *mcp;
     struct oauth_returns returns;
+    struct views views;
     bool stopping;
 };
 
@@ -95,6 +97,8 @@ static void on_request(void *ctx, struct http_call *call)
         ingress_request(&front->ingress, call);
     else if (api_answer(&front->api, call) || mcp_http_answer(front->mcp, call))
         return;
+    else if (begins_with(path, VIEWS_PATH))
+        views_request(&front->views, call);
     else if (strcmp(path, OAUTH_CALLBACK_PATH) == 0)
         oauth_returns_request(&front->returns, call);
     else if (strcmp(path, "/metrics") == 0)
@@ -127,6 +131,8 @@ enum err_code front_new(const struct front_options *options, struct front **out,
     *out = NULL;
     struct front *front = mem_need(sizeof *front);
     front->ingress = (struct ingress){.hosting = options->hosting, .say = options->say, .ctx = options->ctx};
+    front->views = (struct views){.hosting = options->hosting};
+    memcpy(front->views.secret, options->views_secret, sizeof front->views.secret);
     front->returns = (struct oauth_returns){.hosting = options->hosting};
     front->api = (struct api){.hosting = options->hosting, .loop = options->loop, .url = options->url};
     const struct http_server_options http = {.listen_fd = options->listen_fd,

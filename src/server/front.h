@@ -12,7 +12,8 @@ struct front_options {
     uv_loop_t *loop;
     struct hosting *hosting;
     int listen_fd;
-    const char *url; /* how the server is reached */
+    const char *url;                   /* how the server is reached */
+    const unsigned char *views_secret; /* VIEWS_SECRET_SIZE bytes, the same in all processes of the server */
     void (*say)(void *ctx, const char *worker, const char *key, const char *level, const char *text,
                 size_t len);
     void *ctx;

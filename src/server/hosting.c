@@ -157,7 +157,9 @@ static enum err_code load_once(struct hosted *hosted, struct version **out, stru
     struct script_error error;
     version->hosted = hosted;
     script_error_init(&error);
-    enum err_code code = project_open(NULL, hosted->folder, &version->project, err);
+    const char *files = hosted->hosting->options.code;
+    enum err_code code = files != NULL ? project_open_version(hosted->folder, files, &version->project, err)
+                                       : project_open(NULL, hosted->folder, &version->project, err);
     if (code == ERR_NONE)
         code = fill_name(&version->project, err);
     if (code == ERR_NONE) {
@@ -191,7 +193,10 @@ static enum err_code load(struct hosted *hosted, struct version **out, struct er
 static uint64_t look_at_files(const struct hosted *hosted)
 {
     const struct project *project = &hosted->current->project;
-    return project->version > 0 ? 0 : watch_fingerprint(project->folder, project->script);
+    return project->version > 0
+               ? 0
+               : watch_fingerprint(project->code[0] != '\0' ? project->code : project->folder,
+                                   project->script);
 }
 
 static void forget_leaving(struct hosted *hosted)

@@ -12,6 +12,7 @@ struct hosting_options {
     uv_loop_t *loop;
     const char *const *folders; /* of the projects */
     size_t folder_count;
+    const char *code;    /* where the files of all of them are; NULL: in each folder itself */
     const char *home;    /* whose workers are served as well, also those that come later; NULL for none */
     int64_t concurrency; /* executions at once, over all workers */
     bool watch;          /* load a project anew when its files change */

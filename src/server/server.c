@@ -220,6 +220,7 @@ static enum err_code begin(struct server *server, struct err *err)
         .loop = &server->loop,
         .folders = server->options->folders,
         .folder_count = server->options->folder_count,
+        .code = server->options->code,
         .home = server->options->home,
         .added = on_added,
         .concurrency = server->options->concurrency,
@@ -244,6 +245,7 @@ static enum err_code begin(struct server *server, struct err *err)
                                         .hosting = server->hosting,
                                         .listen_fd = server->options->listen_fd,
                                         .url = server->options->url,
+                                        .views_secret = server->options->views_secret,
                                         .say = say,
                                         .ctx = server};
     if (code == ERR_NONE && front.listen_fd >= 0)

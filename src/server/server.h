@@ -13,9 +13,11 @@
 struct server_options {
     const char *const *folders; /* of the projects */
     size_t folder_count;
-    const char *home; /* see hosting.h; NULL for none */
-    int listen_fd;    /* a listening socket; -1: no HTTP */
-    const char *url;  /* how it is reached: "http://127.0.0.1:8321" */
+    const char *code;                  /* see hosting.h; NULL for none, as what follows */
+    const char *home;                  /* see hosting.h; NULL for none */
+    int listen_fd;                     /* a listening socket; -1: no HTTP */
+    const char *url;                   /* how it is reached: "http://127.0.0.1:8321" */
+    const unsigned char *views_secret; /* see front.h */
     int64_t concurrency;
     bool watch;
     int processes; /* of this server */

@@ -165,7 +165,9 @@ static enum err_code restore_all(struct store *store, struct table *table, const
     if (code == ERR_NONE)
         code = store_prepare(
             store, &next,
-            "UPDATE _workers_databases SET next_id = next_id + 1 WHERE key = ?1 RETURNING next_id", err);
+            "UPDATE _workers_databases SET next_id = next_id + 1, revision = revision + 1 WHERE key = ?1"
+            " RETURNING next_id",
+            err);
     if (code == ERR_NONE) {
         bind_str(stmt, 1, table->database->key);
         bind_str(stmt, 2, key);

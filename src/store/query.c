@@ -185,8 +185,8 @@ static enum err_code write_fixed(struct db_stmt *stmt, int column, const char *s
     return ERR_NONE;
 }
 
-enum err_code query_write_row(struct db_stmt *stmt, const struct database *database, struct buf *out,
-                              struct err *err)
+enum err_code query_write_named(struct db_stmt *stmt, const struct database *database,
+                                const char *const *names, bool extras, struct buf *out, struct err *err)
 {
     const struct db_driver *driver = stmt->db->driver;
     enum err_code code = ERR_NONE;
@@ -195,16 +195,17 @@ enum err_code query_write_row(struct db_stmt *stmt, const struct database *datab
     buf_addc(out, '{');
     for (size_t i = 0; i < database->property_count && code == ERR_NONE; i++) {
         const struct property *property = &database->properties[i];
-        if (driver->column_type(stmt, column) != DB_NULL) {
+        const char *name = names != NULL ? names[i] : property->name;
+        if (name != NULL && driver->column_type(stmt, column) != DB_NULL) {
             buf_adds(out, separator);
-            json_write_text(out, property->name);
+            json_write_text(out, name);
             buf_addc(out, ':');
             code = write_value(stmt, column, property->type, out, err);
             separator = ",";
         }
         column += property->type == PROPERTY_DATE ? 2 : 1;
     }
-    for (int i = ROW_ICON; i <= ROW_UPSTREAM && code == ERR_NONE; i++) {
+    for (int i = ROW_ICON; extras && i <= ROW_UPSTREAM && code == ERR_NONE; i++) {
         if (driver->column_type(stmt, i) == DB_NULL)
             continue;
         code = write_fixed(stmt, i, separator, out, err);
@@ -212,6 +213,12 @@ enum err_code query_write_row(struct db_stmt *stmt, const struct database *datab
     }
     buf_addc(out, '}');
     return code;
+}
+
+enum err_code query_write_row(struct db_stmt *stmt, const struct database *database, struct buf *out,
+                              struct err *err)
+{
+    return query_write_named(stmt, database, NULL, true, out, err);
 }
 
 enum err_code query_prepare_rows(struct store *store, const struct database *database, const char *condition,

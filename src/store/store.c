@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 6
+#define SCHEMA_VERSION 7
 #define BUSY_TIMEOUT_MS 15000
 
 /* Times are Unix milliseconds. JSON is text. Every statement can be run again: a store of an older version
@@ -122,6 +122,7 @@ static const struct {
     {"_workers_secrets", "is_public", "INTEGER NOT NULL DEFAULT 0"},
     {"_workers_secrets_before", "is_public", "INTEGER NOT NULL DEFAULT 0"},
     {"_workers_endpoints", "sealed", "BLOB"},
+    {"_workers_databases", "revision", "INTEGER NOT NULL DEFAULT 0"},
 };
 
 enum err_code store_prepare(struct store *store, struct db_stmt **stmt, const char *sql, struct err *err)
@@ -306,7 +307,7 @@ static void finalize_all(struct store *store)
 {
     struct db_stmt **stmts[] = {
         &store->pacer_get,      &store->pacer_set,        &store->mark_get,       &store->mark_set,
-        &store->fence,          &store->other_cycles,     &store->next_id_set,    &store->page_state,
+        &store->fence,          &store->other_cycles,     &store->database_set,   &store->page_state,
         &store->cycle_state,    &store->page_counts,      &store->kv_get,         &store->kv_set,
         &store->kv_delete,      &store->kv_sweep,         &store->kv_list,        &store->delivery_next,
         &store->delivery_claim, &store->delivery_payload, &store->delivery_end,   &store->delivery_due,

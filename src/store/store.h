@@ -702,6 +702,28 @@ enum err_code store_rows_page(struct store *store, const struct database *databa
 /* Appends one row in the same form; ERR_NOT_FOUND. */
 enum err_code store_row_get(struct store *store, const struct database *database, const char *key,
                             struct buf *out, struct err *err) MUST_CHECK;
+
+/* ---- rows that fit a filter (filter.c) ---- */
+
+#define ROWS_QUERY_MAX 1000       /* rows in an answer */
+#define ROWS_OFFSET_MAX 100000000 /* rows before the first */
+
+struct rows_query {
+    const struct database *database;
+    const char *const *names; /* of each property, as the asker calls it; NULL: it may not be seen */
+    bool extras;              /* icon, cover, content and the upstream's time are in the rows as well */
+    struct json_slice filter, sorts; /* as docs/views.md describes them; text is NULL for none */
+    int64_t limit, offset;
+};
+/* Appends {"rows": […], "hasMore": …, "revision": …}, each row as {"key", "row"}. ERR_INVALID names what the
+ * filter has wrong. */
+enum err_code store_rows_query(struct store *store, const struct rows_query *query, struct buf *out,
+                               struct err *err) MUST_CHECK;
+/* A number that is another one after each commit that has changed rows of the database; 0: it has no table
+ * yet. */
+enum err_code store_revision(struct store *store, const char *database, int64_t *revision,
+                             struct err *err) MUST_CHECK;
+
 /* Appends a query for the databases: database, title, table, rows. Empty when there are none. */
 enum err_code store_databases_sql(const char *folder, struct buf *out, struct err *err) MUST_CHECK;
 /* Which property is in which column: database, table, property, column, type, declared. */

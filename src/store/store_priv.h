@@ -31,6 +31,7 @@ struct table {
     struct db_stmt **link_insert, **link_remove; /* of each property; NULL where there is none */
     int64_t next_id;
     bool next_id_dirty;
+    bool changed;     /* a row of it, by the page in hand */
     int64_t found_id; /* the row that was found last; */
     bool in_order;    /* it came right after the one before */
 };
@@ -54,7 +55,7 @@ struct store {
     char now[32]; /* ISO time of the page in hand */
     char run_id[STORE_ID_SIZE];
     struct db_stmt *log_insert;
-    struct db_stmt *fence, *other_cycles, *next_id_set, *page_state, *cycle_state,
+    struct db_stmt *fence, *other_cycles, *database_set, *page_state, *cycle_state,
         *page_counts; /* of every page */
     struct db_stmt *pacer_get, *pacer_set;
     struct db_stmt *mark_get, *mark_set;
@@ -117,6 +118,11 @@ enum err_code query_prepare_rows(struct store *store, const struct database *dat
 /* Appends the row as store_rows_json has it. */
 enum err_code query_write_row(struct db_stmt *stmt, const struct database *database, struct buf *out,
                               struct err *err) MUST_CHECK;
+/* The same with other names: of each property, NULL where it is left out. extras: icon, cover, content and
+ * the upstream's time as well. */
+enum err_code query_write_named(struct db_stmt *stmt, const struct database *database,
+                                const char *const *names, bool extras, struct buf *out,
+                                struct err *err) MUST_CHECK;
 
 /* outbox.c */
 /* Whether an automation waits for this. */

@@ -418,8 +418,10 @@ static enum err_code migrate_database(struct store *store, const struct worker *
         if (code == ERR_NONE)
             code = make_all_links(store, worker, database, err);
         if (code == ERR_NONE)
-            code = db_run(store->db, err, "UPDATE _workers_databases SET definition = ?2 WHERE key = ?1",
-                          database->key, buf_text(&definition), NULL);
+            code = db_run(
+                store->db, err,
+                "UPDATE _workers_databases SET definition = ?2, revision = revision + 1 WHERE key = ?1",
+                database->key, buf_text(&definition), NULL);
     }
     buf_free(&definition);
     return code;

@@ -334,6 +334,7 @@ static enum err_code change_row(struct store *store, struct table *table, struct
 {
     struct buf before = {0};
     bool wanted = outbox_wants(store, table, ROW_UPDATED);
+    table->changed = true;
     enum err_code code = wanted ? outbox_row(store, table, id, &before, err) : ERR_NONE;
     if (code == ERR_NONE)
         code = update_row(store, table, row, change, err);
@@ -438,6 +439,7 @@ enum err_code write_delete_row(struct store *store, struct table *table, int64_t
 {
     struct buf before = {0};
     bool wanted = outbox_wants(store, table, ROW_DELETED);
+    table->changed = true;
     enum err_code code = keep_deleted(store, table, id, key, key_len, run_id, reason, err);
     if (code == ERR_NONE && wanted)
         code = outbox_row(store, table, id, &before, err);
@@ -483,6 +485,7 @@ static void end_page(struct store *store, bool keep_touched)
         /* Ids are read again at the next insert: another process may take some meanwhile. */
         store->tables[i].next_id = 0;
         store->tables[i].next_id_dirty = false;
+        store->tables[i].changed = false;
     }
     store->in_page = false;
 }
@@ -599,19 +602,26 @@ static enum err_code write_marks(struct store *store, const struct capability *s
     return code;
 }
 
-static enum err_code write_next_ids(struct store *store, struct err *err)
+/* The next id of a database with new rows, and the revision of one that has changed. */
+static enum err_code write_databases(struct store *store, struct err *err)
 {
     enum err_code code = ERR_NONE;
     for (size_t i = 0; i < store->worker->database_count && code == ERR_NONE; i++) {
-        if (!store->tables[i].next_id_dirty)
+        const struct table *table = &store->tables[i];
+        if (!table->next_id_dirty && !table->changed)
             continue;
-        code = store_prepare_once(store, &store->next_id_set,
-                                  "UPDATE _workers_databases SET next_id = ?2 WHERE key = ?1", err);
-        struct db_stmt *stmt = store->next_id_set;
+        code = store_prepare_once(store, &store->database_set,
+                                  "UPDATE _workers_databases SET revision = revision + 1, next_id = "
+                                  "coalesce(?2, next_id) WHERE key = ?1",
+                                  err);
+        struct db_stmt *stmt = store->database_set;
         if (code != ERR_NONE)
             return code;
         bind_str(stmt, 1, store->worker->databases[i].key);
-        DRIVER(store)->bind_integer(stmt, 2, store->tables[i].next_id);
+        if (table->next_id_dirty)
+            DRIVER(store)->bind_integer(stmt, 2, table->next_id);
+        else
+            DRIVER(store)->bind_null(stmt, 2);
         code = store_step(store, stmt, err);
     }
     return code;
@@ -686,7 +696,7 @@ enum err_code store_page_end(struct store *store, const struct capability *sync,
     if (code == ERR_NONE && !end->has_more && sync->mode == SYNC_REPLACE)
         code = sweep_run(store, sync, lease, end, sweep, err);
     if (code == ERR_NONE && !store->preview) {
-        code = write_next_ids(store, err);
+        code = write_databases(store, err);
         if (code == ERR_NONE)
             code = write_state(store, sync, lease, end, sweep, err);
         if (code == ERR_NONE)

@@ -55,7 +55,7 @@ void declare_check_key(lua_State *L, const struct worker *worker, const char *ke
             luaL_error(L, "worker:%s: the key must not contain control characters", method);
     if (worker_database(worker, key) != SIZE_MAX || worker_pacer(worker, key) != NULL ||
         worker_credential(worker, key) != NULL || worker_oauth(worker, key) != NULL ||
-        worker_capability(worker, key) != NULL)
+        worker_capability(worker, key) != NULL || worker_view(worker, key) != NULL)
         luaL_error(
             L,
             "worker:%s(\"%s\"): something with this key is already registered; keys are unique in a worker",
@@ -536,8 +536,7 @@ static bool read_schedule(lua_State *L, struct worker *worker, int index, const 
     return true;
 }
 
-/* Option "database" of the table at index. */
-static size_t read_database(lua_State *L, const struct worker *worker, int index, const char *where)
+size_t declare_read_database(lua_State *L, const struct worker *worker, int index, const char *where)
 {
     lua_getfield(L, index, "database");
     if (luaL_getmetafield(L, -1, "__name") != LUA_TSTRING ||
@@ -564,7 +563,7 @@ static void read_trigger(lua_State *L, const struct worker *worker, int index, c
     int trigger = lua_absindex(L, -2);
     options_check(L, trigger, trigger_options, where);
     automation->has_trigger = true;
-    automation->database = read_database(L, worker, trigger, where);
+    automation->database = declare_read_database(L, worker, trigger, where);
     automation->has_when = lua_getfield(L, trigger, "when") == LUA_TFUNCTION;
     lua_pop(L, 1);
     if (lua_getfield(L, trigger, "on") == LUA_TNIL) {
@@ -592,7 +591,7 @@ static void read_trigger(lua_State *L, const struct worker *worker, int index, c
 static void read_sync(lua_State *L, struct worker *worker, int index, const char *where,
                       struct capability *sync)
 {
-    sync->database = read_database(L, worker, index, where);
+    sync->database = declare_read_database(L, worker, index, where);
 
     const char *mode = options_string(L, index, "mode", NULL);
     sync->mode_given = mode != NULL;

@@ -15,6 +15,8 @@ void declare_check_key(lua_State *L, const struct worker *worker, const char *ke
 void declare_database(lua_State *L, struct worker *worker, const char *key, int index);
 void declare_credential(lua_State *L, struct worker *worker, const char *key, int index);
 void declare_oauth(lua_State *L, struct worker *worker, const char *key, int index);
+/* method is "view", or "customBlock" of the original. */
+void declare_view(lua_State *L, struct worker *worker, const char *method, const char *key, int index);
 void declare_pacer(lua_State *L, struct worker *worker, const char *key, int index);
 /* kind decides which options there are. */
 void declare_capability(lua_State *L, struct worker *worker, enum capability_kind kind, const char *key,
@@ -24,5 +26,6 @@ void declare_capability(lua_State *L, struct worker *worker, enum capability_kin
 #define DATABASE_HANDLE "workers.database"
 #define PACER_HANDLE "workers.pacer"
 #define OAUTH_HANDLE "workers.oauth"
+#define VIEW_HANDLE "workers.view"
 
 #endif

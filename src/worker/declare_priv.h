@@ -21,5 +21,7 @@ void *declare_need(lua_State *L, void *block);
 const char *declare_keep(lua_State *L, struct worker *worker, const char *text);
 /* Makes room for one more element at the end of an array in the arena. */
 void *declare_grow(lua_State *L, struct worker *worker, void *array, size_t count, size_t *room, size_t size);
+/* Option "database" of the table at index: its place in the worker. */
+size_t declare_read_database(lua_State *L, const struct worker *worker, int index, const char *where);
 
 #endif

@@ -26,6 +26,7 @@
 
 struct collection {
     const char *folder;
+    const char *const *built;
     struct ignore ignore;
     char **paths;
     size_t count, room;
@@ -82,8 +83,24 @@ static enum err_code add_rules(struct collection *collection, const char *below,
     return code;
 }
 
-/* below: "" or "a/b/". */
-static enum err_code collect(struct collection *collection, const char *below, int depth, struct err *err)
+/* Whether the path is such a folder, lies in one, or is a folder on the way to one. */
+static bool is_built(const struct collection *collection, const char *path, bool is_folder)
+{
+    size_t len = strlen(path);
+    for (const char *const *built = collection->built; built != NULL && *built != NULL; built++) {
+        size_t built_len = strlen(*built);
+        size_t common = len < built_len ? len : built_len;
+        if (strncmp(path, *built, common) == 0 &&
+            (len == built_len || (len > built_len && path[built_len] == '/') ||
+             (is_folder && len < built_len && (*built)[len] == '/')))
+            return true;
+    }
+    return false;
+}
+
+/* below: "" or "a/b/". only_built: the folder itself is left out, but for what was built in it. */
+static enum err_code collect(struct collection *collection, const char *below, int depth, bool only_built,
+                             struct err *err)
 {
     char full[PATH_MAX];
     const struct dirent *entry;
@@ -96,6 +113,7 @@ static enum err_code collect(struct collection *collection, const char *below, i
     while (code == ERR_NONE && (entry = readdir(folder)) != NULL) {
         char path[PACK_PATH_MAX], inside[PATH_MAX];
         struct stat status;
+        bool left_out = false;
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
             is_never_packed(entry->d_name))
             continue;
@@ -105,7 +123,9 @@ static enum err_code collect(struct collection *collection, const char *below, i
                            PACK_PATH_MAX - 1);
         else if (lstat(inside, &status) != 0)
             code = err_set(err, ERR_IO, "cannot read %s: %s", inside, strerror(errno));
-        else if (ignore_leaves_out(&collection->ignore, path, S_ISDIR(status.st_mode)))
+        else if ((left_out =
+                      only_built || ignore_leaves_out(&collection->ignore, path, S_ISDIR(status.st_mode))) &&
+                 !is_built(collection, path, S_ISDIR(status.st_mode)))
             continue;
         else if (S_ISREG(status.st_mode))
             code = add_path(collection, path, err);
@@ -114,7 +134,7 @@ static enum err_code collect(struct collection *collection, const char *below, i
         else if (S_ISDIR(status.st_mode)) {
             char deeper[PACK_PATH_MAX + 2];
             snprintf(deeper, sizeof deeper, "%s/", path);
-            code = collect(collection, deeper, depth - 1, err);
+            code = collect(collection, deeper, depth - 1, left_out, err);
         }
     }
     closedir(folder);
@@ -172,11 +192,12 @@ static enum err_code name_pack(const char *text, size_t len, struct pack_info *i
     return code;
 }
 
-enum err_code pack_folder(const char *folder, struct buf *out, struct pack_info *info, struct err *err)
+enum err_code pack_folder(const char *folder, const char *const built[], struct buf *out,
+                          struct pack_info *info, struct err *err)
 {
-    struct collection collection = {.folder = folder};
+    struct collection collection = {.folder = folder, .built = built};
     *info = (struct pack_info){0};
-    enum err_code code = collect(&collection, "", DEPTH_MAX, err);
+    enum err_code code = collect(&collection, "", DEPTH_MAX, false, err);
     if (collection.count > 1)
         qsort(collection.paths, collection.count, sizeof *collection.paths, compare_paths);
     buf_adds(out, "{\"files\":[");

@@ -24,10 +24,11 @@ struct pack_info {
 };
 
 /* Packs what lies in the folder, without what a .gitignore leaves out, and never .git, .workers, .env or
- * .env.*; links are not followed. ERR_LIMIT: it is too large, or has too many files; the message names the
+ * .env.*; links are not followed. built are folders that a .gitignore cannot leave out, NULL at their end, or
+ * NULL. ERR_LIMIT: it is too large, or has too many files; the message names the
  * largest. */
-enum err_code pack_folder(const char *folder, struct buf *out, struct pack_info *info,
-                          struct err *err) MUST_CHECK;
+enum err_code pack_folder(const char *folder, const char *const built[], struct buf *out,
+                          struct pack_info *info, struct err *err) MUST_CHECK;
 /* Checks a pack that came from outside: its form, its paths, its order. */
 enum err_code pack_check(const char *text, size_t len, struct pack_info *info, struct err *err) MUST_CHECK;
 /* Writes the files of a checked pack into the folder, which appears whole or not at all. One that is there

@@ -426,15 +426,19 @@ enum err_code worker_manifest(const struct worker *worker, struct buf *out)
         buf_adds(out, "}}");
     }
     buf_adds(out, "],\"capabilities\":[");
-    size_t oauths = 0;
+    size_t oauths = 0, views = 0;
     for (size_t i = 0; i <= worker->capability_count && code == ERR_NONE; i++) {
         for (; oauths < worker->oauth_count && worker->oauths[oauths].before == i; oauths++) {
-            buf_adds(out, i + oauths > 0 ? "," : "");
+            buf_adds(out, i + oauths + views > 0 ? "," : "");
             oauth_write(&worker->oauths[oauths], out);
+        }
+        for (; views < worker->view_count && worker->views[views].before == i; views++) {
+            buf_adds(out, i + oauths + views > 0 ? "," : "");
+            view_write(worker, &worker->views[views], out);
         }
         if (i == worker->capability_count)
             break;
-        buf_adds(out, i + oauths > 0 ? "," : "");
+        buf_adds(out, i + oauths + views > 0 ? "," : "");
         code = write_capability(worker, &worker->capabilities[i], out);
     }
     buf_adds(out, "]}");

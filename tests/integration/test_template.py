@@ -22,7 +22,8 @@ from task_service import TaskService  # noqa: E402
 SKILLS = ["auth-guide", "sync", "sync-debug", "sync-guide", "sync-validate"]
 EXAMPLES = ".agents/skills/sync-guide/examples"
 TOKEN = "not-a-real-token"
-OTHER_TEMPLATES = sorted(path.parent.name for path in (REPOSITORY / "templates").glob("*/_template") if path.parent.name != "worker")
+OTHER_TEMPLATES = sorted({str(path.parent.relative_to(REPOSITORY / "templates"))
+                          for path in (REPOSITORY / "templates").rglob("_template")} - {"worker"})
 # Commands that need a server, a person or a service: they are looked at, and not run.
 OUTSIDE = re.compile(r"--server|workers (serve|deploy|webhooks send|oauth start)\b")
 # What snippets may refer to.

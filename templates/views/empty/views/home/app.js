@@ -4,10 +4,10 @@ const list = document.getElementById("notes");
 
 // Called with the rows, and again whenever they have changed.
 subscribe("notes", { sorts: [{ property: "title" }] }, ({ rows }) => {
-  list.replaceChildren(
+  list?.replaceChildren(
     ...rows.map(({ row }) => {
       const item = document.createElement("li");
-      item.textContent = row.title;
+      item.textContent = String(row.title);
       return item;
     }),
   );

@@ -1,43 +1,55 @@
 import { describe, subscribe } from "./workers-view.js";
 
-const element = (id) => document.getElementById(id);
+/** @typedef {import("./workers-view.js").Row} Row */
+/** @typedef {{ name: string, status?: string, hours?: number, due?: string }} Task what src/main.lua declares for this view */
+
 const COLUMNS = [
-  { property: "name", title: "Name" },
-  { property: "status", title: "Status" },
+  { property: "name", title: "Name", kind: "" },
+  { property: "status", title: "Status", kind: "" },
   { property: "hours", title: "Hours", kind: "number" },
   { property: "due", title: "Due", kind: "due" },
 ];
 const dates = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
 const numbers = new Intl.NumberFormat();
 
+/** @type {string[]} */
 let statuses = [];
+/** @type {import("./workers-view.js").Sort} */
 let sort = { property: "due", direction: "ascending" };
+/** @type {Map<string, string>} */
 let shown = new Map(); // key -> what a row looked like
 
-const colour = (status) => `var(--series-${Math.max(0, statuses.indexOf(status)) % 6 + 1})`;
+const element = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
+const statusBox = /** @type {HTMLSelectElement} */ (element("status"));
+const searchBox = /** @type {HTMLInputElement} */ (element("search"));
+const task = (/** @type {Row} */ { row }) => /** @type {Task} */ (row);
+const colour = (/** @type {string | undefined} */ status) => `var(--series-${(Math.max(0, statuses.indexOf(status ?? "")) % 6) + 1})`;
 
-function make(tag, className, text) {
+/** @param {string} tag @param {string} className @param {string} text */
+function make(tag, className = "", text = "") {
   const node = document.createElement(tag);
-  node.className = className ?? "";
-  node.textContent = text ?? "";
+  node.className = className;
+  node.textContent = text;
   return node;
 }
 
 // ---- the chart: all tasks, whatever the table shows ----
 
-function svg(tag, attributes, text) {
+/** @param {string} tag @param {Record<string, string | number>} attributes @param {string} text */
+function svg(tag, attributes, text = "") {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) {
-    node.setAttribute(name, value);
+    node.setAttribute(name, String(value));
   }
-  node.textContent = text ?? "";
+  node.textContent = text;
   return node;
 }
 
-function drawChart(rows) {
+/** @param {Task[]} tasks */
+function drawChart(tasks) {
   const width = element("chart").clientWidth || 600;
   const sums = statuses.map((status) =>
-    rows.filter(({ row }) => row.status === status).reduce((sum, { row }) => sum + (row.hours ?? 0), 0));
+    tasks.filter((each) => each.status === status).reduce((sum, { hours }) => sum + (hours ?? 0), 0));
   const scale = (width - 190) / Math.max(1, ...sums);
   element("chart").setAttribute("viewBox", `0 0 ${width} 132`);
   element("chart").replaceChildren(...statuses.flatMap((status, i) => [
@@ -53,11 +65,11 @@ function drawHeads() {
   element("heads").replaceChildren(...COLUMNS.map(({ property, title, kind }) => {
     const head = make("th", kind);
     const sorted = sort.property === property;
-    head.setAttribute("aria-sort", sorted ? sort.direction : "none");
-    const button = make("button", "", title + (sorted ? (sort.direction === "ascending" ? " ↑" : " ↓") : ""));
-    button.type = "button";
+    const direction = sort.direction ?? "ascending";
+    head.setAttribute("aria-sort", sorted ? direction : "none");
+    const button = make("button", "", title + (sorted ? (direction === "ascending" ? " ↑" : " ↓") : ""));
     button.onclick = () => {
-      sort = { property, direction: sorted && sort.direction === "ascending" ? "descending" : "ascending" };
+      sort = { property, direction: sorted && direction === "ascending" ? "descending" : "ascending" };
       follow();
     };
     head.append(button);
@@ -65,22 +77,24 @@ function drawHeads() {
   }));
 }
 
-function drawRow({ key, row }) {
+/** @param {Row} entry */
+function drawRow(entry) {
+  const { name, status, hours, due } = task(entry);
   const line = make("tr");
-  const badge = make("span", "badge", row.status);
-  badge.style.setProperty("--colour", colour(row.status));
-  const status = make("td");
-  status.append(badge);
+  const badge = make("span", "badge", status);
+  badge.style.setProperty("--colour", colour(status));
+  const cell = make("td");
+  cell.append(badge);
   line.append(
-    make("td", "", row.name),
-    status,
-    make("td", "number", row.hours === undefined ? "" : numbers.format(row.hours)),
-    make("td", "due", row.due === undefined ? "" : dates.format(new Date(row.due))),
+    make("td", "", name),
+    cell,
+    make("td", "number", hours === undefined ? "" : numbers.format(hours)),
+    make("td", "due", due === undefined ? "" : dates.format(new Date(due))),
   );
-  line.dataset.key = key;
   return line;
 }
 
+/** @param {import("./workers-view.js").Answer} answer */
 function drawRows({ rows, hasMore }) {
   const before = shown;
   shown = new Map(rows.map(({ key, row }) => [key, JSON.stringify(row)]));
@@ -94,16 +108,20 @@ function drawRows({ rows, hasMore }) {
   element("problem").textContent = rows.length === 0 ? "There are no such tasks. Has the sync run? workers run" : "";
 }
 
-const complain = (error) => (element("problem").textContent = error.message);
+/** @param {unknown} error */
+function complain(error) {
+  element("problem").textContent = error instanceof Error ? error.message : String(error);
+}
 
 let stop = () => {};
 function follow() {
+  /** @type {import("./workers-view.js").Filter[]} */
   const conditions = [];
-  if (element("status").value) {
-    conditions.push({ property: "status", equals: element("status").value });
+  if (statusBox.value) {
+    conditions.push({ property: "status", equals: statusBox.value });
   }
-  if (element("search").value) {
-    conditions.push({ property: "name", contains: element("search").value });
+  if (searchBox.value) {
+    conditions.push({ property: "name", contains: searchBox.value });
   }
   drawHeads();
   stop();
@@ -111,13 +129,14 @@ function follow() {
 }
 
 try {
-  statuses = (await describe()).dataSources.tasks.properties.status.options;
-  element("status").append(...statuses.map((status) => new Option(status)));
-  element("status").onchange = follow;
-  element("search").oninput = follow;
+  statuses = (await describe()).dataSources.tasks.properties.status.options ?? [];
+  statusBox.append(...statuses.map((status) => new Option(status)));
+  statusBox.onchange = follow;
+  searchBox.oninput = follow;
   follow();
+  /** @type {Task[]} */
   let all = [];
-  subscribe("tasks", { limit: 1000 }, ({ rows }) => drawChart((all = rows)), complain);
+  subscribe("tasks", { limit: 1000 }, ({ rows }) => drawChart((all = rows.map(task))), complain);
   addEventListener("resize", () => drawChart(all));
 } catch (error) {
   complain(error);

@@ -1,6 +1,7 @@
 /* workers manifest, workers check. */
 #include "cli/lint.h"
 #include "cli/listing.h"
+#include "cli/view_build.h"
 
 static int load(const struct cli_args *args, struct project *project, struct runtime **runtime)
 {
@@ -112,7 +113,11 @@ static int run_check(const struct cli_args *args)
     const struct lint_options options = {.as_json = cli_flag(args, "--json"), .fix = cli_flag(args, "--fix")};
     struct lint_counts counts;
     struct err err;
-    enum err_code code = lint_print(runtime, &options, &counts, &err);
+    enum err_code code = ERR_NONE;
+    for (size_t i = 0; i < runtime->worker->view_count && code == ERR_NONE; i++)
+        code = view_check(project.folder, &runtime->worker->views[i], &err);
+    if (code == ERR_NONE)
+        code = lint_print(runtime, &options, &counts, &err);
     if (code == ERR_NONE && counts.fixed > 0) { /* what is in the files now has to load as well */
         runtime_free(runtime);
         project_free(&project);

@@ -6,8 +6,10 @@
 
 #include "engine/project.h"
 
-/* Runs the command in the view's folder; it writes to stderr. A static view needs none. code is where the
- * project's files are. An error says what failed, or what is not there after it. */
+/* Looks whether the files that it begins with are there. code is where the project's files are. */
+enum err_code view_check(const char *code, const struct view *view, struct err *err) MUST_CHECK;
+/* Runs the command in the view's folder; it writes to stderr. A static view needs none. An error says what
+ * failed, or what is not there after it. */
 enum err_code view_build(const char *code, const struct view *view, struct err *err) MUST_CHECK;
 
 #endif

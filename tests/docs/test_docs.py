@@ -153,6 +153,7 @@ class Docs(unittest.TestCase):
 
     def must_be_clean(self, block, path, folder, but=()):
         """The script loads, and the linter has nothing to say about it but what some rules say."""
+        harness.make_views(folder, block.text)
         found = json.loads(self.must(block.where, "check", path, "--json", folder=folder))
         self.assertEqual([finding for finding in found if finding["rule"] not in but], [], block.where)
 

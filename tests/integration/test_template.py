@@ -15,7 +15,7 @@ import urllib.parse
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from harness import (BINARY, REPOSITORY, HttpHandler, HttpService, Server, TestCase, finish, free_port, main,  # noqa: E402
+from harness import (BINARY, REPOSITORY, HttpHandler, HttpService, Server, TestCase, finish, free_port, main, make_views,  # noqa: E402
                      wait_until)
 from task_service import TaskService  # noqa: E402
 
@@ -283,6 +283,7 @@ class Pages(TemplateCase):
                     self.write("src/block.lua", block)
                 else:
                     self.write("src/block.lua", PRELUDE + "do " + block + " end return worker")
+                make_views(self.folder, block)
                 result = self.run_in("check", "src/block.lua")
                 self.assertEqual(result.returncode, 0, f"{page}:\n{block}\n{result.stderr}")
                 count += 1

@@ -131,6 +131,16 @@ class Declarations(ViewCase):
                 self.assertIn('main.lua:14: worker:view("board")', result.stderr)
                 self.assertIn(message, result.stderr)
 
+    def test_files_that_are_not_there(self):
+        self.make(files={"app.js": "1"})
+        result = self.p.run("check")
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, r'error: view "board": there is no /.*/views/board/index.html: make it, or correct path in worker:view')
+        self.p.write("main.lua", HEAD + 'worker:view("board", { path = "views/none" })\nreturn worker\n')
+        self.assertRegex(self.p.run("check").stderr, r'error: view "board": there is no folder /.*/views/none: make it')
+        self.p.write("main.lua", HEAD + 'worker:view("board", { path = "views/board", command = "make" })\nreturn worker\n')
+        self.assertIn("1 view", self.ok(self.p.run("check")).stdout)
+
     def test_keys_are_unique(self):
         p = self.project(HEAD + 'worker:view("tasks", { path = "a" })\nreturn worker\n')
         self.assertIn("something with this key is already registered", p.run("check").stderr)

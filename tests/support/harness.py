@@ -10,6 +10,7 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -42,6 +43,13 @@ def wait_until(condition, what="the condition", timeout=WAIT_SECONDS):
         if time.monotonic() > end:
             raise AssertionError(f"waited {timeout} s in vain for {what() if callable(what) else what}")
         time.sleep(0.01)
+
+
+def make_views(folder, script):
+    """Makes the pages that the views of a script begin with, as far as they are not there."""
+    for path in re.findall(r'path = "(views/[^"]+)"', script):
+        (folder / path).mkdir(parents=True, exist_ok=True)
+        (folder / path / "index.html").touch()
 
 
 def free_port():

@@ -1,7 +1,14 @@
 import { describe, subscribe } from "./workers-view.js";
 
 /** @typedef {import("./workers-view.js").Row} Row */
-/** @typedef {{ name: string, status?: string, hours?: number, due?: string }} Task what src/main.lua declares for this view */
+/**
+ * What src/main.lua declares for this view.
+ * @typedef {object} Task
+ * @property {string} name
+ * @property {string} [status]
+ * @property {number} [hours]
+ * @property {string} [due]
+ */
 
 const COLUMNS = [
   { property: "name", title: "Name", kind: "" },

@@ -128,6 +128,8 @@ static void look_for(void *ctx, const struct json_slice *item)
     comparison->same = item->len == wanted->len && memcmp(item->text, wanted->text, item->len) == 0;
 }
 
+#define CUSTOM_BLOCK "\"custom_block\"" /* what the original calls a view in the manifest */
+
 static void say_item(const struct comparison *comparison, const char *change, const struct json_slice *item)
 {
     struct buf *out = comparison->out;
@@ -136,10 +138,12 @@ static void say_item(const struct comparison *comparison, const char *change, co
     buf_addf(out, "{\"change\":\"%s\",\"kind\":", change);
     if (comparison->kind != NULL)
         buf_addf(out, "\"%s\"", comparison->kind);
-    else if (json_find(item->text, item->len, "_tag", &kind))
-        buf_add(out, kind.text, kind.len);
-    else
+    else if (!json_find(item->text, item->len, "_tag", &kind))
         buf_adds(out, "\"capability\"");
+    else if (kind.len == strlen(CUSTOM_BLOCK) && memcmp(kind.text, CUSTOM_BLOCK, kind.len) == 0)
+        buf_adds(out, "\"view\"");
+    else
+        buf_add(out, kind.text, kind.len);
     bool object = json_find(item->text, item->len, "key", &key);
     buf_adds(out, object ? ",\"key\":" : ",\"value\":");
     buf_add(out, key.text, key.len);

@@ -510,8 +510,8 @@ class Commands(ViewCase):
                   files={"page.html": "<p>one</p>", "node_modules/x.js": "1"})
         self.p.write(".gitignore", "dist/\nnode_modules/\n")
         self.p.write("workers.yaml", "name: shop\nmain: main.lua\n")
-        home = {"WORKERS_HOME": str(self.p.folder.parent / "home")}
-        self.ok(self.p.run("deploy", env=home))
+        home = {"WORKERS_HOME": str(self.project().folder / "home")}
+        self.assertIn("  + view       board\n", self.ok(self.p.run("deploy", env=home)).stdout)
         before = [version["version"] for version in json.loads(self.ok(self.p.run("versions", "--json", env=home)).stdout)]
         [page] = pathlib.Path(home["WORKERS_HOME"]).glob("shop/versions/*/views/board/dist/index.html")
         self.assertEqual(page.read_text(), "<p>one</p>")

@@ -16,6 +16,7 @@ local templates = require "utils.templates"
 ---@field remove fun(path: string) that folder
 ---@field print fun(text: string)
 ---@field cwd fun(): string
+---@field confirm fun(question: string): boolean? what somebody answers; nil when nobody is there to be asked
 ---@field version string of the program
 
 ---@class init.Args
@@ -56,13 +57,15 @@ local function find_conflicts(host, directory, files)
   return found
 end
 
-local function refuse(found)
-  local what = #found == 1 and "1 file exists" or ("%d files exist"):format(#found)
-  local lines = { what .. " already; nothing was written. --force would overwrite:" }
-  for _, path in ipairs(found) do
-    lines[#lines + 1] = "  " .. path
+-- Whether they may be overwritten: asks a person who sits there, and otherwise does not.
+local function may_overwrite(host, found)
+  local what = #found == 1 and "1 file exists already" or ("%d files exist already"):format(#found)
+  local list = "  " .. table.concat(found, "\n  ")
+  local answer = host.confirm(("%s:\n%s\nOverwrite?"):format(what, list))
+  if answer == nil then
+    return nil, ("%s; nothing was written. --force would overwrite:\n%s"):format(what, list)
   end
-  return nil, table.concat(lines, "\n")
+  return answer, "nothing was written"
 end
 
 local function write_file(host, path, file)
@@ -259,7 +262,11 @@ return function(host, args)
   end
   local found = find_conflicts(host, directory, files)
   if #found > 0 and not args.force then
-    return refuse(found)
+    local may
+    may, message = may_overwrite(host, found)
+    if not may then
+      return nil, message
+    end
   end
   for _, file in ipairs(files) do
     local written

@@ -69,6 +69,16 @@ static int host_link(lua_State *L)
     return report(L, code, &err);
 }
 
+/* nil when nobody is there to be asked. */
+static int host_confirm(lua_State *L)
+{
+    const char *question = luaL_checkstring(L, 1);
+    if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+        return 0;
+    lua_pushboolean(L, cli_confirm(question));
+    return 1;
+}
+
 static int host_list(lua_State *L)
 {
     DIR *folder = opendir(luaL_checkstring(L, 1));
@@ -152,10 +162,19 @@ static int host_remove(lua_State *L)
 
 static void push_host(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"exists", host_exists},       {"mkdir", host_mkdir},   {"write", host_write}, {"list", host_list},
-        {"print", host_print},         {"cwd", host_cwd},       {"read", host_read},   {"run", host_run},
-        {"temporary", host_temporary}, {"remove", host_remove}, {"link", host_link},   {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"exists", host_exists},
+                                         {"mkdir", host_mkdir},
+                                         {"write", host_write},
+                                         {"list", host_list},
+                                         {"print", host_print},
+                                         {"cwd", host_cwd},
+                                         {"read", host_read},
+                                         {"run", host_run},
+                                         {"temporary", host_temporary},
+                                         {"remove", host_remove},
+                                         {"link", host_link},
+                                         {"confirm", host_confirm},
+                                         {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_newtable(L);
     for (size_t i = 0; i < template_file_count; i++) {

@@ -103,6 +103,11 @@ static void offer_declared(const struct typing *typing, const struct command *co
             offer(typing, worker->oauths[i].key, worker->oauths[i].name);
         return;
     }
+    if (strncmp(command->name, "view ", 5) == 0) {
+        for (size_t i = 0; i < worker->view_count; i++)
+            offer(typing, worker->views[i].key, worker->views[i].name);
+        return;
+    }
     int kind = kind_of(command);
     for (size_t i = 0; i < worker->capability_count; i++) {
         const struct capability *capability = &worker->capabilities[i];

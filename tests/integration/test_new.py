@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import pty
 import re
 import subprocess
 import sys
@@ -32,6 +33,23 @@ class NewTest(TestCase):
 
     def shell(self, command, folder):
         return subprocess.run(["bash", "-c", command], cwd=folder, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+
+    def on_terminal(self, key, *args):
+        """What is said to somebody who types the key, and the exit code."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.chdir(self.place)
+            os.execve(BINARY, [BINARY, "new", *args], self.env)
+        said = b""
+        try:
+            while part := os.read(terminal, 4096):
+                said += part
+                if said.endswith(b"[y/N] "):
+                    os.write(terminal, key.encode() + b"\n")
+        except OSError:  # it has ended
+            pass
+        os.close(terminal)
+        return said.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def git(self, folder, *args):
         return subprocess.run(["git", *args], cwd=folder, env=self.env, capture_output=True, text=True, check=True).stdout
@@ -137,6 +155,14 @@ class NewTest(TestCase):
         self.assertEqual(result.returncode, 1)
         self.assertIn("  twice/src/main.lua", result.stderr)
         self.assertEqual((self.place / "twice/src/main.lua").read_text(), "mine")
+        # On a terminal it asks.
+        for key, code, text in (("n", 1, "mine"), ("y", 0, None)):
+            said, status = self.on_terminal(key, "twice", "--template", "jobs")
+            self.assertEqual(status, code, said)
+            self.assertIn("twice/src/main.lua\r\n", said)
+            self.assertIn("Overwrite? [y/N]", said)
+            self.assertEqual("lookAtSite" in (self.place / "twice/src/main.lua").read_text(), text is None)
+        (self.place / "twice/src/main.lua").write_text("mine")
         self.ok(self.new("twice", "--template", "jobs", "--force"))
         self.assertIn("lookAtSite", (self.place / "twice/src/main.lua").read_text())
 

@@ -22,6 +22,7 @@ local tasks = worker:database("taskRows", { type = "managed", initialTitle = "Ta
 worker:sync("fetchTasks", { database = tasks, schedule = "manual", execute = function() return { changes = {}, hasMore = false } end })
 worker:tool("findTask", { title = "T", description = "d", schema = j.object {}, execute = function() end })
 worker:webhook("onTask", { title = "H", description = "d", execute = function() end })
+worker:view("board", { path = "views/board" })
 return worker
 """
 
@@ -41,6 +42,8 @@ CASES = (
     (("sync", "status", "--server", "http://127.0.0.1:1", ""), set()),
     (("exec", "f"), {"fetchTasks", "findTask"}),
     (("webhooks", "send", ""), {"onTask"}),
+    (("view", ""), {"list", "open", "build", "dev"}),
+    (("view", "open", ""), {"board"}),
     (("runs", "list", "--key", "find"), {"findTask"}),
     (("doctor", ""), {"fetchTasks", "findTask", "onTask"}),
     (("run", "on"), {"onTask"}),

@@ -80,6 +80,10 @@ local function new_host(cwd, entries, fail_at)
   function host.run() -- no git, no tar
     return false
   end
+  function host.confirm(question)
+    host.asked = question
+    return host.answer
+  end
   host.version = "1.2.3"
   function host.print(text)
     host.printed[#host.printed + 1] = text
@@ -199,6 +203,18 @@ host = new_host("/x", { d = true, ["d/other.txt"] = "mine", ["d/README.md"] = "m
 equal(init(host, { directory = "d", force = true }), true, "force")
 equal(host.entries["d/README.md"]:sub(1, 3), "# D", "overwritten")
 equal(host.entries["d/other.txt"], "mine", "left alone")
+
+-- Who sits there is asked, and nothing is written before the answer.
+for _, answer in ipairs { false, true } do
+  host = new_host("/x", { d = true, ["d/README.md"] = "mine" })
+  host.answer = answer
+  local done, why = init(host, { directory = "d" })
+  equal(host.asked, "1 file exists already:\n  d/README.md\nOverwrite?", "the question")
+  equal(done, answer or nil, "answered")
+  equal(why, not answer and "nothing was written" or nil, "what is said")
+  equal(host.entries["d/README.md"] == "mine", not answer, "overwritten when told to")
+  equal(host.entries["d/workers.yaml"] ~= nil, answer, "written when told to")
+end
 
 -- Placeholders.
 equal(

@@ -1,20 +1,16 @@
 /* Databases: their rows, as objects and as the tables have them, deleted rows, and queries. */
+#include "api/guard.h"
 #include "api/routes.h"
 
-#include "base/clock.h"
 #include "base/iso8601.h"
 #include "worker/page.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define QUERY_BYTES ((size_t)16 * 1024 * 1024)   /* of a query's rows, as JSON */
-#define QUERY_CPU_NS UINT64_C(10000000000)       /* ten seconds */
-#define QUERY_MEMORY ((size_t)128 * 1024 * 1024) /* of the database engine */
-#define QUERY_VALUE ((size_t)16 * 1024 * 1024)   /* of one value, also in between */
-#define QUERY_TEXT ((size_t)256 * 1024)          /* of the statement itself */
-#define LOOK_NS 5000000                          /* between two looks at the CPU time and the asker */
-#define EXPORT_BYTES ((size_t)8 * 1024 * 1024)   /* after which a page is full */
+#define QUERY_BYTES ((size_t)16 * 1024 * 1024) /* of a query's rows, as JSON */
+#define QUERY_TEXT ((size_t)256 * 1024)        /* of the statement itself */
+#define EXPORT_BYTES ((size_t)8 * 1024 * 1024) /* after which a page is full */
 #define EXPORT_ROWS 1000
 #define COLUMNS_MAX 2000
 
@@ -62,7 +58,6 @@ struct reading {
     size_t full; /* the page ends here, with at least one row; 0 for a query, which may not be longer */
     int64_t rows;
     bool ended; /* because the page is full */
-    uint64_t looked_ns, cpu_start_ns;
 };
 
 static enum err_code read_columns(void *ctx, int count, const char *const names[])
@@ -196,37 +191,19 @@ static void export_rows(struct api_request *request, struct store *store)
     buf_free(&sql);
 }
 
-static bool go_on(void *ctx)
-{
-    struct reading *reading = ctx;
-    const struct api_request *request = reading->request;
-    uint64_t now = clock_mono_ns();
-    if (now - reading->looked_ns < LOOK_NS)
-        return true;
-    reading->looked_ns = now;
-    if (request->left != NULL && request->left(request))
-        return false;
-    return clock_thread_cpu_ns() - reading->cpu_start_ns < QUERY_CPU_NS;
-}
-
 /* Of somebody who may read, but not all that is in the file. */
 static void query(struct api_request *request, struct store *store)
 {
-    struct reading reading = {.request = request, .cpu_start_ns = clock_thread_cpu_ns()};
-    const struct db_guard guard = {.memory_max = QUERY_MEMORY,
-                                   .value_max = QUERY_VALUE,
-                                   .hidden = RESERVED_TABLES,
-                                   .go_on = go_on,
-                                   .ctx = &reading};
+    struct reading reading = {.request = request};
+    struct api_guard guard;
     struct buf sql;
     (void)store;
+    api_guard_init(&guard, request);
     buf_init(&sql, QUERY_TEXT);
     if (api_body_copy(request, "sql", &sql)) {
         const struct db_statement statement = {.sql = buf_text(&sql)};
-        read_rows(&reading, &statement, &guard);
-        if (request->code == ERR_CANCELLED)
-            request->code = err_set(&request->err, ERR_LIMIT, "the query took more than %d seconds",
-                                    (int)(QUERY_CPU_NS / 1000000000));
+        read_rows(&reading, &statement, &guard.guard);
+        api_guard_explain(request);
     }
     buf_free(&sql);
 }

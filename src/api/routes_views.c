@@ -1,5 +1,6 @@
 /* Views: what they may read, and reading it. Whoever asks for rows through a view gets what it declares, and
  * nothing else of the worker. */
+#include "api/guard.h"
 #include "api/routes.h"
 
 #include "base/mem.h"
@@ -141,6 +142,7 @@ static const struct view_source *find_source(struct api_request *request, const 
 
 static void query_view(struct api_request *request, struct store *store)
 {
+    (void)store;
     const struct view *view = find_view(request);
     if (view != NULL && request->body_len > FILTER_MAX) {
         request->code = err_set(&request->err, ERR_LIMIT, "the query is larger than %zu bytes", FILTER_MAX);
@@ -163,8 +165,11 @@ static void query_view(struct api_request *request, struct store *store)
     }
     for (size_t i = 0; i < source->property_count; i++)
         names[source->properties[i].property] = source->properties[i].name;
+    struct api_guard guard;
     query.names = names;
-    request->code = store_rows_query(store, &query, &request->out, &request->err);
+    api_guard_init(&guard, request);
+    request->code = store_rows_query(request->folder, &query, &guard.guard, &request->out, &request->err);
+    api_guard_explain(request);
     mem_free(names);
 }
 
@@ -206,8 +211,9 @@ const struct route view_routes[] = {
     {.method = "POST",
      .path = "/views/{key}/query",
      .scope = TOKEN_READ,
+     .kind = ROUTE_READ,
      .capability = ROUTE_NONE,
-     .needs = ROUTE_WORKER | ROUTE_TABLES,
+     .needs = ROUTE_WORKER,
      .id = "queryView",
      .summary = "Rows of one of its data sources, filtered and sorted",
      .body = "{\"type\":\"object\",\"required\":[\"dataSource\"],\"properties\":{\"dataSource\":{\"type\":"

@@ -593,6 +593,9 @@ enum err_code service_new(struct runtime *runtime, struct gate *gate, const stru
     service->user = (struct gate_user){
         .max = (int64_t)runtime->options.config->limits.concurrency, .offer = offer, .ctx = service};
     enum err_code code = make_items(service, err);
+    /* They are read again with the turns; but who asks before the first one is known as well. */
+    if (code == ERR_NONE)
+        code = store_tokens_read(runtime->store, &service->tokens, &service->token_count, err);
     if (code != ERR_NONE) {
         service->runtime = NULL; /* stays the caller's */
         service_free(service);

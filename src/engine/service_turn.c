@@ -295,17 +295,6 @@ static enum err_code update_endpoint(struct item *item, bool read, struct store 
     return code;
 }
 
-static enum err_code keep_token(void *ctx, const struct token_record *record)
-{
-    struct turn *turn = ctx;
-    struct token_record *tokens = mem_realloc(turn->tokens, (turn->token_count + 1) * sizeof *turn->tokens);
-    if (tokens == NULL)
-        return ERR_NOMEM;
-    turn->tokens = tokens;
-    tokens[turn->token_count++] = *record;
-    return ERR_NONE;
-}
-
 static enum err_code turn_in_transaction(struct service *service, struct store *store, struct err *err)
 {
     struct turn *turn = &service->turn;
@@ -322,7 +311,7 @@ static enum err_code turn_in_transaction(struct service *service, struct store *
     if (code == ERR_NONE && turn->read_schedules)
         code = read_schedules(service, store, now, err);
     if (code == ERR_NONE && turn->read_schedules)
-        code = store_tokens_each(store, keep_token, turn, err);
+        code = store_tokens_read(store, &turn->tokens, &turn->token_count, err);
     if (code == ERR_NONE && turn->read_schedules)
         code = store_secrets_stamp(store, &turn->secrets_stamp, err);
     for (size_t i = 0; i < service->item_count && code == ERR_NONE && !turn->stopping; i++) {

@@ -381,6 +381,10 @@ enum err_code store_token_make(struct store *store, const char *name, enum token
                                char out[TOKEN_SIZE], struct err *err) MUST_CHECK;
 typedef enum err_code (*token_fn)(void *ctx, const struct token_record *record);
 enum err_code store_tokens_each(struct store *store, token_fn each, void *ctx, struct err *err) MUST_CHECK;
+/* All of them, in an array of the caller's (mem_free); *out is NULL when there are none, and after an error.
+ */
+enum err_code store_tokens_read(struct store *store, struct token_record **out, size_t *count,
+                                struct err *err) MUST_CHECK;
 /* Whether the token is one of the records, and for what it is good. */
 bool token_find(const struct token_record *records, size_t count, const char *token, size_t len,
                 enum token_scope *scope);
@@ -715,10 +719,10 @@ struct rows_query {
     struct json_slice filter, sorts; /* as docs/views.md describes them; text is NULL for none */
     int64_t limit, offset;
 };
-/* Appends {"rows": […], "hasMore": …, "revision": …}, each row as {"key", "row"}. ERR_INVALID names what the
- * filter has wrong. */
-enum err_code store_rows_query(struct store *store, const struct rows_query *query, struct buf *out,
-                               struct err *err) MUST_CHECK;
+/* Appends {"rows": […], "hasMore": …, "revision": …}, each row as {"key", "row"}, on a connection of its own
+ * that cannot write. ERR_INVALID names what the filter has wrong. */
+enum err_code store_rows_query(const char *folder, const struct rows_query *query,
+                               const struct db_guard *guard, struct buf *out, struct err *err) MUST_CHECK;
 /* A number that is another one after each commit that has changed rows of the database; 0: it has no table
  * yet. */
 enum err_code store_revision(struct store *store, const char *database, int64_t *revision,

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/id.h"
+#include "base/mem.h"
 #include "base/text.h"
 
 #include <stdio.h>
@@ -109,6 +110,38 @@ enum err_code store_tokens_each(struct store *store, token_fn each, void *ctx, s
     if (code == ERR_NONE && step == DB_FAILED)
         code = err->code;
     driver->finalize(stmt);
+    return code;
+}
+
+struct token_array {
+    struct token_record *records;
+    size_t count;
+};
+
+static enum err_code keep_token(void *ctx, const struct token_record *record)
+{
+    struct token_array *array = ctx;
+    struct token_record *larger = mem_realloc(array->records, (array->count + 1) * sizeof *larger);
+    if (larger == NULL)
+        return ERR_NOMEM;
+    array->records = larger;
+    larger[array->count++] = *record;
+    return ERR_NONE;
+}
+
+enum err_code store_tokens_read(struct store *store, struct token_record **out, size_t *count,
+                                struct err *err)
+{
+    struct token_array array = {0};
+    enum err_code code = store_tokens_each(store, keep_token, &array, err);
+    if (code == ERR_NOMEM)
+        err_nomem(err);
+    if (code != ERR_NONE) {
+        mem_free(array.records);
+        array = (struct token_array){0};
+    }
+    *out = array.records;
+    *count = array.count;
     return code;
 }
 

@@ -3,7 +3,6 @@
  *
  * The input is the filter, a NUL and the sorts; either may be empty. */
 #include "base/json.h"
-#include "db/db.h"
 #include "store/store.h"
 
 #include <stdint.h>
@@ -37,6 +36,7 @@ static struct database database = {.key = "tasks",
 static struct worker worker = {.databases = &database, .database_count = 1};
 static const char *names[PROPERTY_COUNT];
 static struct store *store;
+static char folder[] = "/tmp/workers-fuzz-XXXXXX";
 
 static void broken(const char *what, const struct err *err)
 {
@@ -90,7 +90,7 @@ static void begin(void)
         names[i] = i == HIDDEN ? NULL : properties[i].name;
     }
     buf_init(&report, BUF_UNLIMITED);
-    if (store_open_memory(DB_MEMORY "filter", &store, &err) != ERR_NONE ||
+    if (mkdtemp(folder) == NULL || store_open(folder, true, &store, &err) != ERR_NONE ||
         store_use(store, &worker, &report, &err) != ERR_NONE)
         broken("no store", &err);
     buf_free(&report);
@@ -113,7 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf out;
     struct err err = {0};
     buf_init(&out, (size_t)1024 * 1024);
-    enum err_code code = store_rows_query(store, &query, &out, &err);
+    enum err_code code = store_rows_query(folder, &query, NULL, &out, &err);
     if (code == ERR_NONE && json_check(buf_text(&out), out.len, &err) != ERR_NONE)
         broken("the answer is not JSON", &err);
     if (code != ERR_NONE && code != ERR_INVALID && code != ERR_LIMIT)

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import socket
 import sqlite3
@@ -13,6 +14,7 @@ import struct
 import sys
 import threading
 import unittest
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import cron  # noqa: E402
@@ -267,6 +269,24 @@ worker:job("rare", { title = "R", description = "d", schedule = { cron = "*/5 * 
         self.assertEqual(project.rows("SELECT text FROM _workers_logs WHERE run_id IS NOT NULL ORDER BY id LIMIT 3", name="logs.db"),
                          [("at 2026-01-15T05:00:00.000Z",), ("at 2026-01-15T05:05:00.000Z",), ("at 2026-01-15T05:10:00.000Z",)])
         self.assertEqual(project.value("SELECT count(*) FROM _workers_runs WHERE exit_code <> 0"), 0)
+
+    def test_a_token_is_known_from_the_first_moment(self):
+        """Also while somebody else writes, so that the server's own first look at the store has to wait."""
+        project = self.project("")
+        server = Server(project)
+        self.assertTrue(server.url)
+        token = (project.folder / ".workers/token").read_text().strip()
+        server.stop()
+        other = sqlite3.connect(project.store, isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        server = Server(project)
+        server.wait_for("listening on ", 2)
+        port = re.findall(r"listening on 127.0.0.1:(\d+)", server.text())[-1]
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1/workers", headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            self.assertEqual(answer.status, 200)
+        other.execute("ROLLBACK")
 
     def test_folders_that_are_no_projects(self):
         """Not even where the current folder has what a script alone has left behind."""

@@ -95,6 +95,10 @@ static const struct {
     {"webhooks ls", "webhooks list"},
     {"deliveries", "deliveries list"},
     {"deliveries ls", "deliveries list"},
+    {"view", "view list"},
+    {"view ls", "view list"},
+    {"views", "view list"},
+    {"customblocks dev", "view dev"},
     {"tokens", "tokens list"},
     {"tokens ls", "tokens list"},
     {"oauth", "oauth status"},
@@ -151,7 +155,14 @@ static int unknown_command(int argc, char **argv)
     fprintf(stderr, "error: there is no command \"%s\"", name);
     if (nearest >= 0)
         fprintf(stderr, "; did you mean \"%s\"?", names[nearest]);
-    fprintf(stderr, "\nAll commands: workers help\n");
+    size_t len = strlen(argv[0]);
+    bool is_group = false;
+    for (size_t i = 0; i < count; i++)
+        is_group = is_group || (strncmp(names[i], argv[0], len) == 0 && names[i][len] == ' ');
+    if (is_group)
+        fprintf(stderr, "\nIts commands: workers help %s\n", argv[0]);
+    else
+        fprintf(stderr, "\nAll commands: workers help\n");
     return EXIT_USAGE;
 }
 

@@ -166,6 +166,7 @@ CASES = {
     "capability-unknown": (HEAD + TOOL, ("exec", "great")),
     "run-key-unknown": (sync("return { changes = {}, hasMore = false }"), ("run", "main.lua", "fil")),
     "command-unknown": (None, ("rum",)),
+    "command-of-a-group-unknown": (None, ("view", "shw")),
     "flag-unknown": (None, ("run", "--previw")),
     "query-before-the-first-run": (sync("return { changes = {}, hasMore = false }"), ("db", "query", "SELECT * FROM tasks")),
     # ---- settings

@@ -1,6 +1,8 @@
 /* Calendar arithmetic in a time zone. Must not read clocks or files. */
 #include "base/zoned.h"
 
+#include <string.h>
+
 #define DAY_MS INT64_C(86400000)
 #define HOUR_MS INT64_C(3600000)
 
@@ -63,6 +65,23 @@ enum err_code zoned_from_local(const struct zone *zone, int64_t local_ms, struct
     }
     *ms = choice == ZONED_EARLIER ? earlier : later;
     return in_range(*ms) ? ERR_NONE : outside(err);
+}
+
+enum err_code zoned_parse(const char *text, size_t len, int64_t *ms, struct err *err)
+{
+    struct iso_time time;
+    struct err ignored;
+    const struct zone *zone = NULL;
+    const char *bracket = len > 0 && text[len - 1] == ']' ? memchr(text, '[', len) : NULL;
+    size_t time_len = bracket != NULL ? (size_t)(bracket - text) : len;
+    enum err_code code = iso_parse(text, time_len, &time, err);
+    if (code != ERR_NONE)
+        return code;
+    *ms = iso_unix_ms(&time);
+    if (bracket != NULL && time.has_time && !time.has_offset &&
+        zone_find(bracket + 1, len - time_len - 2, &zone, &ignored) == ERR_NONE)
+        return zoned_from_local(zone, *ms, ZONED_USUAL, ms, err);
+    return ERR_NONE;
 }
 
 static int64_t local_of(const struct zone *zone, int64_t ms)

@@ -12,6 +12,8 @@
 #include "base/iso8601.h"
 #include "base/zone.h"
 
+#include <stddef.h>
+
 struct zoned_fields {
     struct iso_time time; /* as local clocks show it; its offset is not set */
     int weekday;          /* 1 (Monday) to 7, as in ISO 8601 */
@@ -39,6 +41,11 @@ struct zoned_policy {
 
 enum err_code zoned_from_local(const struct zone *zone, int64_t local_ms, struct zoned_policy policy,
                                int64_t *ms, struct err *err) MUST_CHECK;
+
+/* The moment that a text names which iso_parse reads, or one with a time zone's name in brackets after it
+ * (RFC 9557). What has no offset is local time of that zone, or UTC when there is no zone of that name; a
+ * date alone is its beginning in UTC. */
+enum err_code zoned_parse(const char *text, size_t len, int64_t *ms, struct err *err) MUST_CHECK;
 
 /* First years and months, to the last day of the month when it has no such day; then weeks and days; both on
  * the calendar, keeping the local time, for which the policy is. Then the exact units. */

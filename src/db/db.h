@@ -52,6 +52,10 @@ struct db_options {
     const struct db_guard *guard; /* NULL for our own statements; outlives the connection */
 };
 
+/* A function of SQL, on connections without a guard: the moment that a date means, in Unix milliseconds
+ * (zoned_parse); NULL for what is no date. */
+#define DB_MOMENT "workers_moment"
+
 #define DB_MEMORY "memory:/"
 
 /* One engine. Every function gets a valid connection or statement; failures are described in err. */

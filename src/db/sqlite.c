@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/zoned.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -483,6 +484,16 @@ static int replace_functions(sqlite3 *handle)
     return result;
 }
 
+static void moment_function(sqlite3_context *context, int count_of, sqlite3_value **values)
+{
+    int64_t ms = 0;
+    struct err ignored;
+    (void)count_of;
+    const char *text = (const char *)sqlite3_value_text(values[0]);
+    if (text != NULL && zoned_parse(text, (size_t)sqlite3_value_bytes(values[0]), &ms, &ignored) == ERR_NONE)
+        sqlite3_result_int64(context, ms);
+}
+
 /* The last of opening: what comes before is ours and may do more. */
 static enum err_code put_on_guard(struct sqlite_db *sqlite, struct err *err)
 {
@@ -583,6 +594,13 @@ static enum err_code sqlite_open(const char *address, const struct db_options *o
     }
     if (code == ERR_NONE && options->guard != NULL)
         code = put_on_guard(sqlite, err);
+    if (code == ERR_NONE && options->guard == NULL) {
+        result = sqlite3_create_function_v2(sqlite->handle, DB_MOMENT, 1,
+                                            SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL,
+                                            moment_function, NULL, NULL, NULL);
+        if (result != SQLITE_OK)
+            code = failure(&sqlite->base, result, address, err);
+    }
     if (code != ERR_NONE) {
         sqlite_close(&sqlite->base);
         return code;

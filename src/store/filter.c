@@ -2,9 +2,9 @@
  * writes gets into a statement. */
 #include "store/store_priv.h"
 
-#include "base/iso8601.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/zoned.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -12,6 +12,9 @@
 
 #define DEPTH_MAX 8 /* filters within filters */
 #define PARAMETERS_MAX 200
+#define FILTERS_MAX 500 /* SQLite takes expressions that are 1000 deep, and a list of n is n deep */
+#define PART_MAX 1000   /* bytes of a text that is looked for in others */
+#define NAME_SHOWN 100  /* bytes of a name in a message */
 #define SORTS_MAX 5
 #define BUSY_MS 5000
 #define FIRST_PARAMETER 3 /* after limit and offset */
@@ -44,11 +47,27 @@ struct parameter {
 struct translation {
     const struct rows_query *query;
     struct buf sql;
+    int filters;
     struct parameter parameters[PARAMETERS_MAX];
     int count;
 };
 
 /* ---- properties and values ---- */
+
+/* So many bytes of a name go into a message: no character is cut in two. */
+static size_t shown(const struct json_scan *name)
+{
+    size_t len = name->string.len < NAME_SHOWN ? name->string.len : NAME_SHOWN;
+    while (len > 0 && len < name->string.len && ((unsigned char)name->string.text[len] & 0xc0) == 0x80)
+        len--;
+    return len;
+}
+
+/* As the asker calls it. */
+static const char *name_of(const struct translation *t, const struct property *property)
+{
+    return t->query->names[property - t->query->database->properties];
+}
 
 static const struct property *find_property(const struct translation *t, const struct json_scan *name,
                                             struct err *err)
@@ -57,7 +76,7 @@ static const struct property *find_property(const struct translation *t, const s
     for (size_t i = 0; i < database->property_count; i++)
         if (t->query->names[i] != NULL && json_string_is(name, t->query->names[i]))
             return &database->properties[i];
-    err_set(err, ERR_INVALID, "there is no property \"%.*s\"", (int)name->string.len, name->string.text);
+    err_set(err, ERR_INVALID, "there is no property \"%.*s\"", (int)shown(name), name->string.text);
     return NULL;
 }
 
@@ -71,13 +90,16 @@ static bool is_object(enum property_type type)
     return type == PROPERTY_PLACE || type == PROPERTY_FILE;
 }
 
-/* The property in an SQL expression that compares as people expect: dates by the moment they mean. */
+/* The property in an SQL expression that compares as people expect: dates by the moment they mean. What
+ * JavaScript takes for one and the calendar does not, as the 30th of February, SQLite knows. */
 static void add_column(struct translation *t, const struct property *property)
 {
     char quoted[2100];
     db_quote(property->column, quoted, sizeof quoted);
-    if (property->type == PROPERTY_DATE) /* without the time zone's name, see docs/decisions */
-        buf_addf(&t->sql, "unixepoch(substr(%s, 1, instr(%s || '[', '[') - 1))", quoted, quoted);
+    if (property->type == PROPERTY_DATE)
+        buf_addf(&t->sql,
+                 "coalesce(" DB_MOMENT "(%s), 1000 * unixepoch(substr(%s, 1, instr(%s || '[', '[') - 1)))",
+                 quoted, quoted, quoted);
     else
         buf_adds(&t->sql, quoted);
 }
@@ -92,9 +114,10 @@ static struct parameter *add_parameter(struct translation *t, struct err *err)
     return &t->parameters[t->count++];
 }
 
-static enum err_code wrong_value(const struct property *property, const char *wanted, struct err *err)
+static enum err_code wrong_value(const struct translation *t, const struct property *property,
+                                 const char *wanted, struct err *err)
 {
-    return err_set(err, ERR_INVALID, "property \"%s\" is compared with %s", property->name, wanted);
+    return err_set(err, ERR_INVALID, "property \"%s\" is compared with %s", name_of(t, property), wanted);
 }
 
 /* The text of the current token, taken apart: the caller's to free with the translation. */
@@ -125,19 +148,17 @@ static enum err_code take_text(struct parameter *parameter, const char *before, 
 static enum err_code add_date(struct translation *t, const struct property *property,
                               const struct json_scan *scan, struct err *err)
 {
-    struct iso_time time;
-    char text[80];
+    char text[128]; /* no date is longer, with a time zone's name */
+    int64_t ms = 0;
     struct err ignored;
     size_t len =
         scan->token == JSON_STRING && scan->string.len < sizeof text ? json_unescape(scan->string, text) : 0;
-    if (len == 0 || iso_parse(text, len, &time, &ignored) != ERR_NONE)
-        return wrong_value(property, "a date or a time, as in \"2026-01-31\"", err);
+    if (len == 0 || zoned_parse(text, len, &ms, &ignored) != ERR_NONE)
+        return wrong_value(t, property, "a date or a time, as in \"2026-01-31\"", err);
     struct parameter *parameter = add_parameter(t, err);
     if (parameter == NULL)
         return err->code;
-    int64_t ms = iso_unix_ms(&time);
-    *parameter =
-        (struct parameter){.type = BIND_INTEGER, .integer = (ms - (((ms % 1000) + 1000) % 1000)) / 1000};
+    *parameter = (struct parameter){.type = BIND_INTEGER, .integer = ms};
     return ERR_NONE;
 }
 
@@ -149,11 +170,11 @@ static enum err_code add_value(struct translation *t, const struct property *pro
     if (type == PROPERTY_DATE)
         return add_date(t, property, scan, err);
     if (type == PROPERTY_NUMBER && scan->token != JSON_NUMBER)
-        return wrong_value(property, "a number", err);
+        return wrong_value(t, property, "a number", err);
     if (type == PROPERTY_CHECKBOX && scan->token != JSON_TRUE && scan->token != JSON_FALSE)
-        return wrong_value(property, "true or false", err);
+        return wrong_value(t, property, "true or false", err);
     if (type != PROPERTY_NUMBER && type != PROPERTY_CHECKBOX && scan->token != JSON_STRING)
-        return wrong_value(property, "a text", err);
+        return wrong_value(t, property, "a text", err);
     struct parameter *parameter = add_parameter(t, err);
     if (parameter == NULL)
         return err->code;
@@ -198,8 +219,8 @@ static enum err_code add_empty(struct translation *t, const struct property *pro
     if (scan->token != JSON_TRUE && scan->token != JSON_FALSE)
         return err_set(err, ERR_INVALID, "\"isEmpty\" is true or false");
     db_quote(property->column, quoted, sizeof quoted);
-    buf_addf(&t->sql, "%s(%s IS NULL OR %s IN ('', '[]'))", scan->token == JSON_FALSE ? "NOT " : "", quoted,
-             quoted);
+    buf_addf(&t->sql, "%s(%s IS NULL OR %s = '%s')", scan->token == JSON_FALSE ? "NOT " : "", quoted, quoted,
+             is_list(property->type) ? "[]" : "");
     return ERR_NONE;
 }
 
@@ -224,12 +245,19 @@ static enum err_code add_in(struct translation *t, const struct property *proper
 static enum err_code add_contains(struct translation *t, const struct property *property, enum operator op,
                                   const struct json_scan *scan, struct err *err)
 {
-    char quoted[2100];
+    char quoted[2100], table[2100];
     if (scan->token != JSON_STRING)
-        return wrong_value(property, "a text", err);
+        return wrong_value(t, property, "a text", err);
     db_quote(property->column, quoted, sizeof quoted);
     bool list = is_list(property->type);
-    buf_addf(&t->sql, list ? "EXISTS (SELECT 1 FROM json_each(%s) WHERE value = " : "%s LIKE ", quoted);
+    if (!list && scan->string.len > PART_MAX)
+        return err_set(err, ERR_LIMIT, "\"%s\" looks for a text of at most %d bytes", operator_names[op],
+                       PART_MAX);
+    if (list) /* json_each has columns of its own: "type", "value", … */
+        buf_addf(&t->sql, "EXISTS (SELECT 1 FROM json_each(%s.%s) AS _each WHERE _each.value = ",
+                 db_quote(t->query->database->table, table, sizeof table), quoted);
+    else
+        buf_addf(&t->sql, "%s LIKE ", quoted);
     struct parameter *parameter = add_parameter(t, err);
     if (parameter == NULL)
         return err->code;
@@ -250,7 +278,7 @@ static enum err_code add_condition(struct translation *t, const struct property 
         return code;
     if (!fits(op, property->type))
         return err_set(err, ERR_INVALID, "\"%s\" does not fit property \"%s\", which is of the type \"%s\"",
-                       operator_names[op], property->name, property_type_name(property->type));
+                       operator_names[op], name_of(t, property), property_type_name(property->type));
     switch (op) {
     case IS_EMPTY:
         return add_empty(t, property, &scan, err);
@@ -300,6 +328,8 @@ static enum err_code add_filter(struct translation *t, struct json_slice filter,
     int op = -1;
     if (depth > DEPTH_MAX)
         return err_set(err, ERR_LIMIT, "the filters lie more than %d deep within each other", DEPTH_MAX);
+    if (++t->filters > FILTERS_MAX)
+        return err_set(err, ERR_LIMIT, "there are more than %d filters within each other", FILTERS_MAX);
     json_scan_init(&scan, filter.text, filter.len);
     enum err_code code = json_scan_value(&scan, err);
     if (code == ERR_NONE && scan.token != JSON_OBJECT)
@@ -328,7 +358,7 @@ static enum err_code add_filter(struct translation *t, struct json_slice filter,
                            "a filter has no \"%.*s\"; it has property, and, or, not, equals, "
                            "notEquals, in, contains, startsWith, greaterThan, atLeast, lessThan, atMost and "
                            "isEmpty",
-                           (int)name.string.len, name.string.text);
+                           (int)shown(&name), name.string.text);
         if (op >= 0 || word != NULL)
             return err_set(err, ERR_INVALID, "a filter has one condition: join several with \"and\"");
         op = found;
@@ -378,7 +408,7 @@ static enum err_code add_sort(struct translation *t, struct json_slice sort, str
     if (is_object(property->type))
         return err_set(err, ERR_INVALID,
                        "rows cannot be sorted by property \"%s\", which is of the type \"%s\"",
-                       property->name, property_type_name(property->type));
+                       name_of(t, property), property_type_name(property->type));
     add_column(t, property); /* what has no value comes last */
     buf_adds(&t->sql, " IS NULL, ");
     add_column(t, property);

@@ -77,7 +77,7 @@ class ViewCase(TestCase):
         headers = dict(headers or {})
         if token:
             headers["Authorization"] = f"Bearer {self.token if token is True else token}"
-        connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+        connection.request(method, path, json.dumps(body, ensure_ascii=False).encode() if body is not None else None, headers)
         answer = connection.getresponse()
         result = answer.status, dict((name.lower(), value) for name, value in answer.getheaders()), answer.read()
         connection.close()
@@ -233,6 +233,81 @@ class Rows(ViewCase):
                                ({"sorts": [{"property": "Name"}] * 6}, "more than 5 sorts"),
                                ({"filter": {"property": "Name", "equals": "x" * 70000}}, "larger than 65536 bytes")):
             answer = self.api("POST", "/views/board/query", {"dataSource": "all", **query}, status=413)
+            self.assertIn(message, answer["error"]["message"])
+
+    def test_names_that_the_engine_has_too(self):
+        names = ["type", "key", "value", "path", "id", "atom", "json", "root", "tasks"]
+        properties = ", ".join(f'["{name.title()}"] = Schema.multiSelect {{ {{ name = "a" }}, {{ name = "b" }} }}' for name in names)
+        self.make("""local d = worker:database("value", { type = "managed", initialTitle = "T", primaryKeyProperty = "Name",
+          schema = { properties = { Name = Schema.title(), PROPERTIES } } })
+          worker:sync("more", { database = d, schedule = "manual", execute = function()
+            return { changes = json.decode(fs.read "more.json"), hasMore = false } end })
+          worker:view("board", { path = "views/board", dataSources = { all = { database = d } } })
+        """.replace("PROPERTIES", properties))
+        rows = {"one": {name.title(): ["a"] for name in names}, "two": {name.title(): ["b"] for name in names}}
+        self.p.write("more.json", json.dumps([{"type": "upsert", "key": key, "properties": row} for key, row in rows.items()]))
+        self.ok(self.p.run("run", "main.lua", "more"))
+        self.serve()
+        for name in names:
+            self.assertEqual(self.keys(filter={"property": name.title(), "contains": "b"}), ["two"], name)
+
+    def test_dates_are_moments(self):
+        """Every form that is stored is in its place, and is found by itself."""
+        forms = [("0", "1969-12-31T23:59:59.250Z"), ("1", "2026-02-28T23:30:00[Europe/Berlin]"), ("2", "2026-02-28T17:31:00-0500"),
+                 ("3", "2026-02-28t22:32:00z"), ("4", "2026-03-01T14:33+16:00"), ("5", "2026-03-01"),
+                 ("6", "2026-03-01T01:34:00+01:00[Europe/Berlin]"), ("7", "2026-03-01T00:59:60Z"), ("8", "2026-03-01T02:00:00.000[Europe/Berlin]"),
+                 ("9", "2026-03-01T01:00:00.001Z")]
+        self.make("""worker:sync("dates", { database = tasks, schedule = "manual", execute = function()
+          local builder, changes = require("workers").builder, {}
+          for key, text in pairs(json.decode(fs.read "dates.json")) do
+            local moment, zone = text:match "^(.-)%[(.-)%]$"
+            changes[#changes + 1] = { type = "upsert", key = key,
+              properties = { ID = key, Due = zone and builder.dateTime(moment, zone) or text } }
+          end
+          return { changes = changes, hasMore = false }
+        end })
+        """ + VIEW)
+        self.p.write("dates.json", json.dumps(dict(forms)))
+        self.ok(self.p.run("run", "main.lua", "dates"))
+        self.serve()
+        keys = [key for key, _ in forms]
+        self.assertEqual(self.keys(sorts=[{"property": "Due"}]), keys)
+        self.assertEqual(self.keys(sorts=[{"property": "Due", "direction": "descending"}]), keys[::-1])
+        for i, (key, text) in enumerate(forms):
+            self.assertEqual(self.keys(filter={"property": "Due", "equals": text}), [key], text)
+            self.assertEqual(self.keys(filter={"property": "Due", "lessThan": text}), keys[:i], text)
+        self.assertIn("is compared with a date", self.refused(filter={"property": "Due", "equals": "2026-03-01[Europe/Berlin"}))
+
+    def test_texts_that_look_like_lists(self):
+        self.make()
+        self.fill([upsert("1", Name="[]"), upsert("2", Name=""), upsert("3", Tags=[])])
+        self.serve()
+        self.assertEqual(self.keys(filter={"property": "Name", "isEmpty": True}), ["2"])
+        self.assertEqual(self.keys(filter={"property": "Tags", "isEmpty": False}), [])
+
+    def test_how_much_may_be_asked(self):
+        self.make()
+        self.fill([upsert("1")])
+        self.serve()
+        empty = {"property": "Name", "isEmpty": False}
+        self.assertEqual(self.keys(filter={"and": [empty] * 499}), ["1"])
+        self.assertEqual(self.keys(filter={"property": "Name", "contains": "x" * 1000}), [])
+        for filter_, message in (({"or": [empty] * 500}, "more than 500 filters"), ({"and": [{"or": []}] * 3000}, "more than 500 filters"),
+                                 ({"property": "Name", "contains": "%" * 1001}, "a text of at most 1000 bytes"),
+                                 ({"property": "Name", "startsWith": "x" * 60000}, "a text of at most 1000 bytes")):
+            answer = self.api("POST", "/views/board/query", {"dataSource": "all", "filter": filter_}, status=413)
+            self.assertIn(message, answer["error"]["message"])
+        for name in ("é" * 3000, "x" + "é" * 3000):
+            self.assertRegex(self.refused(filter={"property": name, "equals": 1}), '^filter: there is no property "x?é+"$')
+            self.assertRegex(self.refused(filter={name: 1}), '^filter: a filter has no "x?é+"; it has property')
+
+    def test_messages_have_the_names_of_the_view(self):
+        self.make()
+        self.fill([upsert("1")])
+        self.serve()
+        for filter_, message in (({"property": "title", "equals": 1}, 'property "title" is compared with a text'),
+                                 ({"property": "count", "contains": "1"}, '"contains" does not fit property "count"')):
+            answer = self.api("POST", "/views/board/query", {"dataSource": "some", "filter": filter_}, status=422)
             self.assertIn(message, answer["error"]["message"])
 
     def test_filters_beside_python(self):

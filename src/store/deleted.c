@@ -165,9 +165,7 @@ static enum err_code restore_all(struct store *store, struct table *table, const
     if (code == ERR_NONE)
         code = store_prepare(
             store, &next,
-            "UPDATE _workers_databases SET next_id = next_id + 1, revision = revision + 1 WHERE key = ?1"
-            " RETURNING next_id",
-            err);
+            "UPDATE _workers_databases SET next_id = next_id + 1 WHERE key = ?1 RETURNING next_id", err);
     if (code == ERR_NONE) {
         bind_str(stmt, 1, table->database->key);
         bind_str(stmt, 2, key);
@@ -220,6 +218,9 @@ enum err_code store_deleted_restore(struct store *store, const char *database, c
     if (code != ERR_NONE)
         return code;
     code = restore_all(store, &store->tables[index], key, run_id, restored, err);
+    if (code == ERR_NONE && *restored > 0)
+        code = db_run(store->db, err, "UPDATE _workers_databases SET revision = revision + 1 WHERE key = ?1",
+                      database, NULL);
     if (code == ERR_NONE)
         return DRIVER(store)->commit(store->db, err);
     DRIVER(store)->rollback(store->db);

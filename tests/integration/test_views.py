@@ -433,6 +433,10 @@ class Rows(ViewCase):
         self.assertTrue(after("a restored row"))
         self.fill([upsert("1"), upsert("2", Count=1), upsert("3"), upsert("4"), {"type": "delete", "key": "4"}])
         self.assertTrue(after("a deleted row"))
+        self.fill([upsert("1"), upsert("2", Count=1), upsert("3"), upsert("4")])
+        self.assertTrue(after("a row that comes again"))
+        self.ok(self.p.run("db", "restore", "tasks", "4"))
+        self.assertFalse(after("nothing was restored: it is there"))
 
 
 class Files(ViewCase):

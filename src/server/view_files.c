@@ -84,9 +84,20 @@ static bool read_open(int fd, struct view_file *out)
     return out->bytes != NULL;
 }
 
-bool view_file_read(const char *root, const char *path, struct view_file *out)
+/* The absolute path, without links, of a path in the folder root, which is one itself; false when there is
+ * none, or it leads out of the folder or to what is hidden. */
+static bool resolve(const char *root, const char *path, char real[PATH_MAX])
 {
-    char real_root[PATH_MAX], full[2 * PATH_MAX], real[PATH_MAX];
+    char full[2 * PATH_MAX];
+    size_t len = strlen(root);
+    return is_plain(path) && snprintf(full, sizeof full, "%s/%s", root, path) < (int)sizeof full &&
+           realpath(full, real) != NULL && strncmp(real, root, len) == 0 && real[len] == '/' &&
+           is_plain(real + len + 1);
+}
+
+bool view_file_read(const char *project, const char *folder, const char *path, struct view_file *out)
+{
+    char place[PATH_MAX], root[PATH_MAX], real[PATH_MAX];
     *out = (struct view_file){.type = type_of(path)};
     const struct embedded_file *own =
         strncmp(path, "workers-view.", 13) == 0 ? embed_find(web_files, path) : NULL;
@@ -95,14 +106,9 @@ bool view_file_read(const char *root, const char *path, struct view_file *out)
         out->bytes = mem_strndup(own->begin, out->len);
         return out->bytes != NULL;
     }
-    if (!is_plain(path) || realpath(root, real_root) == NULL ||
-        snprintf(full, sizeof full, "%s/%s", real_root, path) >= (int)sizeof full ||
-        realpath(full, real) == NULL)
+    if (realpath(project, place) == NULL || !resolve(place, folder, root) || !resolve(root, path, real))
         return false;
-    size_t len = strlen(real_root);
-    if (strncmp(real, real_root, len) != 0 || real[len] != '/') /* a link led out of it */
-        return false;
-    int fd = open(real, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open(real, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
     bool read = fd >= 0 && read_open(fd, out);
     if (fd >= 0)
         close(fd);
@@ -117,11 +123,21 @@ void view_file_free(struct view_file *file)
 
 /* ---- the mark ---- */
 
-static void mix(uint64_t *mark, const void *bytes, size_t len)
+uint64_t view_mark_mix(uint64_t mark, const void *bytes, size_t len)
 {
     const unsigned char *at = bytes;
     for (size_t i = 0; i < len; i++)
-        *mark = (*mark ^ at[i]) * UINT64_C(1099511628211); /* FNV-1a */
+        mark = (mark ^ at[i]) * UINT64_C(1099511628211); /* FNV-1a */
+    return mark;
+}
+
+/* What is left of the path in a folder of that name; NULL when it does not lead there. */
+static const char *path_below(const char *path, const char *name)
+{
+    size_t len = strlen(name);
+    if (path == NULL || strncmp(path, name, len) != 0 || (path[len] != '/' && path[len] != '\0'))
+        return NULL;
+    return path + len + (path[len] == '/');
 }
 
 /* A sum, because the order in which a folder is read says nothing. */
@@ -133,20 +149,22 @@ static void look_at_folder(const char *folder, const char *but, int depth, int *
         char path[PATH_MAX];
         struct stat status;
         if (entry->d_name[0] == '.' || strcmp(entry->d_name, "node_modules") == 0 ||
-            (but != NULL && strcmp(entry->d_name, but) == 0) ||
             snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) >= (int)sizeof path ||
             lstat(path, &status) != 0)
             continue;
+        const char *but_below = path_below(but, entry->d_name);
+        if (but_below != NULL && *but_below == '\0')
+            continue;
         --*left;
         if (S_ISDIR(status.st_mode)) {
-            look_at_folder(path, NULL, depth + 1, left, sum);
+            look_at_folder(path, but_below, depth + 1, left, sum);
             continue;
         }
         uint64_t mark = UINT64_C(14695981039346656037);
         const int64_t numbers[] = {(int64_t)status.st_mtim.tv_sec, (int64_t)status.st_mtim.tv_nsec,
                                    (int64_t)status.st_size, (int64_t)status.st_ino};
-        mix(&mark, path, strlen(path));
-        mix(&mark, numbers, sizeof numbers);
+        mark = view_mark_mix(mark, path, strlen(path));
+        mark = view_mark_mix(mark, numbers, sizeof numbers);
         *sum += mark;
     }
     if (dir != NULL)

@@ -16,12 +16,15 @@ struct view_file {
     const char *type;
 };
 
-/* False when there is none that may be read: the path must not lead out of the folder, nor to what is hidden,
- * nor to the sample rows. The client's files (workers-view.js, workers-view.css) are in every view. */
-bool view_file_read(const char *root, const char *path, struct view_file *out);
+/* False when there is none that may be read: neither the view's folder, which is relative to the project's,
+ * may lead out of that one, nor the path out of the view's folder, and none to what is hidden or to the
+ * sample rows, by links neither. The client's files (workers-view.js, workers-view.css) are in every view. */
+bool view_file_read(const char *project, const char *folder, const char *path, struct view_file *out);
 void view_file_free(struct view_file *file);
 /* Another number after a file of the folder has changed, come or gone. Not looked at: what is hidden,
- * node_modules, and the folder or file of that name at the top (NULL for none). */
+ * node_modules, and the folder or file of that path in it (NULL for none). */
 uint64_t view_files_mark(const char *root, const char *but);
+/* Another mark for other bytes. */
+uint64_t view_mark_mix(uint64_t mark, const void *bytes, size_t len);
 
 #endif

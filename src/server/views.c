@@ -202,12 +202,36 @@ static const struct view *find_view(const struct views *views, const struct plac
     return *service != NULL ? worker_view(service_runtime(*service)->worker, place->key) : NULL;
 }
 
-static void view_root(struct service *service, const struct view *view, char *out, size_t size)
+/* The folder with the project's files. */
+static const char *project_of(struct service *service)
 {
     const struct runtime_options *options = &service_runtime(service)->options;
-    char folder[PATH_MAX_BYTES];
+    return options->code != NULL ? options->code : options->folder;
+}
+
+/* Another number after the files have changed, or what the worker says of the view. */
+static uint64_t mark_of(struct service *service, const struct view *view)
+{
+    char folder[PATH_MAX_BYTES], root[PATH_MAX_BYTES + 4096];
+    const struct worker *worker = service_runtime(service)->worker;
+    struct buf declared;
     view_folder(view, folder, sizeof folder);
-    snprintf(out, size, "%s/%s", options->code != NULL ? options->code : options->folder, folder);
+    snprintf(root, sizeof root, "%s/%s", project_of(service), folder);
+    uint64_t mark = view_files_mark(root, VIEW_SAMPLE);
+    buf_init(&declared, (size_t)1024 * 1024);
+    view_write(worker, view, &declared);
+    for (size_t i = 0; i < view->source_count; i++) {
+        const struct database *database = &worker->databases[view->sources[i].database];
+        for (size_t k = 0; k < database->property_count; k++) {
+            const struct property *property = &database->properties[k];
+            buf_addf(&declared, "%s:%s", property->name, property_type_name(property->type));
+            for (size_t n = 0; n < property->option_count; n++)
+                buf_addf(&declared, ":%s", property->options[n].name);
+        }
+    }
+    mark = view_mark_mix(mark, buf_text(&declared), declared.len);
+    buf_free(&declared);
+    return mark;
 }
 
 /* POST …/open: where the files are, for who has a token; and a mark of them, which changes when they do. */
@@ -218,7 +242,7 @@ static void open_view(const struct views *views, struct http_call *call, const s
     struct service *service = NULL;
     const struct view *view = find_view(views, place, &service);
     const char *token = api_bearer(call, &len);
-    char ticket[TICKET_SIZE], root[PATH_MAX_BYTES + 4096];
+    char ticket[TICKET_SIZE];
     if (token == NULL || service == NULL || !hosting_token(views->hosting, service, token, len, &scope)) {
         answer_error(call, 401, "unauthorized",
                      token == NULL ? "send a token: Authorization: Bearer …"
@@ -233,10 +257,9 @@ static void open_view(const struct views *views, struct http_call *call, const s
         answer_error(call, 500, "failed", "libcrypto cannot be used");
         return;
     }
-    view_root(service, view, root, sizeof root);
     char body[256];
     int body_len = snprintf(body, sizeof body, "{\"files\":\"files/%s/\",\"mark\":\"%016llx\"}", ticket,
-                            (unsigned long long)view_files_mark(root, VIEW_SAMPLE));
+                            (unsigned long long)mark_of(service, view));
     answer_json(call, 200, body, (size_t)body_len);
 }
 
@@ -254,7 +277,7 @@ static void send_file(const struct views *views, struct http_call *call, const s
     const char *path = http_call_path(call);
     struct service *service = NULL;
     const struct view *view = find_view(views, place, &service);
-    char root[PATH_MAX_BYTES + 4096], name[PATH_MAX_BYTES], message[PATH_MAX_BYTES + 512];
+    char folder[PATH_MAX_BYTES], name[PATH_MAX_BYTES], message[PATH_MAX_BYTES + 512];
     struct view_file file = {0};
     if (strlen(ticket) < TICKET_SIZE || ticket[TICKET_SIZE - 1] != '/' || view == NULL ||
         !is_ticket(views, place, ticket)) {
@@ -270,8 +293,8 @@ static void send_file(const struct views *views, struct http_call *call, const s
         return;
     }
     name[url_decode_loose(name, asked, len, false)] = '\0';
-    view_root(service, view, root, sizeof root);
-    if (view_file_read(root, name[0] != '\0' ? name : VIEW_PAGE, &file)) {
+    view_folder(view, folder, sizeof folder);
+    if (view_file_read(project_of(service), folder, name[0] != '\0' ? name : VIEW_PAGE, &file)) {
         answer_file(call, &file, 200, path, folder_len);
     } else if (name[0] == '\0' && view->is_project) {
         snprintf(message, sizeof message, "The view is not built yet: workers view build %s", view->key);

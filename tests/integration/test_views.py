@@ -506,6 +506,24 @@ class Files(ViewCase):
             self.assertIn(status, (404, 431), path)
             self.assertNotIn(b"no\n", body + b"\n", path)
 
+    def test_links(self):
+        """Neither the folder of a view nor a file in it leads out of the project, or to what is hidden, by a link."""
+        self.make(VIEW + 'worker:view("away", { path = "views/away" })\nworker:view("state", { path = "views/state" })\n'
+                         'worker:view("near", { path = "views/near" })\n')
+        views = self.p.folder / "views"
+        (views / "board/.hidden").write_text("hidden")
+        (views / "board/a.json").symlink_to("sample.json")
+        (views / "board/b.txt").symlink_to(".hidden")
+        (views / "away").symlink_to("/etc")
+        (views / "state").symlink_to("../.workers")
+        (views / "near").symlink_to("board")
+        self.serve()
+        for view, path in (("board", "a.json"), ("board", "b.txt"), ("away", "hostname"), ("away", "passwd"), ("state", "token"),
+                           ("state", "worker.db")):
+            files, _ = self.open(view)
+            self.assertEqual(self.ask("GET", files + path, token=False)[0], 404, f"{view}: {path}")
+        self.assertEqual(self.ask("GET", self.open("near")[0], token=False)[2], b"<p>hello</p>")
+
     def test_marks(self):
         self.make()
         self.serve()
@@ -515,6 +533,20 @@ class Files(ViewCase):
         self.assertEqual(self.open()[1], mark, "samples are not served")
         (self.p.folder / "views/board/app.js").write_text("export default 1")
         self.assertNotEqual(self.open()[1], mark)
+
+    def test_marks_of_what_is_declared(self):
+        self.make()
+        self.serve("--watch")
+        _, mark = self.open()
+        for view, head in ((VIEW.replace('"Count"', '"Due"').replace('"number"', '"date"'), HEAD),
+                           (VIEW, HEAD.replace('{ name = "Blue" }', '{ name = "Blue" }, { name = "Green" }'))):
+            self.p.write("main.lua", head + SYNC + view + "return worker\n")
+            before = mark
+
+            def mark_now():
+                status, _, body = self.ask("POST", f"/views/{self.name}/board/open")
+                return json.loads(body)["mark"] if status == 200 else before  # what is just loaded knows no token yet
+            mark = wait_until(lambda: mark_now() != before and mark_now())
 
     def test_what_is_missing(self):
         self.make(VIEW + 'worker:view("built", { path = "views/built", command = "true" })\n', files={"app.js": "1"})

@@ -98,6 +98,12 @@ static enum err_code write_address(struct target *target, const char *key, struc
     path_make(&path, "/views", key, NULL);
     buf_init(&answer, BUF_UNLIMITED);
     snprintf(name, sizeof name, "view %s", key);
+    size_t len = strlen(name);
+    if (len > TOKEN_NAME_MAX) {
+        for (len = TOKEN_NAME_MAX; ((unsigned char)name[len] & 0xc0) == 0x80; len--)
+            ; /* no character is cut in two */
+        name[len] = '\0';
+    }
     enum err_code code = target_get(target, &path, &answer, err);
     const struct json_slice view = {buf_text(&answer), answer.len};
     if (code == ERR_NONE)

@@ -277,6 +277,8 @@ static void read_sources(lua_State *L, struct worker *worker, int index, const c
 void declare_view(lua_State *L, struct worker *worker, const char *method, const char *key, int index)
 {
     const char *where = lua_pushfstring(L, "worker:%s(\"%s\")", method, key);
+    if (strcmp(key, ".") == 0 || strcmp(key, "..") == 0) /* browsers take it out of an address */
+        luaL_error(L, "%s: the key must not be \".\" or \"..\"", where);
     options_check(L, index, view_options, where);
     struct view view = {.key = declare_keep(L, worker, key), .before = worker->capability_count};
     const char *command = options_string(L, index, "command", NULL);

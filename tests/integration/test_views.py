@@ -145,6 +145,11 @@ class Declarations(ViewCase):
         p = self.project(HEAD + 'worker:view("tasks", { path = "a" })\nreturn worker\n')
         self.assertIn("something with this key is already registered", p.run("check").stderr)
 
+    def test_keys_have_an_address(self):
+        for key in (".", ".."):
+            p = self.project(HEAD + f'worker:view("{key}", {{ path = "a" }})\nreturn worker\n')
+            self.assertIn('the key must not be "." or ".."', p.run("check").stderr)
+
     def test_manifest(self):
         p = self.project(HEAD + """
 worker:view("plain", { path = "./views/plain/" })
@@ -592,6 +597,12 @@ class Commands(ViewCase):
         result = self.p.run("view", "open", "bord")
         self.assertEqual(result.returncode, 1)
         self.assertIn('there is no view "bord"', result.stderr)
+
+    def test_open_with_a_long_key(self):
+        for key in ("x" * 100, "é" * 50):
+            self.make(f'worker:view("{key}", {{ path = "views/board" }})\n')
+            self.fill([])
+            self.assertIn("#token=workers_", self.ok(self.p.run("view", "open", key)).stdout)
 
     def test_open_without_a_server(self):
         self.make()

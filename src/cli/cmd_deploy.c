@@ -8,6 +8,7 @@
 #include "worker/pack.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -239,6 +240,23 @@ static void drop_log(void *ctx, const char *key, const char *run_id, const char 
     (void)ctx, (void)key, (void)run_id, (void)level, (void)text, (void)len;
 }
 
+/* Links are not packed, so a view behind one would be missing where it goes. */
+static enum err_code refuse_link(const struct project *project, const struct view *view, const char *folder,
+                                 struct err *err)
+{
+    char place[PATH_MAX], real[PATH_MAX], whole[2 * PATH_MAX];
+    snprintf(whole, sizeof whole, "%s/%s", project->folder, folder);
+    if (realpath(project->folder, place) == NULL || realpath(whole, real) == NULL)
+        return err_set(err, ERR_IO, "cannot read %s: %s", whole, strerror(errno));
+    size_t len = strlen(place);
+    if (strncmp(real, place, len) == 0 && real[len] == '/' && strcmp(real + len + 1, folder) == 0)
+        return ERR_NONE;
+    return err_set(err, ERR_INVALID,
+                   "view \"%s\": %s leads through a link, and links are not packed: make it "
+                   "a folder of the project",
+                   view->key, folder);
+}
+
 /* A script that cannot be loaded here has no views: what is wrong with it, the place that it goes to says. */
 static enum err_code build_views(const struct project *project, struct built *built, struct err *err)
 {
@@ -253,9 +271,14 @@ static enum err_code build_views(const struct project *project, struct built *bu
             char folder[512];
             view_folder(&worker->views[i], folder, sizeof folder);
             code = view_build(project->folder, &worker->views[i], err);
+            if (code == ERR_NONE)
+                code = refuse_link(project, &worker->views[i], folder, err);
             if (code == ERR_NONE && worker->views[i].is_project)
                 built->folders[built->count++] = mem_need_str(folder);
         }
+    } else {
+        cli_note("no view was built: the script cannot be loaded here: %s",
+                 error.message != NULL ? error.message : "out of memory");
     }
     runtime_free(runtime);
     script_error_free(&error);

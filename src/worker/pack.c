@@ -129,6 +129,10 @@ static enum err_code collect(struct collection *collection, const char *below, i
             continue;
         else if (S_ISREG(status.st_mode))
             code = add_path(collection, path, err);
+        else if (S_ISLNK(status.st_mode) && is_built(collection, path, true))
+            code = err_set(err, ERR_INVALID,
+                           "%s is a link, and links are not packed: let the view be built into plain files",
+                           path);
         else if (S_ISDIR(status.st_mode) && depth == 0)
             code = err_set(err, ERR_LIMIT, "%s: folders lie more than %d deep", path, DEPTH_MAX);
         else if (S_ISDIR(status.st_mode)) {

@@ -646,6 +646,32 @@ class Commands(ViewCase):
         versions = json.loads(self.ok(self.p.run("versions", "--json", env=home)).stdout)
         self.assertEqual([version["version"] for version in versions], before, "nothing was deployed")
 
+    def test_deploy_and_links(self):
+        """What would not be packed is not left out in silence."""
+        home = {"WORKERS_HOME": str(self.project().folder / "home")}
+        for command, links, message in (
+                ("mkdir -p dist && touch dist/index.html", {"views/board/dist": "../../elsewhere"}, "views/board/dist leads through a link"),
+                ("mkdir -p dist && cp page.html dist/index.html && ln -sf index.html dist/other.html", {},
+                 "views/board/dist/other.html is a link, and links are not packed"),
+                ("mkdir -p dist && touch dist/index.html", {"views/real": "board", "views/board": "../elsewhere"}, "leads through a link")):
+            with self.subTest(message):
+                self.make(f'worker:view("board", {{ path = "views/board", command = "{command}" }})\n', files={"page.html": "<p>"})
+                (self.p.folder / "elsewhere").mkdir()
+                self.p.write("workers.yaml", "name: shop\nmain: main.lua\n")
+                for name, target in links.items():
+                    if (self.p.folder / name).is_dir():
+                        (self.p.folder / name).rename(self.p.folder / "views/was")
+                    (self.p.folder / name).symlink_to(target)
+                result = self.p.run("deploy", env=home)
+                self.assertEqual(result.returncode, 1, result.stderr)
+                self.assertIn(message, result.stderr)
+
+    def test_deploy_says_that_nothing_was_built(self):
+        self.make("error 'only there'\n")
+        self.p.write("workers.yaml", "name: shop\nmain: main.lua\n")
+        result = self.p.run("deploy", "--plan", env={"WORKERS_HOME": str(self.p.folder.parent / "home")})
+        self.assertRegex(result.stderr, "no view was built: the script cannot be loaded here: .*only there")
+
 
 class Dev(ViewCase):
     def dev(self, *args, code=None):

@@ -91,21 +91,23 @@ local function to_changes(source, rows)
   return changes
 end
 
----The changes that make the rows, one list for each source, in their order.
+---The changes that make the rows, one list for each source, in their order; and of each whether the file says them.
 ---@param sources sample.Source[]
 ---@param sample table<string, table[]>? what the file says; nil when there is none
----@return table[]
+---@return table[] lists
+---@return boolean[] given
 return function(sources, sample)
-  local lists, known = {}, {}
+  local lists, given, known = {}, {}, {}
   for i, source in ipairs(sources) do
     local rows = sample and sample[source.key]
     known[source.key] = true
     lists[i] = to_changes(source, rows or make_up(source))
+    given[i] = rows ~= nil
   end
   for key in pairs(sample or {}) do
     if not known[key] then
       error(('there is no data source "%s"'):format(tostring(key)), 0)
     end
   end
-  return lists
+  return lists, given
 end

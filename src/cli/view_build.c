@@ -5,7 +5,7 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <spawn.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,9 +23,11 @@ static int run_command(const char *folder, const char *command)
         _exit(127);
     }
     int status = -1;
-    while (pid > 0 && waitpid(pid, &status, 0) < 0)
+    while (pid > 0 && waitpid(pid, &status, 0) < 0) {
         if (errno != EINTR)
             return -1;
+        kill(pid, SIGTERM); /* whoever catches signals wants to end */
+    }
     return pid > 0 ? status : -1;
 }
 

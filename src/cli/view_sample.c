@@ -60,7 +60,7 @@ static void push_sources(lua_State *L, const struct sample *sample)
     }
 }
 
-/* Leaves the lists of changes. */
+/* Leaves the lists of changes, and of each whether the file says them. */
 static int make_changes(lua_State *L)
 {
     const struct sample *sample = lua_touserdata(L, 1);
@@ -74,8 +74,8 @@ static int make_changes(lua_State *L)
         return luaL_error(L, "%s", err.message);
     else if (!lua_istable(L, -1))
         return luaL_error(L, "it must be an object, from data sources to lists of rows");
-    lua_call(L, 2, 1);
-    return 1;
+    lua_call(L, 2, 2);
+    return 2;
 }
 
 /* ---- in the store ---- */
@@ -123,31 +123,53 @@ static enum err_code write_source(lua_State *L, struct runtime *runtime, const s
     return code;
 }
 
-static enum err_code fill(lua_State *L, struct runtime *runtime, const struct sample *sample, struct err *err)
+/* Whether the rows of the data source go into its database: the first that the file says, or else the first;
+ * and none that are made up where the file of another view says some. number: of this view, from 1. */
+static bool is_chosen(lua_State *L, int given, const struct view *view, size_t number, size_t index,
+                      const size_t said[])
+{
+    size_t chosen = SIZE_MAX;
+    bool is_given = false;
+    for (size_t i = 0; i < view->source_count && !is_given; i++) {
+        if (view->sources[i].database != view->sources[index].database)
+            continue;
+        lua_rawgeti(L, given, (lua_Integer)i + 1);
+        is_given = lua_toboolean(L, -1);
+        lua_pop(L, 1);
+        chosen = is_given || chosen == SIZE_MAX ? i : chosen;
+    }
+    size_t other = said[view->sources[index].database];
+    return chosen == index && (is_given || other == 0 || other == number);
+}
+
+static enum err_code fill(lua_State *L, struct runtime *runtime, const struct sample *sample, size_t said[],
+                          struct err *err)
 {
     lua_pushcfunction(L, make_changes);
     lua_pushlightuserdata(L, (void *)(uintptr_t)sample);
-    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+    if (lua_pcall(L, 1, 2, 0) != LUA_OK) {
         const char *message = lua_tostring(L, -1);
         return err_set(err, ERR_INVALID, "%s", message != NULL ? message : "no memory");
     }
     enum err_code code = ERR_NONE;
-    int lists = lua_gettop(L);
+    int given = lua_gettop(L), lists = given - 1;
+    size_t number = (size_t)(sample->view - sample->worker->views) + 1;
     for (size_t i = 0; i < sample->view->source_count && code == ERR_NONE; i++) {
         const struct view_source *source = &sample->view->sources[i];
-        bool again = false; /* two data sources of one database: the first has the rows */
-        for (size_t k = 0; k < i; k++)
-            again = again || sample->view->sources[k].database == source->database;
+        if (!is_chosen(L, given, sample->view, number, i, said))
+            continue;
+        lua_rawgeti(L, given, (lua_Integer)i + 1);
+        said[source->database] = lua_toboolean(L, -1) ? number : 0;
         lua_rawgeti(L, lists, (lua_Integer)i + 1);
-        if (!again && (code = write_source(L, runtime, source, err)) != ERR_NONE)
+        if ((code = write_source(L, runtime, source, err)) != ERR_NONE)
             err_context(err, "\"%s\"", source->key);
-        lua_settop(L, lists); /* what was read has left something there */
+        lua_settop(L, given); /* what was read has left something there */
     }
     return code;
 }
 
 enum err_code view_sample_fill(struct runtime *runtime, const char *code_folder, const struct view *view,
-                               struct err *err)
+                               size_t said[], struct err *err)
 {
     char path[PATH_MAX];
     struct buf text;
@@ -159,7 +181,7 @@ enum err_code view_sample_fill(struct runtime *runtime, const char *code_folder,
     lua_State *L = luaL_newstate();
     if (L == NULL)
         code = err_nomem(err);
-    if (code == ERR_NONE && (code = fill(L, runtime, &sample, err)) != ERR_NONE)
+    if (code == ERR_NONE && (code = fill(L, runtime, &sample, said, err)) != ERR_NONE)
         err_context(err, "%s", path);
     if (L != NULL)
         lua_close(L);

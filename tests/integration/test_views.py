@@ -738,6 +738,91 @@ class Dev(ViewCase):
         (self.p.folder / "views/board/page.html").write_text("<p>two</p>")
         wait_until(lambda: page() == b"<p>two</p>")
 
+    def builds(self, command, output):
+        """How often the command runs for one change of its source, while the files are looked at again and again."""
+        self.make(files={"page.html": "<p>one</p>", "../other/index.html": "<p>"})
+        log = self.p.folder / "builds"
+        self.p.write("main.lua", HEAD + f'worker:view("board", {{ path = "views/board", command = "echo >> {log}; {command}", output = "{output}" }})\n'
+                     'worker:view("other", { path = "views/other", dataSources = { others = {} } })\nreturn worker\n')
+        self.dev()
+
+        def page():
+            files = json.loads(self.ask("POST", f"/views/{self.name}/board/open")[2])["files"]
+            return self.ask("GET", f"/views/{self.name}/board/{files}", token=False)[2]
+        (self.p.folder / "views/board/page.html").write_text("<p>two</p>")
+        wait_until(lambda: page() == b"<p>two</p>")
+        for i in range(6):
+            (self.p.folder / "views/other/sample.json").write_text(json.dumps({"others": [{"ID": f"x{i}"}]}))
+            wait_until(lambda: self.api("POST", "/views/other/query", {"dataSource": "others"})["rows"][0]["key"] == f"x{i}")
+        return len(log.read_text().splitlines())
+
+    def test_what_a_build_makes_is_no_source(self):
+        self.assertEqual(self.builds("mkdir -p build/web && cp page.html build/web/index.html", "build/web"), 2)
+        self.assertLessEqual(self.builds("mkdir -p dist && cp page.html dist/index.html && date +%N > stamp", "dist"), 4)
+
+    def test_rows_of_a_file_come_first(self):
+        """Those of the second data source of a database, and of one view when another has none."""
+        self.make(VIEW + 'worker:view("zoo", { path = "views/zoo", dataSources = { tasks = {} } })\n', files={
+            "index.html": "<p>", "sample.json": '{"some": [{"ID": "x", "Name": "Mine"}]}', "../zoo/index.html": "<p>"})
+        self.dev()
+        self.assertEqual([r["row"] for r in self.query()["rows"]], [{"ID": "x", "Name": "Mine"}])
+        (self.p.folder / "views/board/sample.json").write_text("{}")
+        wait_until(lambda: len(self.query()["rows"]) == 24)
+
+    def test_the_script_changes(self):
+        """What it declares now is shown, with rows; nothing that it declares runs; a mistake is said and changes nothing."""
+        self.make()
+        temporary = self.dev()
+        self.p.write("main.lua", HEAD.replace("ID = Schema.title()", 'ID = Schema.title(), Extra = Schema.number()') + SYNC
+                     + 'worker:sync("often", { database = others, schedule = "continuous", execute = function() end })\n'
+                     + VIEW + 'worker:view("more", { path = "views/board", dataSources = { o = { database = others } } })\nreturn worker\n')
+
+        def try_ask(*request):
+            try:
+                return self.ask(*request)
+            except (OSError, http.client.HTTPException):
+                return None, {}, b""  # it is being started
+
+        def extra():
+            answer = try_ask("POST", f"/api/v1/workers/{self.name}/views/more/query", {"dataSource": "o"})
+            return answer[0] == 200 and {row["row"].get("Extra") for row in json.loads(answer[2])["rows"]}
+        self.assertEqual(len(wait_until(extra)), 24)
+        [database] = temporary.glob("*/*/.workers/worker.db")
+        with sqlite3.connect(database) as store:
+            self.assertEqual(store.execute("SELECT paused FROM _workers_syncs WHERE key = 'often'").fetchall(), [(1,)])
+            self.assertEqual(store.execute("SELECT id FROM _workers_runs WHERE key = 'often'").fetchall(), [])
+        self.p.write("main.lua", "return nothing(\n")
+        self.assertTrue(any("main.lua" in line for line in iter(self.process.stderr.readline, "") if "error" in line))
+        self.assertEqual(len(extra()), 24)
+        self.p.write("main.lua", HEAD + SYNC + VIEW + "return worker\n")
+        wait_until(lambda: try_ask("GET", f"/api/v1/workers/{self.name}/views/more")[0] == 404)
+
+    def test_ended_while_it_builds(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            with self.subTest(number):
+                self.make(files={"page.html": "<p>one</p>"})
+                begun = self.p.folder / "begun"
+                self.p.write("main.lua", HEAD + f'worker:view("board", {{ path = "views/board", command = "touch {begun}; exec sleep 1000" }})\n'
+                             "return worker\n")
+                temporary = self.p.folder / "tmp"
+                temporary.mkdir()
+                process = self.p.start("view", "dev", "--listen", "127.0.0.1:0", env={"TMPDIR": str(temporary)})
+                wait_until(begun.exists)
+                process.send_signal(number)
+                process.communicate(timeout=30)
+                self.assertEqual(process.returncode, 0)
+                self.assertEqual(list(temporary.iterdir()), [])
+
+    def test_a_server_that_ends(self):
+        self.make()
+        temporary = self.dev()
+        [server] = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        os.kill(int(server), signal.SIGKILL)
+        _, said = self.process.communicate(timeout=30)
+        self.assertEqual(self.process.returncode, 1)
+        self.assertIn("the server has ended", said)
+        self.assertEqual(list(temporary.iterdir()), [])
+
     def test_mistakes(self):
         self.make("")
         self.assertIn("the worker declares no views", self.dev(code=1))

@@ -356,6 +356,70 @@ class Viewers(BrowserCase):
         view.until('document.getElementById("status").textContent === ""', outside=True)
         view.until('document.querySelectorAll("li").length === 2')
 
+    def test_what_was_missed_is_told_again(self):
+        """Requests that failed once: for what changes, for the rows after a change, for the view after its files have changed."""
+        p = self.template("views/table")
+        self.serve(p)
+        self.cycle(p)
+        view = self.browser.open("about:blank")
+        view.refuse(pattern="**/revisions", times=2)  # one for each data source that the page subscribes to
+        view.goto(url=self.ok(p.run("view", "open", "board")).stdout.strip())
+        view.until(f'{NAMES}[0] === "Write the plan: Open"')
+        self.cycle(p)
+        view.until(f'{NAMES}[0] === "Write the plan: In progress"')
+        view.refuse(pattern="**/query", times=2)
+        self.cycle(p)
+        view.until(f'{NAMES}[1] === "Ask for offers: In progress"')
+        view.refuse(pattern="**/api/v1/workers/site/views/board", times=1)
+        page = p.folder / "views/board/index.html"
+        page.write_text(page.read_text() + "<p id=changed>")
+        view.until('document.getElementById("changed") !== null')
+
+    def test_a_script_that_is_loaded_anew(self):
+        """The page keeps its token, although the server refuses it for a moment, and shows what is declared now."""
+        p = self.template("views/empty")
+        self.serve(p, "--watch")
+        self.cycle(p)
+        view = self.show(p, "home")
+        view.until('document.querySelectorAll("li").length === 2')
+        view.read("void (window.remembered = true)", outside=True)
+        script = p.folder / "src/main.lua"
+        text = script.read_text()
+        for i in range(5):
+            script.write_text(text.replace('title = "Title" }', f'title = "Title", i{i} = "ID" }}'))
+            view.until(f'import("./workers-view.js").then((m) => m.describe()).then((d) => "i{i}" in d.dataSources.notes.properties)')
+        self.assertTrue(view.read("window.remembered", outside=True))
+        self.assertIsNone(view.read('document.getElementById("token-form")', outside=True))
+
+    def test_a_new_address_in_the_same_tab(self):
+        p = self.template("views/empty")
+        self.serve(p)
+        self.cycle(p)
+        view = self.show(p, "home")
+        view.until('document.querySelectorAll("li").length === 2')
+        address = self.ok(p.run("view", "open", "home")).stdout.strip()  # the token before is of no use any more
+        view.until('document.getElementById("why")?.textContent === "The token is not good any more."', outside=True)
+        view.goto(url=address)
+        view.until('document.querySelectorAll("li").length === 2')
+        self.assertNotIn("token", view.read("location.href", outside=True))
+
+    def test_late_answers_leave_the_form_alone(self):
+        p = self.template("views/empty")
+        self.serve(p)
+        self.cycle(p)
+        view = self.show(p, "home")
+        view.until('document.querySelectorAll("li").length === 2')
+        view.hold(pattern="**/query")
+        view.read('void import("./workers-view.js").then((m) => { for (let i = 0; i < 20; i++) m.queryDataSource("notes").catch(() => 0); })')
+        wait_until(lambda: view.held() == 6)
+        self.ok(p.run("tokens", "revoke", "view home"))
+        view.until('document.getElementById("why") !== null', outside=True)
+        view.fill(selector="#token", text="half of a tok", outside=True)
+        view.letGo()
+        # What is asked now is answered after all of that.
+        view.until('fetch("/healthz").then((answer) => answer.ok)', outside=True)
+        self.assertEqual(view.read('document.getElementById("token").value', outside=True), "half of a tok")
+
 
 class Hostile(BrowserCase):
     def test_a_view_stays_in(self):

@@ -54,6 +54,24 @@ const actions = {
   async select({ page, selector, text }) {
     await (await frameOf(page)).selectOption(selector, text, WAIT);
   },
+  // The next requests of that kind fail as when the server is not there.
+  async refuse({ page, pattern, times }) {
+    await page.route(pattern, (route) => route.abort(), { times });
+  },
+  // They wait until they are let go; letting them go waits for their answers.
+  async hold({ page, pattern }) {
+    page.held = [];
+    await page.route(pattern, (route) => (page.held ? page.held.push(route) : route.continue()));
+  },
+  async held({ page }) {
+    return page.held.length;
+  },
+  async letGo({ page }) {
+    const routes = page.held;
+    page.held = null;
+    await Promise.all(routes.map((route) => route.continue()));
+    await Promise.all(routes.map((route) => route.request().response()));
+  },
   async click({ page, selector, outside }) {
     await (outside ? page : await frameOf(page)).click(selector, WAIT);
   },

@@ -4,7 +4,7 @@
 const POLL_MS = 1000;
 const QUERIES_MAX = 6; // under way at once
 const WAITING_MAX = 200;
-const NEW_TOKEN_MS = 5000; // until every process of the server knows one that was just made
+const DOUBT_MS = 5000; // until every process of the server knows a new token, or what has just been loaded knows an old one
 
 const [, , worker, key] = location.pathname.split("/");
 const api = `/api/v1/workers/${worker}/views/${key}`;
@@ -14,14 +14,24 @@ const element = (id) => document.getElementById(id);
 
 // ---- the token: from the address, once, then kept as long as this tab ----
 
-let token = new URLSearchParams(location.hash.slice(1)).get("token");
-let isNewUntil = 0;
-if (token) {
-  isNewUntil = performance.now() + NEW_TOKEN_MS;
+let token = null;
+let isGood = false; // it was, when it was used last
+let doubtUntil = 0; // so long it is tried again when it is refused
+
+function takeToken() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (!given) {
+    return false;
+  }
+  token = given;
+  doubtUntil = performance.now() + DOUBT_MS;
   sessionStorage.setItem(tokenName, token);
   history.replaceState(null, "", location.pathname + location.search);
-} else {
+  return true;
+}
+if (!takeToken()) {
   token = sessionStorage.getItem(tokenName);
+  doubtUntil = performance.now() + DOUBT_MS;
 }
 
 class Failure extends Error {
@@ -33,25 +43,35 @@ class Failure extends Error {
 }
 
 async function ask(method, path, body) {
+  const used = token;
+  const text = body && JSON.stringify(body);
   let answer;
   try {
     answer = await fetch(path, {
       method,
-      headers: { authorization: `Bearer ${token}`, ...(body && { "content-type": "application/json" }) },
-      body: body && JSON.stringify(body),
+      headers: { authorization: `Bearer ${used}`, ...(text && { "content-type": "application/json" }) },
+      body: text,
     });
   } catch {
     throw new Failure(0, "unreachable", "the server cannot be reached");
   }
   const value = await answer.json().catch(() => ({}));
   if (!answer.ok) {
-    if (answer.status === 401 && performance.now() < isNewUntil) {
+    if (answer.status === 401 && token && used !== token) {
+      return ask(method, path, body); // there is another one meanwhile
+    }
+    if (answer.status === 401 && isGood) {
+      isGood = false;
+      doubtUntil = performance.now() + DOUBT_MS;
+    }
+    if (answer.status === 401 && performance.now() < doubtUntil) {
       await new Promise((resolve) => setTimeout(resolve, 250));
       return ask(method, path, body);
     }
     const error = value.error ?? {};
     throw new Failure(answer.status, error.code ?? "failed", error.message ?? `the server answered ${answer.status}`);
   }
+  isGood = true;
   return value;
 }
 
@@ -78,7 +98,8 @@ let channel = null;
 let description = null;
 let revisions = null; // of each data source, as they were seen last
 let watched = false;
-let mark = null; // of the view's files
+let mark = null; // of the view, as it is shown
+let isAsking = false; // for a token
 let underWay = 0;
 const waiting = [];
 
@@ -103,6 +124,9 @@ async function answer(port, { id, method, params }) {
     port.postMessage({ id, result: await methods[method](params) });
   } catch (error) {
     port.postMessage({ id, error: { code: error.code ?? "failed", message: error.message } });
+    if (error.status === 0 || error.status >= 500) {
+      revisions = null; // it is told again of what it may have missed
+    }
     noteFailure(error);
   } finally {
     underWay--;
@@ -131,6 +155,7 @@ addEventListener("message", (event) => {
     return;
   }
   channel?.close();
+  waiting.length = 0; // of the page that was there before
   const { port1, port2 } = new MessageChannel();
   channel = port1;
   watched = false;
@@ -145,14 +170,16 @@ function showFrame(files) {
   frame.src = `${location.pathname}${files}#theme=${theme()}`;
   channel?.close();
   channel = null;
+  waiting.length = 0;
   revisions = null;
+  watched = false;
   element("main").replaceChildren(frame);
 }
 
 // ---- what changes ----
 
 function noteFailure(error) {
-  if (error.status === 401) {
+  if (error.status === 401 && frame) {
     askForToken("The token is not good any more.");
   } else if (error.status === 0) {
     element("status").textContent = "The server cannot be reached; trying again…";
@@ -161,7 +188,7 @@ function noteFailure(error) {
 
 function tellChanges(seen) {
   for (const [source, revision] of Object.entries(seen)) {
-    if (revisions[source] !== revision) {
+    if (revisions?.[source] !== revision) {
       channel?.postMessage({ event: "changed", dataSource: source, revision });
     }
   }
@@ -169,22 +196,26 @@ function tellChanges(seen) {
 }
 
 async function look() {
-  if (!frame || document.hidden) {
+  if (isAsking || document.hidden) {
+    return;
+  }
+  if (!frame) {
+    await openView();
     return;
   }
   try {
     const opened = await ask("POST", "open");
     if (opened.mark !== mark) {
-      mark = opened.mark;
-      description = await ask("GET", api);
-      element("name").textContent = description.name;
-      showFrame(opened.files);
+      await show(opened);
     } else if (watched) {
       tellChanges(await ask("GET", `${api}/revisions`));
     }
     element("status").textContent = "";
   } catch (error) {
     noteFailure(error);
+    if (error.status > 401) {
+      element("status").textContent = error.message;
+    }
   }
 }
 
@@ -196,9 +227,12 @@ async function keepLooking() {
 // ---- the beginning ----
 
 function askForToken(why) {
+  isAsking = true;
+  token = null;
   frame = null;
   channel?.close();
   channel = null;
+  waiting.length = 0;
   sessionStorage.removeItem(tokenName);
   const main = element("main");
   main.replaceChildren(element("ask").content.cloneNode(true));
@@ -206,7 +240,8 @@ function askForToken(why) {
   element("key").textContent = decodeURIComponent(key);
   element("token-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    isNewUntil = 0;
+    isGood = false;
+    doubtUntil = 0;
     token = element("token").value.trim();
     sessionStorage.setItem(tokenName, token);
     openView();
@@ -214,26 +249,28 @@ function askForToken(why) {
   element("token").focus();
 }
 
+async function show(opened) {
+  description = await ask("GET", api);
+  document.title = description.name;
+  element("name").textContent = description.name;
+  showFrame(opened.files);
+  mark = opened.mark; // last: what failed is tried again
+}
+
 async function openView() {
+  isAsking = false;
   if (!token) {
     askForToken("This view shows data of a worker. Who looks at it needs a token.");
     return;
   }
   try {
-    const opened = await ask("POST", "open");
-    description = await ask("GET", api);
-    document.title = description.name;
-    element("name").textContent = description.name;
-    mark = opened.mark;
-    showFrame(opened.files);
+    await show(await ask("POST", "open"));
+    element("status").textContent = "";
   } catch (error) {
     if (error.status === 401) {
       askForToken("This token is not good for the worker.");
     } else {
-      element("status").textContent = error.message;
-      if (error.status === 0) {
-        setTimeout(openView, POLL_MS);
-      }
+      element("status").textContent = error.message; // keepLooking tries again
     }
   }
 }
@@ -245,6 +282,7 @@ element("theme").addEventListener("click", () => {
   showTheme();
 });
 document.addEventListener("visibilitychange", look);
+addEventListener("hashchange", () => takeToken() && openView());
 showTheme();
 await openView();
 keepLooking();

@@ -21,11 +21,11 @@ static bool go_on(void *ctx)
     return clock_thread_cpu_ns() - guard->cpu_start_ns < CPU_NS;
 }
 
-void api_guard_init(struct api_guard *guard, const struct api_request *request)
+void api_guard_init(struct api_guard *guard, const struct api_request *request, const char *hidden)
 {
     *guard = (struct api_guard){.guard = {.memory_max = MEMORY_MAX,
                                           .value_max = VALUE_MAX,
-                                          .hidden = RESERVED_TABLES,
+                                          .hidden = hidden,
                                           .go_on = go_on,
                                           .ctx = guard},
                                 .request = request,

@@ -13,7 +13,8 @@ struct api_guard {
     uint64_t looked_ns, cpu_start_ns;
 };
 
-void api_guard_init(struct api_guard *guard, const struct api_request *request);
+/* hidden: see struct db_guard. */
+void api_guard_init(struct api_guard *guard, const struct api_request *request, const char *hidden);
 /* The request's failure in the words of its asker. */
 void api_guard_explain(struct api_request *request);
 

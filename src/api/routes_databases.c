@@ -198,7 +198,7 @@ static void query(struct api_request *request, struct store *store)
     struct api_guard guard;
     struct buf sql;
     (void)store;
-    api_guard_init(&guard, request);
+    api_guard_init(&guard, request, RESERVED_TABLES);
     buf_init(&sql, QUERY_TEXT);
     if (api_body_copy(request, "sql", &sql)) {
         const struct db_statement statement = {.sql = buf_text(&sql)};

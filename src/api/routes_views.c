@@ -167,7 +167,7 @@ static void query_view(struct api_request *request, struct store *store)
         names[source->properties[i].property] = source->properties[i].name;
     struct api_guard guard;
     query.names = names;
-    api_guard_init(&guard, request);
+    api_guard_init(&guard, request, NULL); /* the statement is ours */
     request->code = store_rows_query(request->folder, &query, &guard.guard, &request->out, &request->err);
     api_guard_explain(request);
     mem_free(names);

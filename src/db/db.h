@@ -36,9 +36,10 @@ struct db_value {
  *
  * What the engine does within one of its steps is bounded by these sizes: seconds at the worst. */
 struct db_guard {
-    size_t memory_max;  /* bytes that the engine may hold for it: sorting and grouping are done in memory */
-    size_t value_max;   /* bytes of one value, also of those in between */
-    const char *hidden; /* tables whose names begin so cannot be read, nor what the engine keeps of them */
+    size_t memory_max; /* bytes that the engine may hold for it: sorting and grouping are done in memory */
+    size_t value_max;  /* bytes of one value, also of those in between */
+    /* Tables whose names begin so cannot be read, nor what the engine keeps of them; NULL for none. */
+    const char *hidden;
     /* Asked every few microseconds; false ends the statement with ERR_CANCELLED. */
     bool (*go_on)(void *ctx);
     void *ctx;
@@ -52,7 +53,7 @@ struct db_options {
     const struct db_guard *guard; /* NULL for our own statements; outlives the connection */
 };
 
-/* A function of SQL, on connections without a guard: the moment that a date means, in Unix milliseconds
+/* A function of SQL: the moment that a date means, in Unix milliseconds
  * (zoned_parse); NULL for what is no date. */
 #define DB_MOMENT "workers_moment"
 

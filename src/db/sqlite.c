@@ -302,7 +302,7 @@ static const char *const schema[] = {"sqlite_schema", "sqlite_master"};
 /* What SQLite makes up from its own state or from raw pages has what no table shows, hidden ones included. */
 static bool may_read(const struct db_guard *guard, const char *table)
 {
-    if (is_one_of(table, schema, 2))
+    if (guard->hidden == NULL || is_one_of(table, schema, 2))
         return true;
     return strncasecmp(table, guard->hidden, strlen(guard->hidden)) != 0 &&
            strncasecmp(table, "sqlite_", 7) != 0 && strcasecmp(table, "dbstat") != 0;
@@ -594,7 +594,7 @@ static enum err_code sqlite_open(const char *address, const struct db_options *o
     }
     if (code == ERR_NONE && options->guard != NULL)
         code = put_on_guard(sqlite, err);
-    if (code == ERR_NONE && options->guard == NULL) {
+    if (code == ERR_NONE) {
         result = sqlite3_create_function_v2(sqlite->handle, DB_MOMENT, 1,
                                             SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL,
                                             moment_function, NULL, NULL, NULL);

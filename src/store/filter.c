@@ -16,7 +16,6 @@
 #define PART_MAX 1000   /* bytes of a text that is looked for in others */
 #define NAME_SHOWN 100  /* bytes of a name in a message */
 #define SORTS_MAX 5
-#define BUSY_MS 5000
 #define FIRST_PARAMETER 3 /* after limit and offset */
 
 enum operator{
@@ -120,28 +119,22 @@ static enum err_code wrong_value(const struct translation *t, const struct prope
     return err_set(err, ERR_INVALID, "property \"%s\" is compared with %s", name_of(t, property), wanted);
 }
 
-/* The text of the current token, taken apart: the caller's to free with the translation. */
-static enum err_code take_text(struct parameter *parameter, const char *before, const struct json_scan *scan,
-                               bool pattern, struct err *err)
+/* The text of the current token: the caller's to free with the translation. lower: as SQL's lower() has it.
+ */
+static enum err_code take_text(struct parameter *parameter, const struct json_scan *scan, bool lower,
+                               struct err *err)
 {
-    struct buf text, out;
+    struct buf text;
     buf_init(&text, BUF_UNLIMITED);
-    buf_init(&out, BUF_UNLIMITED);
     json_string_copy(scan, &text);
-    buf_adds(&out, before);
-    for (size_t i = 0; i < text.len; i++) {
-        char c = buf_text(&text)[i];
-        if (pattern && (c == '%' || c == '_' || c == '\\'))
-            buf_addc(&out, '\\');
-        buf_addc(&out, c);
-    }
-    buf_adds(&out, pattern ? "%" : "");
-    enum err_code code = buf_status(&out, "the filter", err);
+    enum err_code code = buf_status(&text, "the filter", err);
     parameter->type = BIND_TEXT;
     if (code == ERR_NONE)
-        parameter->text = buf_take(&out, &parameter->len);
+        parameter->text = buf_take(&text, &parameter->len);
+    for (size_t i = 0; i < parameter->len && lower; i++)
+        if (parameter->text[i] >= 'A' && parameter->text[i] <= 'Z')
+            parameter->text[i] = (char)(parameter->text[i] + ('a' - 'A'));
     buf_free(&text);
-    buf_free(&out);
     return code;
 }
 
@@ -181,7 +174,7 @@ static enum err_code add_value(struct translation *t, const struct property *pro
     if (type == PROPERTY_CHECKBOX)
         *parameter = (struct parameter){.type = BIND_INTEGER, .integer = scan->token == JSON_TRUE};
     else if (type != PROPERTY_NUMBER)
-        return take_text(parameter, "", scan, false, err);
+        return take_text(parameter, scan, false, err);
     else if (scan->number.is_integer)
         *parameter = (struct parameter){.type = BIND_INTEGER, .integer = scan->number.integer};
     else
@@ -257,12 +250,12 @@ static enum err_code add_contains(struct translation *t, const struct property *
         buf_addf(&t->sql, "EXISTS (SELECT 1 FROM json_each(%s.%s) AS _each WHERE _each.value = ",
                  db_quote(t->query->database->table, table, sizeof table), quoted);
     else
-        buf_addf(&t->sql, "%s LIKE ", quoted);
+        buf_addf(&t->sql, "instr(lower(%s), ", quoted);
     struct parameter *parameter = add_parameter(t, err);
     if (parameter == NULL)
         return err->code;
-    buf_adds(&t->sql, list ? ")" : " ESCAPE '\\'");
-    return take_text(parameter, op == CONTAINS && !list ? "%" : "", scan, !list, err);
+    buf_adds(&t->sql, list ? ")" : op == STARTS_WITH ? ") = 1" : ") > 0");
+    return take_text(parameter, scan, !list, err);
 }
 
 static enum err_code add_condition(struct translation *t, const struct property *property, enum operator op,
@@ -454,15 +447,14 @@ static void bind(struct db_stmt *stmt, int index, const struct parameter *parame
         driver->bind_text(stmt, index, parameter->text, parameter->len);
 }
 
-static enum err_code read_rows(struct store *store, const struct translation *t, struct buf *out,
-                               struct err *err)
+static enum err_code read_rows(struct db *db, const struct translation *t, struct buf *out, struct err *err)
 {
-    const struct db_driver *driver = DRIVER(store);
+    const struct db_driver *driver = db->driver;
     const struct rows_query *query = t->query;
     struct db_stmt *stmt = NULL;
     enum db_step step = DB_DONE;
     int64_t count = 0;
-    enum err_code code = query_prepare_rows(store, query->database, buf_text(&t->sql), &stmt, err);
+    enum err_code code = query_prepare_rows(db, query->database, buf_text(&t->sql), &stmt, err);
     if (code != ERR_NONE)
         return code;
     driver->bind_integer(stmt, 1, query->limit + 1); /* one more tells whether there are more */
@@ -487,58 +479,46 @@ static enum err_code read_rows(struct store *store, const struct translation *t,
     return code;
 }
 
-enum err_code store_revision(struct store *store, const char *database, int64_t *revision, struct err *err)
+static enum err_code read_revision(struct db *db, const char *database, int64_t *revision, struct err *err)
 {
     struct db_stmt *stmt = NULL;
     *revision = 0;
     enum err_code code =
-        store_prepare(store, &stmt, "SELECT revision + 1 FROM _workers_databases WHERE key = ?1", err);
+        db->driver->prepare(db, "SELECT revision + 1 FROM _workers_databases WHERE key = ?1", &stmt, err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, database);
-    enum db_step step = DRIVER(store)->step(stmt, err);
+    enum db_step step = db->driver->step(stmt, err);
     if (step == DB_ROW)
-        *revision = DRIVER(store)->column_integer(stmt, 0);
-    DRIVER(store)->finalize(stmt);
+        *revision = db->driver->column_integer(stmt, 0);
+    db->driver->finalize(stmt);
     return step == DB_FAILED ? err->code : ERR_NONE;
 }
 
-/* Through a connection for strangers: the statement is ours, how long it takes is theirs. */
-static enum err_code read_guarded(const char *path, const struct db_guard *guard, const struct translation *t,
-                                  struct buf *out, struct err *err)
+enum err_code store_revision(struct store *store, const char *database, int64_t *revision, struct err *err)
 {
-    const struct db_options options = {.read_only = true, .busy_timeout_ms = BUSY_MS, .guard = guard};
-    struct store reader = {0};
-    enum err_code code = db_sqlite.open(path, &options, &reader.db, err);
-    if (code != ERR_NONE)
-        return code;
-    code = read_rows(&reader, t, out, err);
-    db_sqlite.close(reader.db);
-    return code;
+    return read_revision(store->db, database, revision, err);
 }
 
-static enum err_code read_revision(const char *path, const char *database, int64_t *revision, struct err *err)
+static enum err_code open_store(const char *folder, const struct db_guard *guard, struct db **db,
+                                struct err *err)
 {
-    const struct db_options options = {.read_only = true, .busy_timeout_ms = BUSY_MS};
-    struct store reader = {0};
-    enum err_code code = db_sqlite.open(path, &options, &reader.db, err);
-    if (code != ERR_NONE)
-        return code;
-    code = store_revision(&reader, database, revision, err);
-    db_sqlite.close(reader.db);
-    return code;
+    char path[PATH_MAX];
+    const struct db_options options = {.read_only = true, .busy_timeout_ms = 5000, .guard = guard};
+    enum err_code code = store_path(folder, path, sizeof path, err);
+    return code == ERR_NONE ? db_sqlite.open(path, &options, db, err) : code;
 }
 
 enum err_code store_rows_query(const char *folder, const struct rows_query *query,
                                const struct db_guard *guard, struct buf *out, struct err *err)
 {
-    char path[PATH_MAX];
+    struct db *db = NULL;
     struct translation *t = mem_need(sizeof *t);
     int64_t revision = 0;
     *t = (struct translation){.query = query};
     buf_init(&t->sql, BUF_UNLIMITED);
-    enum err_code code = store_path(folder, path, sizeof path, err);
-    if (code == ERR_NONE && query->filter.text != NULL) {
+    enum err_code code = ERR_NONE;
+    if (query->filter.text != NULL) {
         buf_adds(&t->sql, " WHERE ");
         code = add_filter(t, query->filter, 0, err);
         if (code != ERR_NONE)
@@ -548,11 +528,15 @@ enum err_code store_rows_query(const char *folder, const struct rows_query *quer
         code = err_context(err, "sorts");
     if (code == ERR_NONE)
         code = buf_status(&t->sql, "the query", err);
-    /* Before the rows: who has older rows with a newer revision would never ask again. */
     if (code == ERR_NONE)
-        code = read_revision(path, query->database->key, &revision, err);
+        code = open_store(folder, guard, &db, err);
     if (code == ERR_NONE)
-        code = read_guarded(path, guard, t, out, err);
+        /* Before the rows: who has older rows with a newer revision would never ask again. */
+        code = read_revision(db, query->database->key, &revision, err);
+    if (code == ERR_NONE)
+        code = read_rows(db, t, out, err);
+    if (db != NULL)
+        db->driver->close(db);
     buf_addf(out, ",\"revision\":%lld}", (long long)revision);
     for (int i = 0; i < t->count; i++)
         mem_free(t->parameters[i].text);

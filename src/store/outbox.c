@@ -39,7 +39,7 @@ enum err_code outbox_row(struct store *store, struct table *table, int64_t id, s
     buf_init(out, ROW_MAX);
     enum err_code code = ERR_NONE;
     if (table->row_json == NULL)
-        code = query_prepare_rows(store, table->database, " WHERE _id = ?1", &table->row_json, err);
+        code = query_prepare_rows(store->db, table->database, " WHERE _id = ?1", &table->row_json, err);
     if (code != ERR_NONE)
         return code;
     DRIVER(store)->bind_integer(table->row_json, 1, id);

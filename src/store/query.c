@@ -221,7 +221,7 @@ enum err_code query_write_row(struct db_stmt *stmt, const struct database *datab
     return query_write_named(stmt, database, NULL, true, out, err);
 }
 
-enum err_code query_prepare_rows(struct store *store, const struct database *database, const char *condition,
+enum err_code query_prepare_rows(struct db *db, const struct database *database, const char *condition,
                                  struct db_stmt **stmt, struct err *err)
 {
     struct buf sql;
@@ -237,7 +237,7 @@ enum err_code query_prepare_rows(struct store *store, const struct database *dat
     buf_addf(&sql, ", _key FROM %s%s", db_quote(database->table, quoted, sizeof quoted), condition);
     enum err_code code = buf_status(&sql, "the query", err);
     if (code == ERR_NONE)
-        code = store_prepare(store, stmt, buf_text(&sql), err);
+        code = db->driver->prepare(db, buf_text(&sql), stmt, err);
     buf_free(&sql);
     return code;
 }
@@ -258,7 +258,7 @@ enum err_code store_row_get(struct store *store, const struct database *database
                             struct buf *out, struct err *err)
 {
     struct db_stmt *stmt = NULL;
-    enum err_code code = query_prepare_rows(store, database, " WHERE _key = ?1", &stmt, err);
+    enum err_code code = query_prepare_rows(store->db, database, " WHERE _key = ?1", &stmt, err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, key);
@@ -280,7 +280,7 @@ enum err_code store_rows_page(struct store *store, const struct database *databa
     const struct db_driver *driver = DRIVER(store);
     struct db_stmt *stmt = NULL;
     enum err_code code =
-        query_prepare_rows(store, database, " WHERE _key > ?1 ORDER BY _key LIMIT ?2", &stmt, err);
+        query_prepare_rows(store->db, database, " WHERE _key > ?1 ORDER BY _key LIMIT ?2", &stmt, err);
     if (code != ERR_NONE)
         return code;
     bind_str(stmt, 1, after);
@@ -304,7 +304,7 @@ enum err_code store_rows_json(struct store *store, const struct database *databa
                               struct err *err)
 {
     struct db_stmt *stmt = NULL;
-    enum err_code code = query_prepare_rows(store, database, " ORDER BY _key", &stmt, err);
+    enum err_code code = query_prepare_rows(store->db, database, " ORDER BY _key", &stmt, err);
     if (code != ERR_NONE)
         return code;
     enum db_step step = DB_DONE;

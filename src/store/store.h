@@ -719,8 +719,8 @@ struct rows_query {
     struct json_slice filter, sorts; /* as docs/views.md describes them; text is NULL for none */
     int64_t limit, offset;
 };
-/* Appends {"rows": […], "hasMore": …, "revision": …}, each row as {"key", "row"}, on a connection of its own
- * that cannot write. ERR_INVALID names what the filter has wrong. */
+/* Appends {"rows": […], "hasMore": …, "revision": …}, each row as {"key", "row"}, from the store of the
+ * folder, on a connection of its own. ERR_INVALID names what the filter has wrong. */
 enum err_code store_rows_query(const char *folder, const struct rows_query *query,
                                const struct db_guard *guard, struct buf *out, struct err *err) MUST_CHECK;
 /* A number that is another one after each commit that has changed rows of the database; 0: it has no table

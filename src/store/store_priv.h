@@ -113,7 +113,7 @@ enum err_code write_delete_row(struct store *store, struct table *table, int64_t
 /* query.c */
 /* Prepares a SELECT of a database's rows, for query_write_row; the key is its last column. condition is what
  * stands behind the table's name. */
-enum err_code query_prepare_rows(struct store *store, const struct database *database, const char *condition,
+enum err_code query_prepare_rows(struct db *db, const struct database *database, const char *condition,
                                  struct db_stmt **stmt, struct err *err) MUST_CHECK;
 /* Appends the row as store_rows_json has it. */
 enum err_code query_write_row(struct db_stmt *stmt, const struct database *database, struct buf *out,

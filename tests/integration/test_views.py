@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import random
+import select
 import signal
 import sqlite3
 import subprocess
@@ -305,6 +306,27 @@ class Rows(ViewCase):
         for name in ("é" * 3000, "x" + "é" * 3000):
             self.assertRegex(self.refused(filter={"property": name, "equals": 1}), '^filter: there is no property "x?é+"$')
             self.assertRegex(self.refused(filter={name: 1}), '^filter: a filter has no "x?é+"; it has property')
+
+    def test_a_query_that_takes_long(self):
+        """It ends, and neither syncs nor the rest of the API wait for it."""
+        self.make()
+        self.fill([upsert("1")])
+        with self.p.database() as store:
+            store.execute("WITH RECURSIVE r(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM r WHERE i < 200000) INSERT INTO "
+                          "tasks(_id, _key, name, id, _synced_at) SELECT i, 'k' || i, printf('%0500d', i), 'k' || i, '' FROM r")
+            store.commit()
+        self.serve()
+        conditions = [{"not": {"property": "Name", "contains": f"{'0' * 100}x{i}"}} for i in range(200)]
+        query = json.dumps({"dataSource": "all", "filter": {"and": conditions}, "sorts": [{"property": "Name"}], "limit": 1})
+        connection = http.client.HTTPConnection(self.host, timeout=120)
+        connection.request("POST", f"/api/v1/workers/{self.name}/views/board/query", query, {"Authorization": f"Bearer {self.token}"})
+        for _ in range(20):
+            self.api("GET", "/runs")
+        self.assertEqual(select.select([connection.sock], [], [], 0)[0], [], "they were answered before it")
+        answer = connection.getresponse()
+        self.assertEqual(answer.status, 413)
+        self.assertIn("the query took more than 10 seconds", json.loads(answer.read())["error"]["message"])
+        connection.close()
 
     def test_messages_have_the_names_of_the_view(self):
         self.make()

@@ -311,18 +311,49 @@ static enum err_code add_list(struct translation *t, struct json_slice list, con
     return code;
 }
 
+/* What a filter says, as it is written. */
+struct words {
+    const char *joint;                   /* "and", "or", "not"; NULL when it is a condition */
+    int op;                              /* of a condition; -1 for none */
+    struct json_slice operand, property; /* property: text is NULL when it names none */
+};
+
+/* One member of a filter, whose name and value have been read. */
+static enum err_code read_member(struct words *words, const struct json_scan *name, struct json_slice value,
+                                 struct err *err)
+{
+    static const char *const joints[] = {"and", "or", "not"};
+    const char *joint = NULL;
+    int op = -1;
+    if (json_string_is(name, "property")) {
+        words->property = value;
+        return ERR_NONE;
+    }
+    for (int i = 0; i < OPERATOR_COUNT; i++)
+        op = json_string_is(name, operator_names[i]) ? i : op;
+    for (size_t i = 0; i < sizeof joints / sizeof joints[0]; i++)
+        joint = json_string_is(name, joints[i]) ? joints[i] : joint;
+    if (op < 0 && joint == NULL)
+        return err_set(
+            err, ERR_INVALID,
+            "a filter has no \"%.*s\"; it has property, and, or, not, equals, notEquals, in, contains, "
+            "startsWith, greaterThan, atLeast, lessThan, atMost and isEmpty",
+            (int)shown(name), name->string.text);
+    if (words->op >= 0 || words->joint != NULL)
+        return err_set(err, ERR_INVALID, "a filter has one condition: join several with \"and\"");
+    words->op = op;
+    words->joint = joint;
+    words->operand = value;
+    return ERR_NONE;
+}
+
 /* {"and": […]}, {"or": […]}, {"not": {…}}, or {"property": …, and an operator: …}. */
-static enum err_code add_filter(struct translation *t, struct json_slice filter, int depth, struct err *err)
+static enum err_code read_words(struct json_slice filter, struct words *words, struct err *err)
 {
     struct json_scan scan;
-    struct json_slice value, operand = {0}, property_name = {0};
-    const char *word = NULL;
+    struct json_slice value;
     bool more = false;
-    int op = -1;
-    if (depth > DEPTH_MAX)
-        return err_set(err, ERR_LIMIT, "the filters lie more than %d deep within each other", DEPTH_MAX);
-    if (++t->filters > FILTERS_MAX)
-        return err_set(err, ERR_LIMIT, "there are more than %d filters within each other", FILTERS_MAX);
+    *words = (struct words){.op = -1};
     json_scan_init(&scan, filter.text, filter.len);
     enum err_code code = json_scan_value(&scan, err);
     if (code == ERR_NONE && scan.token != JSON_OBJECT)
@@ -330,54 +361,47 @@ static enum err_code add_filter(struct translation *t, struct json_slice filter,
                        "a filter is an object, as in {\"property\": \"Name\", \"equals\": \"x\"}");
     while (code == ERR_NONE && (code = json_scan_member(&scan, &more, err)) == ERR_NONE && more) {
         const struct json_scan name = scan;
-        static const char *const words[] = {"and", "or", "not"};
-        int found = -1;
         code = json_scan_value(&scan, err);
         if (code == ERR_NONE)
             code = json_scan_skip(&scan, &value, err);
-        if (code != ERR_NONE)
-            return code;
-        if (json_string_is(&name, "property")) {
-            property_name = value;
-            continue;
-        }
-        for (int i = 0; i < OPERATOR_COUNT; i++)
-            found = json_string_is(&name, operator_names[i]) ? i : found;
-        const char *this_word = NULL;
-        for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-            this_word = json_string_is(&name, words[i]) ? words[i] : this_word;
-        if (found < 0 && this_word == NULL)
-            return err_set(err, ERR_INVALID,
-                           "a filter has no \"%.*s\"; it has property, and, or, not, equals, "
-                           "notEquals, in, contains, startsWith, greaterThan, atLeast, lessThan, atMost and "
-                           "isEmpty",
-                           (int)shown(&name), name.string.text);
-        if (op >= 0 || word != NULL)
-            return err_set(err, ERR_INVALID, "a filter has one condition: join several with \"and\"");
-        op = found;
-        word = this_word;
-        operand = value;
+        if (code == ERR_NONE)
+            code = read_member(words, &name, value, err);
     }
+    if (code == ERR_NONE &&
+        ((words->joint != NULL) == (words->property.text != NULL) || (words->joint == NULL && words->op < 0)))
+        code =
+            err_set(err, ERR_INVALID,
+                    "a filter needs a property and a condition, as in {\"property\": \"Name\", \"equals\": "
+                    "\"x\"}; or \"and\", \"or\" or \"not\"");
+    return code;
+}
+
+static enum err_code add_filter(struct translation *t, struct json_slice filter, int depth, struct err *err)
+{
+    struct words words;
+    struct json_scan name;
+    if (depth > DEPTH_MAX)
+        return err_set(err, ERR_LIMIT, "the filters lie more than %d deep within each other", DEPTH_MAX);
+    if (++t->filters > FILTERS_MAX)
+        return err_set(err, ERR_LIMIT, "there are more than %d filters within each other", FILTERS_MAX);
+    enum err_code code = read_words(filter, &words, err);
     if (code != ERR_NONE)
         return code;
-    if ((word != NULL) == (property_name.text != NULL) || (word == NULL && op < 0))
-        return err_set(err, ERR_INVALID,
-                       "a filter needs a property and a condition, as in {\"property\": "
-                       "\"Name\", \"equals\": \"x\"}; or \"and\", \"or\" or \"not\"");
-    if (word != NULL && strcmp(word, "not") == 0) {
+    if (words.joint != NULL && strcmp(words.joint, "not") == 0) {
         buf_adds(&t->sql, "NOT coalesce(");
-        code = add_filter(t, operand, depth + 1, err);
+        code = add_filter(t, words.operand, depth + 1, err);
         buf_adds(&t->sql, ", 0)");
         return code;
     }
-    if (word != NULL)
-        return add_list(t, operand, strcmp(word, "and") == 0 ? " AND " : " OR ", depth, err);
-    json_scan_init(&scan, property_name.text, property_name.len);
-    code = json_scan_value(&scan, err);
-    if (code == ERR_NONE && scan.token != JSON_STRING)
+    if (words.joint != NULL)
+        return add_list(t, words.operand, strcmp(words.joint, "and") == 0 ? " AND " : " OR ", depth, err);
+    json_scan_init(&name, words.property.text, words.property.len);
+    code = json_scan_value(&name, err);
+    if (code == ERR_NONE && name.token != JSON_STRING)
         code = err_set(err, ERR_INVALID, "\"property\" is the name of one");
-    const struct property *property = code == ERR_NONE ? find_property(t, &scan, err) : NULL;
-    return property != NULL ? add_condition(t, property, (enum operator)op, operand, err) : err->code;
+    const struct property *property = code == ERR_NONE ? find_property(t, &name, err) : NULL;
+    return property != NULL ? add_condition(t, property, (enum operator)words.op, words.operand, err)
+                            : err->code;
 }
 
 /* ---- sorts ---- */

@@ -71,8 +71,8 @@ local function make_up(source)
 end
 
 local function to_changes(source, rows)
-  local changes = {}
-  if type(rows) ~= "table" then
+  local changes, row_of = {}, {}
+  if type(rows) ~= "table" or (#rows == 0 and next(rows) ~= nil) then
     error(('"%s" must be a list of rows'):format(source.key), 0)
   end
   for i, row in ipairs(rows) do
@@ -86,6 +86,10 @@ local function to_changes(source, rows)
     if type(key) ~= "string" or key == "" then
       error(('"%s": row %d needs "%s", a text that no other row has'):format(source.key, i, source.primary), 0)
     end
+    if row_of[key] then
+      error(('"%s": rows %d and %d have the same "%s"'):format(source.key, row_of[key], i, source.primary), 0)
+    end
+    row_of[key] = i
     changes[i] = { type = "upsert", key = key, properties = row }
   end
   return changes

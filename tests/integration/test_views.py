@@ -728,6 +728,10 @@ class Dev(ViewCase):
         sample.write_text('{"all": [{"Name": "no key"}]}')
         self.assertTrue(any("sample.json" in line and 'row 1 needs "ID"' in line for line in iter(self.process.stderr.readline, "")
                             if "error" in line))
+        for text, message in (('{"all": {"ID": "x"}}', '"all" must be a list of rows'),
+                              ('{"all": [{"ID": "x"}, {"ID": "z"}, {"ID": "x"}]}', '"all": rows 1 and 3 have the same "ID"')):
+            sample.write_text(text)
+            self.assertTrue(any(message in line for line in iter(self.process.stderr.readline, "") if "error" in line))
         self.assertEqual(len(self.query()["rows"]), 1, "what was there stays")
         self.assertFalse((self.p.folder / ".workers/worker.db").exists(), "the project's own store is not touched")
         [database] = temporary.glob("*/*/.workers/worker.db")

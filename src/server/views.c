@@ -66,9 +66,11 @@ static bool read_host(const struct http_call *call, char out[HOST_MAX + 1])
 static void write_source(struct buf *out, const struct http_call *call, const char *path, size_t len)
 {
     char host[HOST_MAX + 1];
-    bool plain = true; /* ";" and "," end a policy, "%" would be taken apart */
+    /* ";" and "," end a policy. Encoded, as keys are, they do not: browsers decode a path when they compare
+     * it. */
+    bool plain = true;
     for (size_t i = 0; i < len; i++)
-        plain = plain && strchr(";,%'\" ", path[i]) == NULL;
+        plain = plain && strchr(";,'\" ", path[i]) == NULL;
     if (plain && read_host(call, host))
         buf_addf(out, "%s%.*s", host, (int)len, path);
     else

@@ -451,6 +451,20 @@ class Hostile(BrowserCase):
                 wait_until(lambda: any("chrome-error" in url for url in view.frames()), lambda: str(view.frames()))
                 self.assertEqual(canary.hits, [])
 
+    def test_a_key_that_needs_encoding_frees_nothing(self):
+        key = "a b/é'(;,)%41?#x"
+        p = self.project(HOSTILE.replace('worker:view("out"', f'worker:view("{key}"'))
+        p.write("views/out/index.html", '<!doctype html><title>out</title><script type="module" src="out.js"></script>')
+        p.write("views/out/out.js", 'import { queryDataSource } from "./workers-view.js"; window.seen = (await queryDataSource("open")).rows;')
+        self.ok(p.run("run", "main.lua"))
+        self.serve(p)
+        view = self.show(p, key)
+        view.until("window.seen?.length === 1")
+        self.assertEqual(view.read('new Promise((yes) => { const s = document.createElement("script"); s.onload = () => yes("loaded"); '
+                                   's.onerror = () => yes("refused"); s.src = "/views/viewer.js"; document.head.append(s); })'), "refused")
+        view.read('void (location = "/healthz")')
+        wait_until(lambda: any("chrome-error" in url for url in view.frames()), lambda: str(view.frames()))
+
     def test_the_canary_sees_what_comes(self):
         """Without the sandbox the same attempts arrive, so that their silence means something."""
         canary = Canary()

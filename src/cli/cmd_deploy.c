@@ -221,17 +221,20 @@ static int deploy(const struct cli_args *args, struct target *target, const stru
     return result;
 }
 
-/* The folders of views that were built, NULL at their end. */
+/* The folders of views: of those that were built, NULL at their end, and of the others. */
 struct built {
-    const char **folders;
-    size_t count;
+    const char **folders, **others;
+    size_t count, other_count;
 };
 
 static void free_built(struct built *built)
 {
     for (size_t i = 0; i < built->count; i++)
         mem_free((char *)(uintptr_t)built->folders[i]);
+    for (size_t i = 0; i < built->other_count; i++)
+        mem_free((char *)(uintptr_t)built->others[i]);
     mem_free((void *)(uintptr_t)built->folders);
+    mem_free((void *)(uintptr_t)built->others);
 }
 
 static void drop_log(void *ctx, const char *key, const char *run_id, const char *level, const char *text,
@@ -267,6 +270,7 @@ static enum err_code build_views(const struct project *project, struct built *bu
     if (cli_runtime_open(project, NULL, drop_log, NULL, &runtime, &error) == ERR_NONE) {
         const struct worker *worker = runtime->worker;
         built->folders = mem_need((worker->view_count + 1) * sizeof *built->folders);
+        built->others = mem_need((worker->view_count + 1) * sizeof *built->others);
         for (size_t i = 0; i < worker->view_count && code == ERR_NONE; i++) {
             char folder[512];
             view_folder(&worker->views[i], folder, sizeof folder);
@@ -275,6 +279,8 @@ static enum err_code build_views(const struct project *project, struct built *bu
                 code = refuse_link(project, &worker->views[i], folder, err);
             if (code == ERR_NONE && worker->views[i].is_project)
                 built->folders[built->count++] = mem_need_str(folder);
+            else if (code == ERR_NONE)
+                built->others[built->other_count++] = mem_need_str(folder);
         }
     } else {
         cli_note("no view was built: the script cannot be loaded here: %s",
@@ -282,6 +288,28 @@ static enum err_code build_views(const struct project *project, struct built *bu
     }
     runtime_free(runtime);
     script_error_free(&error);
+    return code;
+}
+
+/* A .gitignore that is meant for what a command makes would leave out a view that is served as it is. */
+static enum err_code find_pages(const struct buf *pack, const struct built *built, struct err *err)
+{
+    enum err_code code = ERR_NONE;
+    for (size_t i = 0; i < built->other_count && code == ERR_NONE; i++) {
+        char page[PACK_PATH_MAX];
+        struct buf wanted;
+        buf_init(&wanted, 4 * PACK_PATH_MAX);
+        snprintf(page, sizeof page, "%s/" VIEW_PAGE, built->others[i]);
+        buf_adds(&wanted, "{\"path\":");
+        json_write_text(&wanted, page);
+        code = buf_status(&wanted, "a path", err);
+        if (code == ERR_NONE && memmem(buf_text(pack), pack->len, buf_text(&wanted), wanted.len) == NULL)
+            code = err_set(err, ERR_INVALID,
+                           "a .gitignore leaves out %s, which a view begins with: correct it, or let command "
+                           "build the view",
+                           page);
+        buf_free(&wanted);
+    }
     return code;
 }
 
@@ -303,6 +331,8 @@ static int run_deploy(const struct cli_args *args)
                       project.folder);
     if (code == ERR_NONE)
         code = pack_folder(project.folder, built.folders, &pack, &info, &err);
+    if (code == ERR_NONE)
+        code = find_pages(&pack, &built, &err);
     free_built(&built);
     project_free(&project);
     int result = code == ERR_NONE ? target_open_deployed(args, NULL, &target) : cli_fail(&err);

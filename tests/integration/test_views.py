@@ -688,6 +688,17 @@ class Commands(ViewCase):
                 self.assertEqual(result.returncode, 1, result.stderr)
                 self.assertIn(message, result.stderr)
 
+    def test_deploy_without_a_page_that_is_ignored(self):
+        self.make()
+        self.p.write("workers.yaml", "name: shop\nmain: main.lua\n")
+        home = {"WORKERS_HOME": str(self.p.folder.parent / "home")}
+        self.p.write(".gitignore", "*.html\n")
+        result = self.p.run("deploy", "--plan", env=home)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("a .gitignore leaves out views/board/index.html, which a view begins with", result.stderr)
+        self.p.write(".gitignore", "*.html\n!index.html\n")
+        self.ok(self.p.run("deploy", "--plan", env=home))
+
     def test_deploy_says_that_nothing_was_built(self):
         self.make("error 'only there'\n")
         self.p.write("workers.yaml", "name: shop\nmain: main.lua\n")

@@ -151,6 +151,7 @@ class Production(harness.TestCase):
                        check=True, stderr=subprocess.DEVNULL)
         block, = blocks("A proxy in front", "text")
         block = block.replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl").replace("127.0.0.1:8321", f"127.0.0.1:{inner}")
+        block = block.replace("# location /views/", "location /views/")
         block = block.replace("/etc/letsencrypt/live/workers.example.com", str(folder))
         places = " ".join(f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         self.site.write("nginx.conf", f"daemon off; {'user root; ' if os.getuid() == 0 else ''}pid {folder}/nginx.pid; error_log {folder}/nginx.log;\n"
@@ -166,11 +167,15 @@ class Production(harness.TestCase):
                 http.client.HTTPConnection.connect(self)
                 self.sock = trust.wrap_socket(self.sock, server_hostname="workers.example.com")
 
+        policies = []
+
         def ask(method, path, body=None, headers=None):
             connection = Connection("127.0.0.1", port, timeout=30)
             try:
                 connection.request(method, path, body, {"Host": "workers.example.com", **(headers or {})})
-                return connection.getresponse().status
+                answer = connection.getresponse()
+                policies.append(answer.headers["Content-Security-Policy"])
+                return answer.status
             except ConnectionError:
                 return None
             finally:
@@ -183,6 +188,8 @@ class Production(harness.TestCase):
         harness.wait_until(lambda: ask("GET", "/") is not None, "nginx")
         self.assertEqual([deliver(b"{}"), deliver(b"{}", signed=False), deliver(b"x" * 24 * 2**20)], [202, 401, 202])
         self.assertEqual(ask("GET", "/api/v1/workers"), 404)  # not passed on
+        self.assertEqual(ask("GET", "/views/any/board/"), 200)
+        self.assertIn("script-src workers.example.com/views/viewer.js;", policies[-1])
         self.assertIn(deliver(b"x" * 26 * 2**20), (413, None))
         self.assertEqual(server.stop(), 0, server.text())
         self.assertEqual(self.site.value("SELECT count(*) FROM _workers_deliveries"), 2)

@@ -15,35 +15,18 @@ struct home_store {
     bool changed;   /* since home_store_poll was asked last */
 };
 
-struct reading {
-    struct token_record *tokens;
-    size_t count;
-};
-
-static enum err_code keep_token(void *ctx, const struct token_record *record)
-{
-    struct reading *reading = ctx;
-    struct token_record *tokens = mem_realloc(reading->tokens, (reading->count + 1) * sizeof *tokens);
-    if (tokens == NULL)
-        return ERR_NOMEM;
-    reading->tokens = tokens;
-    tokens[reading->count++] = *record;
-    return ERR_NONE;
-}
-
 /* Those that there were stay when they cannot be read. */
 static void read_tokens(struct home_store *home)
 {
-    struct reading reading = {0};
+    struct token_record *tokens = NULL;
+    size_t count = 0;
     struct err ignored;
     home->others = store_others(home->store);
-    if (store_tokens_each(home->store, keep_token, &reading, &ignored) != ERR_NONE) {
-        mem_free(reading.tokens);
+    if (store_tokens_read(home->store, &tokens, &count, &ignored) != ERR_NONE)
         return;
-    }
     mem_free(home->tokens);
-    home->tokens = reading.tokens;
-    home->count = reading.count;
+    home->tokens = tokens;
+    home->count = count;
 }
 
 static void look(struct home_store *home)

@@ -127,6 +127,8 @@ static int run_open(const struct cli_args *args)
     struct buf address;
     struct err err;
     char url[BEACON_URL_MAX];
+    if (args->positional[0][0] == '\0')
+        return cli_usage(args, "KEY is empty");
     int result = target_open(args, &target);
     if (result != EXIT_DONE)
         return result;

@@ -619,6 +619,9 @@ class Commands(ViewCase):
         result = self.p.run("view", "open", "bord")
         self.assertEqual(result.returncode, 1)
         self.assertIn('there is no view "bord"', result.stderr)
+        result = self.p.run("view", "open", "")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("error: KEY is empty", result.stderr)
 
     def test_open_with_a_long_key(self):
         for key in ("x" * 100, "é" * 50):

@@ -12,6 +12,7 @@
 #include "server/answer.h"
 #include "server/api.h"
 #include "server/view_files.h"
+#include "server/view_guard.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,7 +119,7 @@ static void answer_own(struct http_call *call, const char *name, const char *typ
                      (size_t)(file->end - file->begin));
 }
 
-/* What runs in the frame: scripts of its own folder, no connection, no other page. */
+/* What runs in the frame: the guard, scripts of its own folder, no connection, no other page. */
 static void answer_file(struct http_call *call, const struct view_file *file, int status, const char *folder,
                         size_t folder_len)
 {
@@ -127,11 +128,14 @@ static void answer_file(struct http_call *call, const struct view_file *file, in
     buf_adds(&policy, "sandbox allow-scripts; default-src 'none'");
     static const struct {
         const char *directive, *more;
-    } kinds[] = {{"script-src", ""},
-                 {"style-src", " 'unsafe-inline'"},
+    } kinds[] = {{"style-src", " 'unsafe-inline'"},
                  {"img-src", " data: blob:"},
                  {"font-src", " data:"},
                  {"media-src", " data: blob:"}};
+    buf_adds(&policy, "; script-src ");
+    write_source(&policy, call, folder, folder_len);
+    buf_addc(&policy, ' ');
+    bool made = view_guard_source(&policy);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         buf_addf(&policy, "; %s ", kinds[i].directive);
         write_source(&policy, call, folder, folder_len);
@@ -141,7 +145,8 @@ static void answer_file(struct http_call *call, const struct view_file *file, in
     const struct http_answer_field fields[] = {
         {"content-type", file->type},
         {"content-security-policy", buf_text(&policy)},
-        /* What the policy does not cover: WebRTC, and names that are looked up ahead. */
+        /* What the policy does not cover: WebRTC (server/view_guard.h too), names that are looked up and
+         * connections that are made ahead. */
         {"connection-allowlist", "(response-origin)"},
         {"x-dns-prefetch-control", "off"},
         {"permissions-policy", "camera=(), microphone=(), geolocation=(), display-capture=(), usb=(), "
@@ -151,7 +156,7 @@ static void answer_file(struct http_call *call, const struct view_file *file, in
         /* The frame has no origin, and modules are asked for with one. */
         {"access-control-allow-origin", "*"},
         {"cache-control", "no-cache"}};
-    if (policy.failed)
+    if (policy.failed || !made)
         answer_error(call, 503, "no_memory", "out of memory");
     else
         http_call_answer(call, status, fields, sizeof fields / sizeof fields[0], file->bytes, file->len);
@@ -297,7 +302,10 @@ static void send_file(const struct views *views, struct http_call *call, const s
     name[url_decode_loose(name, asked, len, false)] = '\0';
     view_folder(view, folder, sizeof folder);
     if (view_file_read(project_of(service), folder, name[0] != '\0' ? name : VIEW_PAGE, &file)) {
-        answer_file(call, &file, 200, path, folder_len);
+        if (view_guard(&file))
+            answer_file(call, &file, 200, path, folder_len);
+        else
+            answer_error(call, 503, "no_memory", "out of memory");
     } else if (name[0] == '\0' && view->is_project) {
         snprintf(message, sizeof message, "The view is not built yet: workers view build %s", view->key);
         answer_text(call, 404, message, path, folder_len);

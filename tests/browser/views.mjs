@@ -2,9 +2,9 @@
 import { createRequire } from "node:module";
 import readline from "node:readline";
 
-const [, , packages, executablePath] = process.argv;
+const [, , packages, executablePath, ...args] = process.argv;
 const { chromium } = createRequire(`${packages}/`)("playwright-core");
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", ...args] });
 const pages = new Map();
 const WAIT = { timeout: 20000 };
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """Views without a browser: what may be declared, what the API answers, which files are served, and to whom."""
+import base64
+import hashlib
 import http.client
 import json
 import os
@@ -13,7 +15,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from harness import BINARY, Server, TestCase, main, wait_until  # noqa: E402
+from harness import BINARY, REPOSITORY, Server, TestCase, main, wait_until  # noqa: E402
 
 HEAD = """\
 local workers = require "workers"
@@ -466,6 +468,10 @@ class Rows(ViewCase):
         self.assertFalse(after("nothing was restored: it is there"))
 
 
+GUARD = b"<script>" + (REPOSITORY / "src/server/web/view-guard.js").read_bytes() + b"</script>"
+CALL = b"(()=>{}).workersView();"
+
+
 class Files(ViewCase):
     def open(self, view="board"):
         status, _, body = self.ask("POST", f"/views/{self.name}/{view}/open")
@@ -488,7 +494,7 @@ class Files(ViewCase):
         self.assertEqual(self.ask("POST", f"/views/{self.name}/nothing/open")[0], 404)
         self.assertEqual(self.ask("GET", f"/views/{self.name}/board", token=False)[1]["location"], f"/views/{self.name}/board/")
         files, _ = self.open()
-        self.assertEqual(self.ask("GET", files, token=False)[::2], (200, b"<p>hello</p>"))
+        self.assertEqual(self.ask("GET", files, token=False)[::2], (200, GUARD + b"<p>hello</p>"))
         ticket = files.split("/")[-2]
         changed = ticket[:-1] + ("0" if ticket[-1] != "0" else "1")
         later = f"{int(ticket[:8], 16) + 1:08x}" + ticket[8:]
@@ -514,6 +520,7 @@ class Files(ViewCase):
         os.mkfifo(self.p.folder / "views/board/pipe.txt")
         self.serve()
         files, _ = self.open()
+        hash_of_guard = base64.b64encode(hashlib.sha256(GUARD.removeprefix(b"<script>").removesuffix(b"</script>")).digest()).decode()
         for path, type_ in (("", "text/html; charset=utf-8"), ("a%20b.js", "text/javascript; charset=utf-8"),
                             ("deep/x.css", "text/css; charset=utf-8"), ("data.json", "application/json"), ("pic.svg", "image/svg+xml"),
                             ("what.bin", "application/octet-stream"), ("in.css", "text/css; charset=utf-8"),
@@ -523,7 +530,7 @@ class Files(ViewCase):
             self.assertEqual((status, headers["content-type"]), (200, type_), path)
             policy = headers["content-security-policy"]
             for part in ("sandbox allow-scripts;", "default-src 'none'", "connect-src 'none'", "base-uri 'none'", "form-action 'none'",
-                         f"script-src {self.host}{files};"):
+                         f"script-src {self.host}{files} 'sha256-{hash_of_guard}';"):
                 self.assertIn(part, policy, path)
             self.assertEqual(headers["x-content-type-options"], "nosniff")
             self.assertEqual(headers["connection-allowlist"], "(response-origin)")
@@ -532,6 +539,44 @@ class Files(ViewCase):
             status, _, body = self.ask("GET", files + path, token=False)
             self.assertIn(status, (404, 431), path)
             self.assertNotIn(b"no\n", body + b"\n", path)
+
+    def test_the_guard(self):
+        """It comes before everything in a page but what has to come first, and every script begins with a call of it."""
+        mark, strict = b"\xef\xbb\xbf", b'"use strict";'
+        cases = {  # name -> where a page or script is cut by what is put into it
+            "doctype.html": (b"<!doctype html>", b"<title>x</title><script src=a.js></script>"),
+            "upper.html": (b"\n <!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 4.01//EN\">", b"<p>"),
+            "comments.html": (mark + b"<!-- <!doctype x> -->\n<!-- --><!doctype html>", b"<!-- > --><p>"),
+            "late.html": (b"", b"<p><!doctype html><p>"),
+            "marked.html": (mark, b"<p>"),
+            "open_comment.html": (b"", b"<!-- <!doctype html>"),
+            "open_doctype.html": (b"<!doctype html", b""),
+            "empty.html": (b"", b""),
+            "wide.html": (b"", "\ufeff<p>".encode("utf-16-le")),
+        }
+        scripts = {  # name -> text, whether it is strict
+            "plain.js": (b"var a = 1", False), "module.mjs": (b"import a from './b.js'", False), "empty.js": (b"", False),
+            "strict.js": (b"'use strict'\nvar a", True), "strict_too.js": (mark + b"// a\n/* 'b' */ \"use strict\";", True),
+            "late.js": (b"var a; 'use strict'", False), "inner.js": (b"(function () { 'use strict' })()", False),
+            "open_comment.js": (b"/* 'use strict'", False), "zero.js": (b"\0'use strict'", False),
+        }
+        others = {"style.css": b"p{}", "data.json": b"{}", "drawing.svg": b"<svg><script href='a.js'/></svg>", "page.txt": b"<!doctype html>"}
+        self.make()
+        folder = self.p.folder / "views/board"
+        wanted = {name: begin + GUARD + rest for name, (begin, rest) in cases.items()}
+        wanted |= {name: (strict if is_strict else b"") + CALL + text for name, (text, is_strict) in scripts.items()}
+        wanted |= others
+        texts = {name: begin + rest for name, (begin, rest) in cases.items()} | {name: text for name, (text, _) in scripts.items()} | others
+        for name, text in texts.items():
+            (folder / name).write_bytes(text)
+        self.serve()
+        files, _ = self.open()
+        for name, text in wanted.items():
+            with self.subTest(name):
+                status, headers, body = self.ask("GET", files + name, token=False)
+                self.assertEqual((status, body), (200, text))
+                self.assertEqual(self.ask("HEAD", files + name, token=False)[1]["content-length"], str(len(text)))
+        self.assertTrue(self.ask("GET", files + "workers-view.js", token=False)[2].startswith(CALL))
 
     def test_links(self):
         """Neither the folder of a view nor a file in it leads out of the project, or to what is hidden, by a link."""
@@ -549,7 +594,7 @@ class Files(ViewCase):
                            ("state", "worker.db")):
             files, _ = self.open(view)
             self.assertEqual(self.ask("GET", files + path, token=False)[0], 404, f"{view}: {path}")
-        self.assertEqual(self.ask("GET", self.open("near")[0], token=False)[2], b"<p>hello</p>")
+        self.assertEqual(self.ask("GET", self.open("near")[0], token=False)[2], GUARD + b"<p>hello</p>")
 
     def test_marks(self):
         self.make()
@@ -589,7 +634,7 @@ class Files(ViewCase):
         path = url.removeprefix(f"http://{self.host}")
         status, _, body = self.ask("POST", path + "open")
         self.assertEqual(status, 200, body)
-        self.assertEqual(self.ask("GET", path + json.loads(body)["files"], token=False)[2], b"<p>hello</p>")
+        self.assertEqual(self.ask("GET", path + json.loads(body)["files"], token=False)[2], GUARD + b"<p>hello</p>")
 
     def test_processes_share_tickets(self):
         self.make()
@@ -774,9 +819,9 @@ class Dev(ViewCase):
         def page():
             files = json.loads(self.ask("POST", f"/views/{self.name}/board/open")[2])["files"]
             return self.ask("GET", f"/views/{self.name}/board/{files}", token=False)[2]
-        self.assertEqual(page(), b"<p>one</p>")
+        self.assertEqual(page(), GUARD + b"<p>one</p>")
         (self.p.folder / "views/board/page.html").write_text("<p>two</p>")
-        wait_until(lambda: page() == b"<p>two</p>")
+        wait_until(lambda: page() == GUARD + b"<p>two</p>")
 
     def builds(self, command, output):
         """How often the command runs for one change of its source, while the files are looked at again and again."""
@@ -790,7 +835,7 @@ class Dev(ViewCase):
             files = json.loads(self.ask("POST", f"/views/{self.name}/board/open")[2])["files"]
             return self.ask("GET", f"/views/{self.name}/board/{files}", token=False)[2]
         (self.p.folder / "views/board/page.html").write_text("<p>two</p>")
-        wait_until(lambda: page() == b"<p>two</p>")
+        wait_until(lambda: page() == GUARD + b"<p>two</p>")
         for i in range(6):
             (self.p.folder / "views/other/sample.json").write_text(json.dumps({"others": [{"ID": f"x{i}"}]}))
             wait_until(lambda: self.api("POST", "/views/other/query", {"dataSource": "others"})["rows"][0]["key"] == f"x{i}")

@@ -177,10 +177,11 @@ class RemoteTest(harness.TestCase):
         self.assertEqual(json.loads(preview.stdout)["nextState"], {"n": 6, "text": "ä"})
 
     def test_pages_of_a_listing(self):
-        now = int(time.time() * 1000)  # what is old is taken away meanwhile
+        now = int(time.time() * 1000)
+        time_of_id = f"{now:012x}"  # what its id says is old is taken away meanwhile
         with self.p.database() as connection:
             connection.executemany("INSERT INTO _workers_runs(id, kind, key, exit_code, started_at, ended_at) VALUES(?, 'tool', 'old', 0, ?, ?)",
-                                   [(f"00000000-0000-7000-8000-{n:012d}", now, now) for n in range(2500)])
+                                   [(f"{time_of_id[:8]}-{time_of_id[8:]}-7000-8000-{n:012d}", now, now) for n in range(2500)])
             connection.commit()
         try:
             for limit in (999, 1000, 1001, 2400, 99999):

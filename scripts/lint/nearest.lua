@@ -27,10 +27,10 @@ local function reach(word)
   return #word <= 64 and math.max(1, #word // 3) + 1 or 0
 end
 
--- How far a candidate is; limit when it is that far or farther.
+-- How far a candidate is; more than limit when its length alone says that it is that far or farther.
 local function how_far(word, candidate, limit)
   local case = candidate:lower() == word:lower() and 0.5
-  return case or math.abs(#candidate - #word) < limit and distance(word, candidate) or limit
+  return case or math.abs(#candidate - #word) < limit and distance(word, candidate) or math.huge
 end
 
 ---The nearest of the words, or nil when none is near.

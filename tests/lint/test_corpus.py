@@ -175,6 +175,16 @@ return worker
         self.assertEqual([finding["message"] for finding in found], ['"???[1m"x" is not among the options of "S"'])
         self.assertIn('warning: "???[1m"x" is not among', self.project.run("check").stdout)
 
+    def test_nearest(self):
+        """What is near is named, whatever else there is."""
+        for wrong, right in [("tostrng(1)", "tostring"), ("string.formt('x')", "format"), ("workers.slep(1)", "sleep"),
+                             ("workers.ratelimiterror {}", "RateLimitError"), ("table.concatt {}", "concat")]:
+            with self.subTest(wrong):
+                self.project.write("main.lua", self.SCRIPT.replace("wokers", wrong).replace("local spare = 1", ""))
+                self.assertIn(f"did you mean {right}?\n", self.project.run("check").stdout)
+        self.project.write("main.lua", self.SCRIPT.replace("local spare", "-- workers: ignore unused-locals later\nlocal spare"))
+        self.assertIn("did you mean unused-local?\n", self.project.run("check").stdout)
+
     def test_strict(self):
         self.project.write("main.lua", self.SCRIPT.replace("wokers", "1"))
         result = self.ok(self.project.run("check"))

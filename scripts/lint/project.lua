@@ -1,6 +1,7 @@
 -- A worker's files as syntax trees, and what leads from one to another: which value an expression has, which functions
 -- can run when one is called. What it does not know it says so: rules must not guess.
 
+local changed = require "lint.changed"
 local parser = require "lint.parser"
 local tree = require "lint.tree"
 
@@ -42,6 +43,7 @@ local function prepare(file)
   end
   tree.walk(file.chunk.body, function(node)
     node.file = file
+    changed.note(node)
     if node.kind == "Function" then
       note(node.target, node.body)
     elseif node.kind == "Assign" then
@@ -171,7 +173,7 @@ end
 ---@param open? boolean more fields may be put in
 function Project:table_of(node, open)
   local variable = tree.bare(node).kind == "Name" and tree.bare(node).variable
-  if variable and not open and (variable.fields or variable.fields_unknown) then
+  if variable and not open and (variable.fields or variable.fields_unknown or changed.elsewhere(self, variable)) then
     return nil
   end
   local origin = self:origin(node)

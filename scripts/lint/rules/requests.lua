@@ -1,5 +1,6 @@
 -- Requests to services, and what becomes of their failures.
 
+local changed = require "lint.changed"
 local tree = require "lint.tree"
 local worker = require "lint.worker"
 
@@ -9,7 +10,8 @@ local function may_have_pacer(project, options)
     return false
   end
   local variable = tree.bare(options).kind == "Name" and tree.bare(options).variable
-  if variable and (variable.fields_unknown or variable.fields and variable.fields.pacer) then
+  if variable and (variable.fields_unknown or variable.fields and variable.fields.pacer
+      or changed.elsewhere(project, variable)) then
     return true
   end
   local constructor = project:table_of(options, true)

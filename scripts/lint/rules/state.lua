@@ -1,5 +1,6 @@
 -- How a sync goes on from page to page, and from cycle to cycle.
 
+local changed = require "lint.changed"
 local first_run = require "lint.first_run"
 local tree = require "lint.tree"
 local worker = require "lint.worker"
@@ -46,7 +47,10 @@ local function is_state(node, state)
 end
 
 -- Whether something may have changed what the state, or another name for it, holds.
-local function is_touched(execute, state)
+local function is_touched(project, execute, state)
+  if changed.deep(project, state) then
+    return true
+  end
   local names = { [state] = true }
   tree.walk(execute.body, function(node)
     for i, variable in ipairs(node.kind == "Local" and node.variables or {}) do
@@ -84,23 +88,23 @@ local function is_touched(execute, state)
 end
 
 -- "constant" for what never changes, "state" for what is as the state was, nil for anything else.
-local function standing(node, state)
+local function standing(project, node, state)
   node = tree.bare(node)
   if node.kind == "Name" then
     local variable = node.variable
     if variable == state then
       return "state"
-    elseif not variable or not variable.value or #variable.writes > 0 or variable.fields or variable.fields_unknown then
+    elseif not variable or not variable.value or #variable.writes > 0 or changed.deep(project, variable) then
       return nil
     end
     local value = tree.bare(variable.value)
-    return not (value.kind == "Table" and #variable.reads > 1) and standing(value, state) or nil
+    return not (value.kind == "Table" and #variable.reads > 1) and standing(project, value, state) or nil
   elseif node.kind == "Index" then
-    return tree.constant(node.key) ~= nil and standing(node.object, state) or nil
+    return tree.constant(node.key) ~= nil and standing(project, node.object, state) or nil
   elseif node.kind == "Table" then
     local result = "constant"
     for _, item in ipairs(node.items) do
-      local part = standing(item.value, state)
+      local part = standing(project, item.value, state)
       if not part or is_state(item.value, state) then -- the state within itself is another one
         return nil
       end
@@ -108,7 +112,7 @@ local function standing(node, state)
     end
     return result
   elseif node.kind == "Binary" then
-    local left, right = standing(node.left, state), standing(node.right, state)
+    local left, right = standing(project, node.left, state), standing(project, node.right, state)
     if not left or not right then
       return nil
     elseif left == "constant" and right == "constant" then
@@ -156,23 +160,23 @@ local function is_unconditional(execute, page)
 end
 
 -- Whether the page, which is not the last one for certain, hands on what it was given.
-local function stands_still(sync, page, state)
+local function stands_still(project, sync, page, state)
   local value = page.next_state
-  if not value or value.kind == "Nil" or page.has_more == false or is_touched(sync.execute, state) then
+  if not value or value.kind == "Nil" or page.has_more == false or is_touched(project, sync.execute, state) then
     return false
   end
   local unconditional = is_unconditional(sync.execute, page)
   if is_state(value, state) then
     return unconditional or page.has_more == true
   end
-  return unconditional and standing(value, state) ~= nil and not depends(page.has_more_value, state)
+  return unconditional and standing(project, value, state) ~= nil and not depends(page.has_more_value, state)
 end
 
 local function cursor_does_not_advance(context)
   for sync in worker.syncs(context.worker) do
     local state = state_of(sync)
     for _, page in ipairs(state and #state.reads > 0 and worker.pages(context.project, sync.execute) or {}) do
-      if stands_still(sync, page, state) then
+      if stands_still(context.project, sync, page, state) then
         context:report(page.next_state, "nextState is the same on every page, so that the sync cannot get on",
           "make it from what the page has fetched, or count: { page = page + 1 }")
       end

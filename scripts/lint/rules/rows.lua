@@ -1,5 +1,6 @@
 -- What syncs do to the rows of their databases.
 
+local changed = require "lint.changed"
 local nearest = require "lint.nearest"
 local tree = require "lint.tree"
 local worker = require "lint.worker"
@@ -59,6 +60,36 @@ local function properties_of(project, upsert)
   return found, constructor
 end
 
+local function is_properties(node)
+  return node.kind == "Index" and tree.constant(node.key) == "properties"
+end
+
+-- Adds the names that are put into properties when they are made already: change.properties.Name = … False when they are not
+-- all known.
+local function add_later(project, sync, names)
+  return not project:reaches(sync.execute, function(node)
+    for _, target in ipairs(tree.targets(node)) do
+      if target.kind == "Index" and is_properties(tree.bare(target.object)) then
+        local name = tree.constant(target.key)
+        if type(name) ~= "string" then
+          return true
+        end
+        names[name] = name ~= sync.database.primary or nil
+      end
+    end
+    for i, argument in ipairs(node.arguments or {}) do
+      if is_properties(argument) and changed.by_call(project, node, i) then
+        return true
+      end
+    end
+    for i, value in ipairs(node.kind == "Local" and node.values or {}) do
+      if is_properties(value) and node.variables[i] and changed.deep(project, node.variables[i]) then
+        return true
+      end
+    end
+  end)
+end
+
 -- The names of all properties that a sync fills; nil when they are not all known.
 local function filled_by(project, sync)
   local names, place = {}, nil
@@ -72,7 +103,7 @@ local function filled_by(project, sync)
       names[name] = name ~= sync.database.primary or nil
     end
   end
-  return place and names, place
+  return place and add_later(project, sync, names) and names or nil, place
 end
 
 local function missing_from(names, others)

@@ -10,14 +10,58 @@ local OPEN = { ["workers.env"] = true }
 -- What the module workers gives besides its functions.
 local PARTS = { "schema", "builder", "j" }
 
+-- What other versions of Lua have: scripts that are to run there as well ask whether it is there.
+local OTHERS = {
+  unpack = true, loadstring = true, setfenv = true, getfenv = true, module = true, bit = true, bit32 = true, jit = true,
+}
+
+-- Calls f with each expression that is only asked whether it is there: "x or y", "if x then", "x ~= nil", "type(x)".
+local function each_asked(node, f)
+  local operator = node.operator
+  if operator == "or" or operator == "and" then
+    f(tree.bare(node.left))
+  elseif operator == "not" then
+    f(tree.bare(node.operand))
+  elseif node.kind == "Clause" then
+    f(tree.bare(node.condition))
+  elseif (operator == "==" or operator == "~=") and node.right.kind == "Nil" then
+    f(tree.bare(node.left))
+  elseif tree.calls_global(node, "type") and node.arguments[1] then
+    f(tree.bare(node.arguments[1]))
+  end
+end
+
+-- The names of OTHERS that are looked at before they are used, or stand behind "or", in the place of what this Lua has.
+local function asked_globals(project)
+  local asked = {}
+  local function note(node)
+    if node.kind == "Name" and not node.variable and OTHERS[node.name] then
+      asked[node.name] = true
+    end
+  end
+  for _, file in ipairs(project.files) do
+    tree.walk(file.chunk.body, function(node)
+      each_asked(node, note)
+      if node.operator == "or" then
+        note(tree.bare(node.right))
+      end
+    end)
+  end
+  return asked
+end
+
 local function undefined_global(context)
   local globals = context.api._G
-  local defined = {}
+  local defined = {} -- what is put into _G by its name is meant
+  local asked = asked_globals(context.project)
   for _, file in ipairs(context.project.files) do
     tree.walk(file.chunk.body, function(node)
       for _, target in ipairs(tree.targets(node)) do
+        local path, variable = tree.path(target)
         if target.kind == "Name" and not target.variable then
           defined[target.name] = defined[target.name] or target
+        elseif path and not variable and path:find "^_G%.[^.]+$" then
+          defined[target.key.value] = defined[target.key.value] or target
         end
       end
     end)
@@ -28,7 +72,7 @@ local function undefined_global(context)
       own = own or variable.name == "_ENV"
     end
     tree.walk(file.chunk.body, function(node)
-      if own or node.kind ~= "Name" or node.variable or globals[node.name] or node.name == "_ENV" then
+      if own or node.kind ~= "Name" or node.variable or globals[node.name] or node.name == "_ENV" or asked[node.name] then
         return
       elseif not defined[node.name] then
         local near = nearest.of(node.name, globals)
@@ -44,11 +88,12 @@ end
 
 local function unknown_api_name(context)
   local api = context.api
-  local called = {} -- what is called fails for certain; what is only asked for may be a look whether it is there
+  local called = {} -- what is called fails for certain
+  local asked = {} -- what is asked for first is known to be missing in some versions
   local function check(node, module, shown)
     local name = tree.constant(node.key)
     local names = api[module]
-    if type(name) ~= "string" or not names or names[name] or OPEN[module] then
+    if type(name) ~= "string" or not names or names[name] or OPEN[module] or asked[module .. "." .. name] then
       return
     end
     local known = {}
@@ -69,6 +114,13 @@ local function unknown_api_name(context)
   local defined = {} -- what the files add to Lua's own tables
   for _, file in ipairs(context.project.files) do
     tree.walk(file.chunk.body, function(node)
+      each_asked(node, function(index)
+        local name = index.kind == "Index" and tree.constant(index.key)
+        local object = index.object
+        local module = name and (object.kind == "Name" and not object.variable and "_G." .. object.name
+          or context.project:module_of(object))
+        asked[module and module .. "." .. tostring(name) or 0] = true
+      end)
       for _, target in ipairs(tree.targets(node)) do
         defined[tree.path(target) or 0] = true
       end

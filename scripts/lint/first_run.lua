@@ -21,7 +21,8 @@ local function is_plain(node, variable)
   return kind ~= "Nil" and kind ~= "False" and kind ~= "Binary" and kind ~= "Unary" and not tree.mentions(node, variable)
 end
 
--- Whether the condition speaks of the variable in a way that is not understood: in a call, or by another variable.
+-- Whether the condition speaks of the variable in a way that is not understood: in a call, or by another variable, one that is
+-- assigned to included: perhaps where the variable was looked at.
 function Search:is_obscure(node)
   return tree.any(node, function(below)
     if below.kind == "Call" or below.kind == "Method" then
@@ -30,7 +31,8 @@ function Search:is_obscure(node)
       return tree.mentions(below, self.variable) -- would have failed
     end
     local other = below.kind == "Name" and below.variable
-    return other and other ~= self.variable and other.value and tree.mentions(other.value, self.variable)
+    return other and other ~= self.variable
+      and (#other.writes > 0 or other.value and tree.mentions(other.value, self.variable))
   end)
 end
 

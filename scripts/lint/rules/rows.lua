@@ -174,14 +174,21 @@ local function options_of(project, property)
   return options
 end
 
--- Calls f with each expression that the value may be: the sides of "a and b or c".
-local function each_outcome(node, f)
-  node = tree.bare(node)
+local CHOOSERS = { select = true, status = true, multiSelect = true }
+
+-- Calls f with each expression that the value may be: the sides of "a and b or c", the parts of a list, what a builder is given.
+local function each_outcome(project, node, f)
+  node = tree.origin(node)
+  local module, name = project:builtin(node)
   if node.kind == "Binary" and node.operator == "or" then
-    each_outcome(node.left, f)
-    each_outcome(node.right, f)
+    each_outcome(project, node.left, f)
+    each_outcome(project, node.right, f)
   elseif node.kind == "Binary" and node.operator == "and" then
-    each_outcome(node.right, f)
+    each_outcome(project, node.right, f)
+  elseif node.kind == "Table" or module == "workers.builder" and CHOOSERS[name] then
+    for _, part in ipairs(node.items or node.arguments) do
+      each_outcome(project, part.kind == "Item" and part.value or part, f)
+    end
   else
     f(node)
   end
@@ -195,9 +202,9 @@ local function unlisted_option(context)
       local properties = not tree.field(upsert, "targetDatabaseKey") and properties_of(project, upsert) or {}
       for name, value in pairs(properties) do
         local options = declared[name] and options_of(project, declared[name])
-        each_outcome(value, function(node)
+        each_outcome(project, value, function(node)
           local option = options and tree.constant(node)
-          if type(option) == "string" and not options[option] and not seen[node] then
+          if type(option) == "string" and option ~= "" and not options[option] and not seen[node] then
             seen[node] = true
             local near = nearest.of(option, options)
             context:report(node, ('"%s" is not among the options of "%s"'):format(option, name),

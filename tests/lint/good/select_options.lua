@@ -27,7 +27,11 @@ worker:sync("all", {
       changes[i] = {
         type = "upsert",
         key = item.id,
-        properties = { Name = item.name, Status = item.closed_at and "Closed" or "Open", Updated = item.updated_at or workers.null },
+        properties = {
+          Name = item.name,
+          Status = item.draft and "" or item.closed_at and "Closed" or "Open", -- an empty text is no value
+          Updated = item.updated_at or workers.null,
+        },
       }
     end
     return { changes = changes, hasMore = body.more, nextState = body.more and { page = page + 1 } or nil }

@@ -136,6 +136,43 @@ function tree.constant(node)
   return node and node.evaluated[1]
 end
 
+-- What a call of string.format, or of a string's method format, formats with.
+local function format_of(node)
+  if node.kind == "Method" and node.name == "format" then
+    return node.object
+  end
+  local path, variable
+  if node.kind == "Call" then
+    path, variable = tree.path(node.callee)
+  end
+  return path == "string.format" and not variable and node.arguments[1] or nil
+end
+
+---What a text is joined or formatted from: the parts that are known, and false for each that is not.
+---@return (string|false)[]
+function tree.pieces(node)
+  local list = {}
+  local function add(part)
+    part = tree.origin(part)
+    local value, format = tree.constant(part), format_of(part)
+    if part.kind == "Binary" and part.operator == ".." then
+      add(part.left)
+      add(part.right)
+    elseif format and type(tree.constant(format)) == "string" then
+      for known, unknown in (tree.constant(format) .. "%"):gmatch "([^%%]*)(%%[-+ #%d.]*[%a%%]?)" do
+        list[#list + 1] = known
+        if unknown ~= "%" then -- the one at the end is none
+          list[#list + 1] = false
+        end
+      end
+    else
+      list[#list + 1] = type(value) ~= "boolean" and value and tostring(value) or false
+    end
+  end
+  add(node)
+  return list
+end
+
 ---The field of a table constructor, the last one of several.
 ---@return table? value
 ---@return table? item

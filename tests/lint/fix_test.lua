@@ -273,6 +273,9 @@ local function trace(text)
       return event == "len" and 2 or event == "eq" or thing
     end
   end
+  function meta.__tostring() -- its address is another one each time
+    return "it"
+  end
   function meta.__index(_, key)
     note("index", word(key))
     return thing

@@ -22,11 +22,7 @@ end
 local function is_local(project, call)
   local first = call.arguments[1] and project:origin(call.arguments[1])
   local address = first and first.kind == "Table" and tree.field(first, "url") or first
-  address = address and tree.origin(address)
-  while address and address.kind == "Binary" and address.operator == ".." do
-    address = tree.origin(address.left)
-  end
-  local text = address and tree.constant(address)
+  local text = address and tree.pieces(address)[1]
   return type(text) == "string" and (text:find "^https?://127%." or text:find "^https?://localhost") ~= nil
 end
 

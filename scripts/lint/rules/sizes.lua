@@ -75,11 +75,14 @@ end
 
 -- The sizes in an address: "https://api.example.com/items?limit=5".
 local function check_address(context, address)
-  local text = address and tree.constant(address)
-  for name, digits in (type(text) == "string" and text or ""):gmatch "[?&]([%w_$]+)=(%d+)" do
+  local parts = address and tree.pieces(address) or {}
+  for i, part in ipairs(parts) do
+    parts[i] = part or "?" -- which ends no number
+  end
+  for name, digits in (table.concat(parts) .. "&"):gmatch "[?&]([%w_$]+)=(%d+)%f[&#]" do
     local value = SIZE_NAMES[plain(name)] and math.tointeger(tonumber(digits))
     if is_odd_size(value, true) then
-      report_size(context, address, value)
+      report_size(context, tree.origin(address), value)
     end
   end
 end

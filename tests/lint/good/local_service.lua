@@ -14,6 +14,8 @@ local tickets = worker:database("tickets", {
   schema = { properties = { Name = Schema.title(), ID = Schema.richText(), Updated = Schema.date() } },
 })
 
+local PORT = 8080
+
 local function upsert(item)
   return {
     type = "upsert",
@@ -53,6 +55,7 @@ worker:sync("delta", {
   execute = function(state)
     local cursor = state and state.cursor
     local body = http.request({ url = "http://localhost:8080/tickets", query = { cursor = cursor } }):raise():json()
+    http.post(("http://127.0.0.1:%d/%s"):format(PORT, "seen"), { json = { cursor = body.cursor } }):raise()
     return { changes = upserts(body.items), hasMore = false, nextState = { cursor = body.cursor, seen = time.nowMs() } }
   end,
 })

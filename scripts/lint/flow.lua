@@ -44,6 +44,8 @@ function flow.ends(node)
     return block_ends(node.body)
   elseif node.kind == "While" then
     return tree.bare(node.condition).kind == "True" and not leaves(node.body)
+  elseif node.kind == "Repeat" then
+    return tree.bare(node.condition).kind == "False" and not leaves(node.body)
   elseif node.kind == "If" and node.otherwise and block_ends(node.otherwise) then
     for _, clause in ipairs(node.clauses) do
       if not block_ends(clause.body) then

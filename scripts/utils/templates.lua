@@ -166,7 +166,7 @@ local function add_shared(own, files, shared)
   for path, text in pairs(files) do
     local name = path:sub(1, #prefix) == prefix and path:sub(#prefix + 1)
     for _, part in ipairs(name and shared or {}) do
-      if name == part or part:sub(-1) == "/" and name:sub(1, #part) == part then
+      if (name == part or part:sub(-1) == "/" and name:sub(1, #part) == part) and not own[renamed(name)] then
         own[name] = own[name] or text
       end
     end
@@ -193,6 +193,7 @@ function templates.expand(files, template, values)
   add_shared(own, files, SHARED)
   add_shared(own, files, template ~= templates.OWN and FOR_AGENTS or {})
   own[ABOUT] = nil
+  local made_from = {} -- path -> the name in the template
   for name, text in pairs(own) do
     local filled, message = templates.fill(text, values)
     local file
@@ -200,8 +201,13 @@ function templates.expand(files, template, values)
       file, message = make_file(name, filled)
     end
     if not file then
-      return nil, prefix .. name .. ": " .. message
+      return nil, prefix .. name:gsub(LINK, "") .. ": " .. message
+    elseif made_from[file.path] then
+      local both = { name, made_from[file.path] }
+      table.sort(both)
+      return nil, ("%s%s and %s both become %s"):format(prefix, both[1], both[2], file.path)
     end
+    made_from[file.path] = name
     list[#list + 1] = file
   end
   table.sort(list, function(a, b)

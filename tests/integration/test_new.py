@@ -145,6 +145,28 @@ class NewTest(TestCase):
         self.assertEqual([path for path in pathlib.Path("/tmp").glob("workers-new-*") if path.stat().st_uid == os.getuid()
                           and any(path.iterdir())], [])
 
+    def make_template(self, name="own"):
+        own = self.p.folder / name
+        own.mkdir()
+        (own / "workers.yaml").write_text('name: "{{name}}"\nmain: main.lua\n')
+        (own / "main.lua").write_text('return require "workers".new()\n')
+        return own
+
+    def test_gitignore_of_a_template(self):
+        """A template's own is the one that counts, by whatever name."""
+        own = self.make_template()
+        for name in (".gitignore", "_gitignore"):
+            (own / name).write_text("mine/\n")
+            for number in range(8):
+                made = self.ok(self.new(f"made{name}{number}", "--from", str(own), "--no-git"))
+                self.assertEqual(made.stdout.count("/.gitignore\n"), 1)
+                self.assertEqual((self.place / f"made{name}{number}/.gitignore").read_text(), "mine/\n")
+            (own / name).unlink()
+        (own / ".gitignore").write_text("one\n")
+        (own / "_gitignore").write_text("two\n")
+        result = self.new("both", "--from", str(own))
+        self.assertEqual((result.returncode, result.stderr), (1, "error: own/.gitignore and _gitignore both become .gitignore\n"))
+
     def test_mistakes(self):
         result = self.new("x", "--template", "sync-res")
         self.assertEqual(result.returncode, 1)

@@ -240,7 +240,7 @@ equal(expand("t/a/b.link", "../../c").link, nil, "no link")
 for _, target in ipairs { "/etc", "../..", "../../project2", "x/../../.." } do
   equal(
     select(2, expand("t/a/b._link", target)),
-    ("t/a/b._link: the link leads out of the project, to %q"):format(target),
+    ("t/a/b: the link leads out of the project, to %q"):format(target),
     "a link out of the project"
   )
 end
@@ -276,6 +276,12 @@ equal(
   "a template's own files stay"
 )
 equal(places(templates.OWN, { a = "own" }), ".gitignore=usual a=own", "a person's own")
+equal(places(templates.OWN, { [".gitignore"] = "own" }), ".gitignore=own", "a file that has its place's name")
+equal(
+  select(2, templates.expand({ ["t/AGENTS.md"] = "", ["t/_AGENTS.md"] = "" }, "t", {})),
+  "t/AGENTS.md and _AGENTS.md both become AGENTS.md",
+  "two files for one place"
+)
 
 equal(templates.title_of "my-demo_2.x", "My Demo 2 X", "title")
 equal(templates.title_of "---", "---", "title without words")

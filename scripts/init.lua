@@ -9,7 +9,8 @@ local templates = require "utils.templates"
 ---@field mkdir fun(path: string): boolean?, string? nil and a message that names the path
 ---@field write fun(path: string, text: string): boolean?, string? the same
 ---@field link fun(path: string, target: string): boolean?, string? the same
----@field list fun(path: string): string[]?
+---@field target fun(path: string): string? where a link leads; nil for what is no link
+---@field list fun(path: string): string[]?, string? nil for what is no folder, with a message for one that cannot be read
 ---@field read fun(path: string): string?, string? the text, or nil and a message
 ---@field run fun(program: string, ...: string): boolean whether it ended well; it says nothing
 ---@field temporary fun(): string? a new folder
@@ -86,59 +87,73 @@ end
 
 -- ---- templates of one's own ----
 
--- All files below a folder, into files, as those of the template templates.OWN.
+local NOT_COPIED = { [".git"] = true, [".workers"] = true } -- in a working tree of git, the first is a file
+
+-- All files below a folder, into files, as those of the template templates.OWN. Links stay links: what they lead to may be
+-- anything on this machine.
 local function read_folder(host, files, folder, below)
-  for _, entry in ipairs(host.list(folder .. "/" .. below) or {}) do
+  local entries, message = host.list(folder .. "/" .. below)
+  for _, entry in ipairs(entries or {}) do
     local path = below .. entry
-    if host.list(folder .. "/" .. path) then
-      if entry ~= ".git" and entry ~= ".workers" then
-        local read, message = read_folder(host, files, folder, path .. "/")
-        if not read then
-          return nil, message
-        end
+    local place = folder .. "/" .. path
+    local target = host.target(place)
+    if not NOT_COPIED[entry] and target then
+      files[templates.OWN .. "/" .. path .. "._link"] = target
+    elseif not NOT_COPIED[entry] then
+      local inner, why = host.list(place)
+      if inner then
+        inner, why = read_folder(host, files, folder, path .. "/")
+      elseif not why then
+        inner, why = host.read(place)
+        files[templates.OWN .. "/" .. path] = inner
       end
-    else
-      local text, message = host.read(folder .. "/" .. path)
-      if not text then
-        return nil, message
+      if not inner then
+        return nil, why
       end
-      files[templates.OWN .. "/" .. path] = text
     end
   end
-  return true
+  return entries ~= nil, message
 end
 
 -- An archive often has one folder with everything in it.
 local function top_of(host, folder)
-  local entries = host.list(folder)
-  if #entries == 1 and host.list(folder .. "/" .. entries[1]) then
-    return folder .. "/" .. entries[1]
-  end
-  return folder
+  local entries = host.list(folder) or {}
+  local only = #entries == 1 and folder .. "/" .. entries[1]
+  return only and not host.target(only) and host.list(only) and only or folder
 end
 
-local function read_own(host, from)
-  local files = {}
-  for path, text in pairs(host.files) do
-    files[path] = text
-  end
-  if host.list(from) then
-    local read, message = read_folder(host, files, (from:gsub("(.)/+$", "%1")), "")
-    return read and files, message
-  end
-  if not host.exists(from) then
-    return nil, ("there is no folder or archive %s"):format(from)
-  end
+-- What tar unpacks, as those of the template templates.OWN.
+local function read_archive(host, files, archive)
   local folder = host.temporary()
   if not folder then
     return nil, "cannot make a folder for the archive"
   end
-  local read, message = host.run("tar", "-xf", from, "-C", folder), "tar cannot read the archive " .. from
+  local path = archive:sub(1, 1) == "/" and archive or "./" .. archive -- else "-x" is an option, and "a:b" another machine's
+  local read, message = host.run("tar", "-xf", path, "-C", folder), "tar cannot read the archive " .. archive
   if read then
     read, message = read_folder(host, files, top_of(host, folder), "")
   end
   host.remove(folder)
-  return read and files, message
+  return read, message
+end
+
+local function read_own(host, from)
+  local files, read = {}, nil
+  local entries, message = host.list(from)
+  if entries then
+    read, message = read_folder(host, files, (from:gsub("(.)/+$", "%1")), "")
+  elseif not message and host.exists(from) then
+    read, message = read_archive(host, files, from)
+  end
+  if not read then
+    return nil, message or ("there is no folder or archive %s"):format(from)
+  elseif next(files) == nil then
+    return nil, ("there is no file in %s"):format(from)
+  end
+  for path, text in pairs(host.files) do
+    files[path] = text
+  end
+  return files
 end
 
 local function choose_files(host, args)

@@ -79,11 +79,27 @@ static int host_confirm(lua_State *L)
     return 1;
 }
 
+/* Where a link leads; nothing for what is none. */
+static int host_target(lua_State *L)
+{
+    char target[PATH_MAX];
+    ssize_t len = readlink(luaL_checkstring(L, 1), target, sizeof target);
+    if (len < 0)
+        return 0;
+    lua_pushlstring(L, target, (size_t)len);
+    return 1;
+}
+
+/* The names in a folder; nil for what is none, and with a message for one that cannot be read. */
 static int host_list(lua_State *L)
 {
-    DIR *folder = opendir(luaL_checkstring(L, 1));
-    if (folder == NULL)
+    struct err err;
+    const char *path = luaL_checkstring(L, 1);
+    DIR *folder = opendir(path);
+    if (folder == NULL && (errno == ENOTDIR || errno == ENOENT))
         return 0;
+    if (folder == NULL)
+        return report(L, err_set(&err, ERR_IO, "cannot read %s: %s", path, strerror(errno)), &err);
     lua_newtable(L);
     lua_Integer count = 0;
     for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
@@ -173,6 +189,7 @@ static void push_host(lua_State *L)
                                          {"temporary", host_temporary},
                                          {"remove", host_remove},
                                          {"link", host_link},
+                                         {"target", host_target},
                                          {"confirm", host_confirm},
                                          {NULL, NULL}};
     luaL_newlib(L, functions);

@@ -152,6 +152,48 @@ class NewTest(TestCase):
         (own / "main.lua").write_text('return require "workers".new()\n')
         return own
 
+    def test_links_of_a_template(self):
+        """Links stay links, and nothing that they lead to is read."""
+        own = self.make_template()
+        (own / "shared").mkdir()
+        (own / "shared/a.txt").write_text("a")
+        (own / "also.txt").symlink_to("shared/a.txt")
+        (own / "alias").symlink_to("shared")
+        (own / "round").symlink_to(".")
+        self.ok(self.new("made", "--from", str(own), "--no-git"))
+        for name, target in (("also.txt", "shared/a.txt"), ("alias", "shared"), ("round", ".")):
+            self.assertEqual(os.readlink(self.place / "made" / name), target)
+        self.ok(self.new("made", "--from", str(own), "--no-git", "--force"))
+        secret = self.p.folder / "secret"
+        secret.mkdir()
+        (secret / "key").write_text("private")
+        for number, (name, target) in enumerate((("file", secret / "key"), ("folder", secret), ("up", "../secret/key"))):
+            with self.subTest(name):
+                (own / name).symlink_to(target)
+                with tarfile.open(self.p.folder / "own.tar", "w") as archive:
+                    archive.add(own, "own")
+                for source in (own, self.p.folder / "own.tar"):
+                    result = self.new(f"out-{number}", "--from", str(source), "--no-git")
+                    self.assertEqual(result.returncode, 1, result.stdout)
+                    self.assertIn(f"own/{name}: the link leads out of the project, to \"{target}\"", result.stderr)
+                    self.assertFalse((self.place / f"out-{number}").exists())
+                (own / name).unlink()
+        with tarfile.open(self.p.folder / "only.tar", "w") as archive:
+            link = tarfile.TarInfo("top")
+            link.type, link.linkname = tarfile.SYMTYPE, str(secret)
+            archive.addfile(link)
+        self.assertIn("own/top: the link leads out", self.new("only", "--from", str(self.p.folder / "only.tar")).stderr)
+
+    def test_a_template_in_a_working_tree(self):
+        """There .git is a file, which leads to the template's own repository."""
+        own = self.make_template()
+        for command in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "x"), ("worktree", "add", "-q", "../tree")):
+            self.git(own, *command)
+        self.assertTrue((self.p.folder / "tree/.git").is_file())
+        self.ok(self.new("made", "--from", str(self.p.folder / "tree"), cwd=self.p.folder))
+        self.assertTrue((self.p.folder / "made/.git").is_dir())
+        self.assertEqual(self.git(self.p.folder / "made", "log", "--format=%s"), "A worker from a template\n")
+
     def test_gitignore_of_a_template(self):
         """A template's own is the one that counts, by whatever name."""
         own = self.make_template()
@@ -166,6 +208,25 @@ class NewTest(TestCase):
         (own / "_gitignore").write_text("two\n")
         result = self.new("both", "--from", str(own))
         self.assertEqual((result.returncode, result.stderr), (1, "error: own/.gitignore and _gitignore both become .gitignore\n"))
+
+    def test_templates_that_are_none(self):
+        empty = self.p.folder / "nothing"
+        (empty / "inner").mkdir(parents=True)
+        with tarfile.open(self.p.folder / "empty.tar", "w") as archive:
+            archive.add(empty, "nothing")
+        for source in (empty, self.p.folder / "empty.tar"):
+            result = self.new("x", "--from", str(source))
+            self.assertEqual((result.returncode, result.stderr), (1, f"error: there is no file in {source}\n"))
+        own = self.make_template()
+        with tarfile.open(self.place / "host:own.tar", "w") as archive:
+            archive.add(own, "own")
+        (self.place / "-own.tar").write_bytes((self.place / "host:own.tar").read_bytes())
+        for name in ("host:own.tar", "-own.tar"):
+            self.ok(self.new("made", f"--from={name}", "--no-git", "--force"))
+        if os.getuid() != 0:
+            empty.chmod(0)
+            self.assertIn(f"cannot read {empty}: Permission denied", self.new("x", "--from", str(empty)).stderr)
+            empty.chmod(0o700)
 
     def test_mistakes(self):
         result = self.new("x", "--template", "sync-res")

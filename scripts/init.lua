@@ -6,6 +6,7 @@ local templates = require "utils.templates"
 ---@class init.Host
 ---@field files table<string, string> the templates: path relative to templates/ -> text
 ---@field exists fun(path: string): boolean
+---@field is_folder fun(path: string): boolean also for a link to one
 ---@field mkdir fun(path: string): boolean?, string? nil and a message that names the path
 ---@field write fun(path: string, text: string): boolean?, string? the same
 ---@field link fun(path: string, target: string): boolean?, string? the same
@@ -56,6 +57,21 @@ local function find_conflicts(host, directory, files)
     end
   end
   return found
+end
+
+-- What is in the way of a file for certain: a file where a folder has to be, or a folder where a file has to be.
+local function find_obstacle(host, directory, files)
+  for _, file in ipairs(files) do
+    local path = directory .. file.path
+    for _, folder in ipairs(templates.folders_above(path)) do
+      if host.exists(folder) and not host.is_folder(folder) then
+        return folder .. " is no folder"
+      end
+    end
+    if host.is_folder(path) and not (file.link and host.target(path)) then
+      return path .. " is a folder"
+    end
+  end
 end
 
 -- Whether they may be overwritten: asks a person who sits there, and otherwise does not.
@@ -274,6 +290,10 @@ return function(host, args)
   files, message = templates.expand(sources, template, values)
   if not files then
     return nil, message
+  end
+  local obstacle = find_obstacle(host, directory, files)
+  if obstacle then
+    return nil, obstacle .. "; nothing was written"
   end
   local found = find_conflicts(host, directory, files)
   if #found > 0 and not args.force then

@@ -32,6 +32,13 @@ static int host_exists(lua_State *L)
     return 1;
 }
 
+static int host_is_folder(lua_State *L)
+{
+    struct stat status;
+    lua_pushboolean(L, stat(luaL_checkstring(L, 1), &status) == 0 && S_ISDIR(status.st_mode));
+    return 1;
+}
+
 /* true, or nil and the message. */
 static int report(lua_State *L, enum err_code code, const struct err *err)
 {
@@ -179,6 +186,7 @@ static int host_remove(lua_State *L)
 static void push_host(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"exists", host_exists},
+                                         {"is_folder", host_is_folder},
                                          {"mkdir", host_mkdir},
                                          {"write", host_write},
                                          {"list", host_list},

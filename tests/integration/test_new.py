@@ -228,6 +228,18 @@ class NewTest(TestCase):
             self.assertIn(f"cannot read {empty}: Permission denied", self.new("x", "--from", str(empty)).stderr)
             empty.chmod(0o700)
 
+    def test_obstacles(self):
+        """Nothing is written when it is clear that not everything can be."""
+        for name, make, said in (("file", lambda: (self.place / "file").write_text(""), "file is no folder"),
+                                 ("src", lambda: ((self.place / "src").mkdir(), (self.place / "src/src").write_text("")), "src/src is no folder"),
+                                 ("yaml", lambda: (self.place / "yaml/workers.yaml").mkdir(parents=True), "yaml/workers.yaml is a folder")):
+            make()
+            before = sorted(self.place.rglob("*"))
+            for force in ((), ("--force",)):
+                result = self.new(name, *force)
+                self.assertEqual((result.returncode, result.stderr), (1, f"error: {said}; nothing was written\n"))
+                self.assertEqual(sorted(self.place.rglob("*")), before)
+
     def test_mistakes(self):
         result = self.new("x", "--template", "sync-res")
         self.assertEqual(result.returncode, 1)

@@ -167,7 +167,7 @@ class Pages(TemplateCase):
         (self.folder / ".claude/skills").mkdir()
         result = self.run_in("new", "demo", "--force", folder=self.p.folder)
         self.assertEqual(result.returncode, 1)
-        self.assertIn("cannot make the link demo/.claude/skills: ", result.stderr)
+        self.assertIn("demo/.claude/skills is a folder; nothing was written", result.stderr)
 
     def test_commands_are_commands(self):
         """Every command that is shown or named is one, with options that it has."""

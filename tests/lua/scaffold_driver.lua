@@ -54,6 +54,9 @@ local function new_host(cwd, entries, fail_at)
   function host.exists(path)
     return host.entries[path] ~= nil
   end
+  function host.is_folder(path)
+    return host.entries[path] == true
+  end
   function host.mkdir(path)
     if fails() or host.entries[path] ~= nil then
       return nil, "cannot make the folder " .. path .. ": Permission denied"
@@ -197,6 +200,10 @@ expect_refusal("/x", {}, { ["README.md"] = "mine", [".gitignore"] = "" },
 expect_refusal("/x", { directory = "d" }, nil, "cannot make the folder d: Permission denied", 1)
 expect_refusal("/x", { directory = "d" }, nil, "cannot make the folder d/.agents: Permission denied", 2)
 expect_refusal("/x", { directory = "d" }, nil, "cannot write d/.agents/INSTRUCTIONS.md: No space left on device", 3)
+
+expect_refusal("/x", { directory = "d", force = true }, { d = "a file" }, "d is no folder; nothing was written")
+expect_refusal("/x", { directory = "d", force = true }, { d = true, ["d/README.md"] = true },
+  "d/README.md is a folder; nothing was written")
 
 -- Other files are no obstacle, and --force overwrites.
 host = new_host("/x", { d = true, ["d/other.txt"] = "mine", ["d/README.md"] = "mine" })

@@ -246,6 +246,10 @@ static int scaffold(lua_State *L)
 static int run_new(const struct cli_args *args)
 {
     struct err err;
+    if (cli_flag(args, "--git") && cli_flag(args, "--no-git"))
+        return cli_usage(args, "--git and --no-git exclude each other");
+    if (cli_value(args, "--template") != NULL && cli_value(args, "--from") != NULL)
+        return cli_usage(args, "--template and --from exclude each other");
     lua_State *L = luaL_newstate();
     if (L == NULL) {
         err_nomem(&err);

@@ -240,6 +240,12 @@ class NewTest(TestCase):
                 self.assertEqual((result.returncode, result.stderr), (1, f"error: {said}; nothing was written\n"))
                 self.assertEqual(sorted(self.place.rglob("*")), before)
 
+    def test_options_that_exclude_each_other(self):
+        for options in (("--git", "--no-git"), ("--template", "--from")):
+            result = self.new("x", *(f"{option}=jobs" if option in ("--template", "--from") else option for option in options))
+            self.assertEqual(result.returncode, 2)
+            self.assertIn(f"error: {options[0]} and {options[1]} exclude each other\n", result.stderr)
+
     def test_mistakes(self):
         result = self.new("x", "--template", "sync-res")
         self.assertEqual(result.returncode, 1)

@@ -402,6 +402,13 @@ static bool is_shown_by_trying(const struct cause *cause)
     return cause == NULL || (strcmp(cause->check, "store") != 0 && strcmp(cause->check, "memory") != 0);
 }
 
+/* What fails again for the same cause, or with the same words, is told once. */
+static bool is_same_failure(const struct failed *one, const struct failed *other)
+{
+    return find_cause(one) == find_cause(other) &&
+           (find_cause(one) != NULL || strcmp(buf_text(&one->message), buf_text(&other->message)) == 0);
+}
+
 static void look_at_last_run(const struct evidence *evidence, const struct failed *last, bool failed,
                              const struct failed *probe, bool probe_failed, struct findings *out)
 {
@@ -417,8 +424,7 @@ static void look_at_last_run(const struct evidence *evidence, const struct faile
         findings_add(out, FINDING_WARN, "run", remedy,
                      "what has failed the last time works now; it failed with: %s", buf_text(&last->message));
     } else if (failed && !(probe_failed && is_about_state(evidence, probe)) &&
-               !(probe_failed && find_cause(probe) == find_cause(last) && find_cause(last) != NULL)) {
-        /* What fails again for the same cause is told once. */
+               !(probe_failed && is_same_failure(probe, last))) {
         add_failure(evidence, last, FINDING_FAIL, "the last run failed", out);
     } else if (evidence->run.text == NULL) {
         findings_add(out, FINDING_OK, "run", "", "no run is recorded");

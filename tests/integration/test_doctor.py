@@ -236,6 +236,9 @@ class DoctorTest(TestCase):
     def test_a_mistake_of_the_script(self):
         p = self.worker('sync(function() error "no such luck" end)')
         self.fails(p, "script", "no such luck", "^workers runs get [0-9a-f-]{36}$")
+        self.assertEqual(p.run("doctor", "tasks").stdout.count("no such luck"), 1, "it is told once")
+        (p.folder / "main.lua").write_text((p.folder / "main.lua").read_text().replace("no such luck", "other luck"))
+        self.assertRegex(p.run("doctor", "tasks").stdout, "(?s)the last run failed: .*no such luck.*tried just now: .*other luck")
 
     def test_a_script_that_does_not_load(self):
         p = self.worker("sync(")

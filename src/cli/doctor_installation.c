@@ -322,9 +322,15 @@ static void look_at_server(const struct project *project, struct findings *out)
 
 static void look_at_project(struct findings *out)
 {
+    char file[PATH_MAX];
     struct project project = {0};
-    struct err err;
+    struct err err, ignored;
     enum err_code code = project_open(NULL, ".", &project, &err);
+    if (code == ERR_NOT_FOUND && config_find(".", file, sizeof file, &ignored) == ERR_NONE) {
+        findings_add(out, FINDING_FAIL, "script", "make the file, or change main in workers.yaml", "%s",
+                     err.message);
+        return;
+    }
     if (code == ERR_NOT_FOUND) {
         findings_add(out, FINDING_WARN, "project", "cd into a project, or make one: workers new NAME", "%s",
                      err.message);

@@ -524,8 +524,13 @@ class DoctorTest(TestCase):
     def test_the_project_file(self):
         p = self.worker("sync(function() return page {} end)", CONFIG + "mian: other.lua\n")
         self.assertRegex(self.doctor(p, code=1)["project"][1], r'workers.yaml.*"mian"')
+        (p.folder / "workers.yaml").write_text(CONFIG)
+        (p.folder / "main.lua").rename(p.folder / "other.lua")
+        found = self.doctor(p, code=1)
+        self.assertEqual(list(found), ["script"])
+        self.assertRegex(found["script"][1], "there is no script .*/main.lua")
+        self.assertEqual(found["script"][2], "make the file, or change main in workers.yaml")
         (p.folder / "workers.yaml").unlink()
-        (p.folder / "main.lua").unlink()
         self.assertEqual(self.doctor(p, code=0)["project"][0], "warn")
 
     def test_servers(self):

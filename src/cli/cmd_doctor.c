@@ -22,7 +22,9 @@ static enum err_code load_quietly(struct target *target, struct findings *out)
     if (target->remote != NULL || cli_runtime_open(&target->project, NULL, doctor_no_log, NULL,
                                                    &target->runtime, &target->script_error) == ERR_NONE)
         return ERR_NONE;
-    findings_add(out, FINDING_FAIL, "script", "change the script at that line, then workers check",
+    findings_add(out, FINDING_FAIL, "script",
+                 target->project.script[0] == '\0' ? "write a workers.yaml with main: SCRIPT"
+                                                   : "change the script at that line, then workers check",
                  "it cannot be loaded: %s", target->script_error.message);
     return ERR_SCRIPT;
 }

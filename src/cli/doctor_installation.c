@@ -268,6 +268,11 @@ static void look_at_script(const struct project *project, struct findings *out)
 {
     struct runtime *runtime = NULL;
     struct script_error error;
+    if (project->script[0] == '\0') {
+        findings_add(out, FINDING_OK, "script", "",
+                     "a script alone has run here; no workers.yaml names one for the other commands");
+        return;
+    }
     script_error_init(&error);
     if (cli_runtime_open(project, NULL, doctor_no_log, NULL, &runtime, &error) == ERR_NONE) {
         findings_add(out, FINDING_OK, "script", "", "it loads, and declares %zu capabilities",

@@ -533,6 +533,14 @@ class DoctorTest(TestCase):
         (p.folder / "workers.yaml").unlink()
         self.assertEqual(self.doctor(p, code=0)["project"][0], "warn")
 
+    def test_a_script_alone(self):
+        """It needs no workers.yaml, and nothing is wrong without one."""
+        p = self.worker("sync(function() return page {} end)")
+        (p.folder / "workers.yaml").unlink()
+        self.ok(p.run("run", "main.lua"))
+        self.assertEqual(self.doctor(p, code=0), {})
+        self.assertEqual(self.doctor(p, "tasks", code=1)["script"][2], "write a workers.yaml with main: SCRIPT")
+
     def test_servers(self):
         p = self.worker("sync(function() return page {} end)")
         server = Server(p)

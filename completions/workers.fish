@@ -8,6 +8,11 @@ function __workers_complete
     for line in (command $program --complete $words "$current" 2>/dev/null)
         if test "$line" = ":files"
             __fish_complete_path "$current"
+        else if test "$line" = ":files@"
+            set -l before (string replace -r '@.*' '@' -- "$current")
+            for path in (__fish_complete_path (string replace -r '^[^@]*@' '' -- "$current"))
+                echo $before$path
+            end
         else
             echo $line
         end

@@ -7,6 +7,9 @@ _workers() {
     for line in "${(@f)$("$words[1]" --complete "${(@)words[2,CURRENT]}" 2>/dev/null)}"; do
         if [[ $line == :files ]]; then
             _files
+        elif [[ $line == :files@ ]]; then
+            compset -P '[^@]#@'
+            _files
         elif [[ -n $line ]]; then
             word=${line%%$'\t'*}
             found+=("${word//:/\\:}:${line#*$'\t'}")

@@ -138,7 +138,13 @@ static void offer_keys(const struct typing *typing, const struct command *comman
 /* As the table has it: "KEY", "FILE", "csv|json", "NAME". */
 static void offer_value(const struct typing *typing, const struct command *command, const char *value)
 {
-    static const char *const files[] = {"FILE", "SCRIPT", "DIR"};
+    static const char *const files[] = {"FILE", "SCRIPT", "DIR", "PATH"};
+    const char *at = strchr(typing->current, '@');
+    if (strstr(value, "@FILE") != NULL) {
+        if (at == typing->current || (at != NULL && at[-1] == '=' && strstr(value, "=@FILE") != NULL))
+            puts(":files@");
+        return; /* without "@" it is no file */
+    }
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         if (strstr(value, files[i]) != NULL) {
             puts(":files");

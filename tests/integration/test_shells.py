@@ -20,7 +20,8 @@ local worker = workers.new()
 local tasks = worker:database("taskRows", { type = "managed", initialTitle = "Tasks", primaryKeyProperty = "Id",
   schema = { properties = { Name = Schema.title(), Id = Schema.richText() } } })
 worker:sync("fetchTasks", { database = tasks, schedule = "manual", execute = function() return { changes = {}, hasMore = false } end })
-worker:tool("findTask", { title = "T", description = "d", schema = j.object {}, execute = function() end })
+worker:tool("findTask", { title = "T", description = "d", schema = j.object {},
+  execute = function() return require("workers.env").get "PEM" end })
 worker:webhook("onTask", { title = "H", description = "d", execute = function() end })
 worker:view("board", { path = "views/board" })
 return worker
@@ -50,7 +51,12 @@ CASES = (
     (("completions", ""), {"bash", "zsh", "fish"}),
     (("help", "sync", "tr"), {"trigger"}),
     (("check", "ma"), {"main.lua"}),
-    (("exec", "findTask", "-d", "work"), {"workers.yaml"}),
+    (("exec", "findTask", "-d", "work"), set()),
+    (("exec", "findTask", "-d", "@work"), {"@workers.yaml"}),
+    (("sync", "state", "set", "fetchTasks", "@ma"), {"@main.lua"}),
+    (("env", "set", "ma"), set()),
+    (("env", "set", "PEM=@ma"), {"PEM=@main.lua"}),
+    (("test", "ma"), {"main.lua"}),
 )
 
 
@@ -107,6 +113,7 @@ class ShellsTest(TestCase):
     def at_a_terminal(self, command, setup):
         """Keys are typed with tabs in between, and what the shell makes of them is what runs."""
         name = command[0]
+        self.p.write("key.pem", "a\n")
         child, terminal = pty.fork()
         if child == 0:
             os.chdir(self.p.folder)
@@ -118,10 +125,12 @@ class ShellsTest(TestCase):
         self.type(terminal, f'{setup}; eval "$(workers completions {name})"; echo "SET"UP\n', r"SETUP\s[^S]*READY_")
         for keys, expected in (("workers compl\tfis\t > one; cat one; echo END\"ED\"\n", r"Completions of workers for fish[\s\S]*\nENDED"),
                                ("workers sync stat\tu\t fetc\t --jso\t; echo END\"ED\"\n", r'"key": "fetchTasks"[\s\S]*\nENDED'),
-                               ("workers manif\tma\t; echo END\"ED\"\n", r'"findTask"[\s\S]*\nENDED')):
+                               ("workers manif\tma\t; echo END\"ED\"\n", r'"findTask"[\s\S]*\nENDED'),
+                               ("workers env set PEM=@ke\t; workers env list --json; echo END\"ED\"\n", r'"name": "PEM"[\s\S]*\nENDED')):
             self.seen = ""
             self.type(terminal, keys, expected)
             self.type(terminal, "", "READY_")
+        self.assertEqual(self.ok(self.p.run("exec", "findTask", "-d", "{}")).stdout, '"a"\n', "the file's text is the value, not its name")
 
     def type(self, terminal, keys, expected):
         os.write(terminal, keys.encode())

@@ -387,7 +387,7 @@ static int run(const struct cli_args *args)
 }
 
 static const struct cli_option options[] = {
-    {"--config", NULL, "AGENT", "print what claude, cursor or vscode needs in its configuration"},
+    {"--config", NULL, "claude|cursor|vscode", "print what that agent needs in its configuration"},
     {"--url", NULL, "URL", "of a server: the configuration for its /mcp, in the place of this program"},
     {NULL, NULL, NULL, NULL},
 };

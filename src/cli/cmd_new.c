@@ -276,7 +276,7 @@ static int run_new(const struct cli_args *args)
 
 static const struct cli_option options[] = {
     {"--name", NULL, "NAME", "the worker's name; made from the folder's unless given"},
-    {"--template", NULL, "NAME", "which template; worker unless given"},
+    {"--template", NULL, "TEMPLATE", "which one; worker unless given"},
     {"--list", NULL, NULL, "show the templates, and make nothing"},
     {"--from", NULL, "DIR|ARCHIVE", "a template of your own"},
     {"--git", NULL, NULL, "make a git repository, also within another one"},

@@ -73,7 +73,7 @@ const struct command cmd_tokens_list = {
 };
 
 static const struct cli_option make_options[] = {
-    {"--scope", NULL, "SCOPE", "read (unless given), run or admin; each may do what those before it may"},
+    {"--scope", NULL, "read|run|admin", "read unless given; each may do what those before it may"},
     CLI_HOME_OPTION,
     {NULL, NULL, NULL, NULL},
 };

@@ -135,6 +135,23 @@ static void offer_keys(const struct typing *typing, const struct command *comman
 
 /* ---- what an argument or an option takes ---- */
 
+static void offer_templates(const struct typing *typing)
+{
+    static const char about[] = "/_template";
+    for (size_t i = 0; i < template_file_count; i++) {
+        const struct embedded_file *file = &template_files[i];
+        char name[NAME_SIZE], summary[NAME_SIZE];
+        size_t len = strlen(file->name), size = (size_t)(file->end - file->begin);
+        if (len < sizeof about || strcmp(file->name + len - (sizeof about - 1), about) != 0)
+            continue;
+        const char *line_end = memchr(file->begin, '\n', size);
+        snprintf(name, sizeof name, "%.*s", (int)(len - (sizeof about - 1)), file->name);
+        snprintf(summary, sizeof summary, "%.*s",
+                 (int)(line_end != NULL ? line_end - file->begin : (long)size), file->begin);
+        offer(typing, name, summary);
+    }
+}
+
 /* As the table has it: "KEY", "FILE", "csv|json", "NAME". */
 static void offer_value(const struct typing *typing, const struct command *command, const char *value)
 {
@@ -153,6 +170,12 @@ static void offer_value(const struct typing *typing, const struct command *comma
     }
     for (size_t i = 0; strcmp(value, "SHELL") == 0 && i < completion_file_count; i++)
         offer(typing, strchr(completion_files[i].name, '.') + 1, "");
+    if (strcmp(value, "TEMPLATE") == 0)
+        offer_templates(typing);
+    if (strcmp(value, "STATE") == 0)
+        value = "ready|running|done|dead";
+    if (strcmp(value, "KEY") == 0 && strncmp(command->name, "db ", 3) == 0)
+        return; /* of a row */
     if (strcmp(value, "KEY") == 0 || strcmp(value, "DATABASE") == 0) {
         offer_keys(typing, command, value[0] == 'D');
         return;

@@ -169,12 +169,25 @@ function Project:origin(node)
   return node.origin
 end
 
+---The variables that an expression leads through to its origin: those in functions that it calls as well.
+---@return lint.Variable[]
+function Project:variables_of(node)
+  local list = {}
+  self.steps = 0
+  while node do
+    list[#list + 1] = node.kind == "Name" and node.variable or nil
+    node = self:step(node)
+  end
+  return list
+end
+
 ---The table constructor that an expression is; nil when it is none for certain, or more fields may be put in.
 ---@param open? boolean more fields may be put in
 function Project:table_of(node, open)
-  local variable = tree.bare(node).kind == "Name" and tree.bare(node).variable
-  if variable and not open and (variable.fields or variable.fields_unknown or changed.elsewhere(self, variable)) then
-    return nil
+  for _, variable in ipairs(open and {} or self:variables_of(node)) do
+    if variable.fields or variable.fields_unknown or changed.elsewhere(self, variable) then
+      return nil
+    end
   end
   local origin = self:origin(node)
   return origin.kind == "Table" and origin or nil

@@ -9,10 +9,10 @@ local function may_have_pacer(project, options)
   if not options then
     return false
   end
-  local variable = tree.bare(options).kind == "Name" and tree.bare(options).variable
-  if variable and (variable.fields_unknown or variable.fields and variable.fields.pacer
-      or changed.elsewhere(project, variable)) then
-    return true
+  for _, variable in ipairs(project:variables_of(options)) do
+    if variable.fields_unknown or variable.fields and variable.fields.pacer or changed.elsewhere(project, variable) then
+      return true
+    end
   end
   local constructor = project:table_of(options, true)
   return not constructor or tree.field(constructor, "pacer") ~= nil

@@ -221,7 +221,8 @@ local function make_repository(host, directory, files, wanted)
     end
   end
   if not host.run("git", "-C", place, "commit", "-q", "-m", "A worker from a template") then
-    return "made a git repository, without a commit: git does not know your name (git config user.name)"
+    return "made a git repository, without a commit: " .. (host.run("git", "-C", place, "var", "GIT_COMMITTER_IDENT")
+      and "git has refused it, as git commit will show" or "git does not know your name (git config user.name)")
   end
   return "made a git repository with a first commit"
 end

@@ -110,6 +110,9 @@ class NewTest(TestCase):
         self.assertEqual(self.git(self.p.folder / "here", "status", "--porcelain"), "?? mine.txt\n", "only what was written is committed")
         nameless = {"GIT_AUTHOR_NAME": "", "GIT_AUTHOR_EMAIL": "", "GIT_COMMITTER_NAME": "", "GIT_COMMITTER_EMAIL": "", "GIT_CONFIG_NOSYSTEM": "1"}
         self.assertIn("without a commit: git does not know your name", self.ok(self.new("nameless", cwd=self.p.folder, env=nameless)).stdout)
+        unsigned = {"GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": "commit.gpgsign", "GIT_CONFIG_VALUE_0": "true",
+                    "GIT_CONFIG_KEY_1": "gpg.program", "GIT_CONFIG_VALUE_1": "false"}
+        self.assertIn("without a commit: git has refused it", self.ok(self.new("unsigned", cwd=self.p.folder, env=unsigned)).stdout)
         without = {"PATH": str(self.p.folder / "bin")}
         self.assertNotIn("git", self.ok(self.new("without", cwd=self.p.folder, env=without)).stdout.split("Next:")[1])
         self.assertIn("git is not there", self.ok(self.new("without2", "--git", cwd=self.p.folder, env=without)).stdout)

@@ -11,6 +11,8 @@ local templates = require "utils.templates"
 ---@field write fun(path: string, text: string): boolean?, string? the same
 ---@field link fun(path: string, target: string): boolean?, string? the same
 ---@field target fun(path: string): string? where a link leads; nil for what is no link
+---@field is_program fun(path: string): boolean whether it may be run
+---@field make_program fun(path: string): boolean?, string? as mkdir
 ---@field list fun(path: string): string[]?, string? nil for what is no folder, with a message for one that cannot be read
 ---@field read fun(path: string): string?, string? the text, or nil and a message
 ---@field run fun(program: string, ...: string): boolean whether it ended well; it says nothing
@@ -85,7 +87,8 @@ local function may_overwrite(host, found)
   return answer, "nothing was written"
 end
 
-local function write_file(host, path, file)
+---@param programs table<string, boolean> names in the template of the files that may be run
+local function write_file(host, path, file, programs)
   for _, folder in ipairs(templates.folders_above(path)) do
     if not host.exists(folder) then
       local made, message = host.mkdir(folder)
@@ -95,6 +98,9 @@ local function write_file(host, path, file)
     end
   end
   local written, message = (file.link and host.link or host.write)(path, file.text)
+  if written and programs[file.name] and not file.link then
+    written, message = host.make_program(path)
+  end
   if not written then
     return nil, message or "cannot write " .. path
   end
@@ -105,9 +111,9 @@ end
 
 local NOT_COPIED = { [".git"] = true, [".workers"] = true } -- in a working tree of git, the first is a file
 
--- All files below a folder, into files, as those of the template templates.OWN. Links stay links: what they lead to may be
--- anything on this machine.
-local function read_folder(host, files, folder, below)
+-- All files below a folder, into files, as those of the template templates.OWN, and into programs the names of those that may be
+-- run. Links stay links: what they lead to may be anything on this machine.
+local function read_folder(host, files, programs, folder, below)
   local entries, message = host.list(folder .. "/" .. below)
   for _, entry in ipairs(entries or {}) do
     local path = below .. entry
@@ -118,10 +124,11 @@ local function read_folder(host, files, folder, below)
     elseif not NOT_COPIED[entry] then
       local inner, why = host.list(place)
       if inner then
-        inner, why = read_folder(host, files, folder, path .. "/")
+        inner, why = read_folder(host, files, programs, folder, path .. "/")
       elseif not why then
         inner, why = host.read(place)
         files[templates.OWN .. "/" .. path] = inner
+        programs[path] = host.is_program(place)
       end
       if not inner then
         return nil, why
@@ -139,7 +146,7 @@ local function top_of(host, folder)
 end
 
 -- What tar unpacks, as those of the template templates.OWN.
-local function read_archive(host, files, archive)
+local function read_archive(host, files, programs, archive)
   local folder = host.temporary()
   if not folder then
     return nil, "cannot make a folder for the archive"
@@ -147,19 +154,19 @@ local function read_archive(host, files, archive)
   local path = archive:sub(1, 1) == "/" and archive or "./" .. archive -- else "-x" is an option, and "a:b" another machine's
   local read, message = host.run("tar", "-xf", path, "-C", folder), "tar cannot read the archive " .. archive
   if read then
-    read, message = read_folder(host, files, top_of(host, folder), "")
+    read, message = read_folder(host, files, programs, top_of(host, folder), "")
   end
   host.remove(folder)
   return read, message
 end
 
-local function read_own(host, from)
+local function read_own(host, programs, from)
   local files, read = {}, nil
   local entries, message = host.list(from)
   if entries then
-    read, message = read_folder(host, files, (from:gsub("(.)/+$", "%1")), "")
+    read, message = read_folder(host, files, programs, (from:gsub("(.)/+$", "%1")), "")
   elseif not message and host.exists(from) then
-    read, message = read_archive(host, files, from)
+    read, message = read_archive(host, files, programs, from)
   end
   if not read then
     return nil, message or ("there is no folder or archive %s"):format(from)
@@ -172,9 +179,9 @@ local function read_own(host, from)
   return files
 end
 
-local function choose_files(host, args)
+local function choose_files(host, programs, args)
   if args.from then
-    local files, message = read_own(host, args.from)
+    local files, message = read_own(host, programs, args.from)
     return files, message, templates.OWN
   end
   local name = args.template or templates.USUAL
@@ -283,7 +290,8 @@ return function(host, args)
     directory = directory .. "/"
   end
   local sources, files, template
-  sources, message, template = choose_files(host, args)
+  local programs = {}
+  sources, message, template = choose_files(host, programs, args)
   if not sources then
     return nil, message
   end
@@ -306,7 +314,7 @@ return function(host, args)
   end
   for _, file in ipairs(files) do
     local written
-    written, message = write_file(host, directory .. file.path, file)
+    written, message = write_file(host, directory .. file.path, file, programs)
     if not written then
       return nil, message
     end

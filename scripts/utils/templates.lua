@@ -134,6 +134,7 @@ end
 ---@class templates.File
 ---@field path string where it goes, relative to the project's folder
 ---@field text string
+---@field name string what it is called in the template
 ---@field link? boolean it is a link, and text is where it leads, seen from its own folder
 
 ---@param path string within a template
@@ -150,14 +151,14 @@ end
 local function make_file(path, text)
   local place = renamed(path)
   if not place:find(LINK) then
-    return { path = place, text = text }
+    return { path = place, text = text, name = path }
   end
   local target = (text:gsub("%s+$", ""))
   local folder = "/project/" .. (place:match "^(.*/)[^/]*$" or "")
   if target:sub(1, 1) == "/" or not (templates.absolute(folder, target) .. "/"):find "^/project/" then
     return nil, ("the link leads out of the project, to %q"):format(target)
   end
-  return { path = (place:gsub(LINK, "")), text = target, link = true }
+  return { path = (place:gsub(LINK, "")), text = target, name = path, link = true }
 end
 
 -- Gives a template what it shares with the usual one.

@@ -86,6 +86,26 @@ static int host_confirm(lua_State *L)
     return 1;
 }
 
+/* Whether the owner may run the file. */
+static int host_is_program(lua_State *L)
+{
+    struct stat status;
+    lua_pushboolean(L, stat(luaL_checkstring(L, 1), &status) == 0 && (status.st_mode & S_IXUSR) != 0);
+    return 1;
+}
+
+/* Lets those run the file who may read it. true, or nil and the message. */
+static int host_make_program(lua_State *L)
+{
+    struct stat status;
+    struct err err;
+    const char *path = luaL_checkstring(L, 1);
+    enum err_code code = ERR_NONE;
+    if (stat(path, &status) != 0 || chmod(path, (status.st_mode & 0777) | (status.st_mode & 0444) >> 2) != 0)
+        code = err_set(&err, ERR_IO, "cannot change %s: %s", path, strerror(errno));
+    return report(L, code, &err);
+}
+
 /* Where a link leads; nothing for what is none. */
 static int host_target(lua_State *L)
 {
@@ -198,6 +218,8 @@ static void push_host(lua_State *L)
                                          {"remove", host_remove},
                                          {"link", host_link},
                                          {"target", host_target},
+                                         {"is_program", host_is_program},
+                                         {"make_program", host_make_program},
                                          {"confirm", host_confirm},
                                          {NULL, NULL}};
     luaL_newlib(L, functions);

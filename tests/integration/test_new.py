@@ -212,6 +212,20 @@ class NewTest(TestCase):
         result = self.new("both", "--from", str(own))
         self.assertEqual((result.returncode, result.stderr), (1, "error: own/.gitignore and _gitignore both become .gitignore\n"))
 
+    def test_programs_of_a_template(self):
+        own = self.make_template()
+        (own / "bin").mkdir()
+        (own / "bin/sync").write_text("#!/bin/sh\necho {{name}}\n")
+        (own / "bin/sync").chmod(0o755)
+        with tarfile.open(self.p.folder / "own.tar", "w") as archive:
+            archive.add(own, "own")
+        for source in (own, self.p.folder / "own.tar"):
+            self.ok(self.new("made", "--from", str(source), "--force", cwd=self.p.folder))
+            self.assertEqual(self.shell("bin/sync", self.p.folder / "made").stdout, "made\n")
+            self.assertFalse(os.access(self.p.folder / "made/main.lua", os.X_OK))
+            self.assertRegex(self.git(self.p.folder / "made", "ls-files", "--stage"), r"100755 \S+ 0\tbin/sync\n")
+            (self.p.folder / "made/bin/sync").chmod(0o644)
+
     def test_templates_that_are_none(self):
         empty = self.p.folder / "nothing"
         (empty / "inner").mkdir(parents=True)

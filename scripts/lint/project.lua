@@ -225,6 +225,30 @@ function Project:builtin(call)
   end
 end
 
+-- Calls f with the values of a table's fields, as far as they are known.
+function Project:each_field(node, f)
+  for _, variable in ipairs(self:variables_of(node)) do
+    for _, values in pairs(variable.fields or {}) do
+      for _, value in ipairs(values) do
+        f(value)
+      end
+    end
+  end
+  local origin = self:origin(node)
+  for _, item in ipairs(origin.kind == "Table" and origin.items or {}) do
+    f(item.value)
+  end
+end
+
+-- The table any of whose fields the expression may be, or a loop gets: of TABLE[key], and of pairs(TABLE).
+local function any_of(node)
+  if node.kind == "Index" and tree.constant(node.key) == nil then
+    return node.object
+  elseif tree.calls_global(node, "pairs") or tree.calls_global(node, "ipairs") then
+    return node.arguments[1]
+  end
+end
+
 ---All functions that may run when this one is called: those that it calls, makes or hands on, and theirs in turn.
 ---@return table[] bodies itself first
 function Project:reach(body)
@@ -251,6 +275,12 @@ function Project:reach(body)
         self.steps = 0
         local method = self:field_of(node.object, node.name)
         add(method and self:func(method))
+      end
+      local from = any_of(node)
+      if from then
+        self:each_field(from, function(value)
+          add(value.kind ~= "Unknown" and self:func(value))
+        end)
       end
     end)
     at = at + 1

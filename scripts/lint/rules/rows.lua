@@ -16,6 +16,12 @@ local function only_upserts(project, body)
     if node.kind == "Item" and node.key and tree.constant(node.key) == "type" then
       return type(tree.constant(node.value)) ~= "string"
     end
+    for i, target in ipairs(node.kind == "Assign" and node.targets or {}) do
+      if target.kind == "Index" and tree.constant(target.key) == "type"
+        and not (node.values[i] and type(tree.constant(node.values[i])) == "string") then
+        return true
+      end
+    end
     local text = node.kind == "String" and node.value:lower() or ""
     return text:find("delete", 1, true) or text:find("archive", 1, true)
   end)

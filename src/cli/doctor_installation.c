@@ -153,6 +153,13 @@ static void look_at_integrity(struct store *store, struct findings *out)
                      "the store is damaged: %s", code != ERR_NONE ? err.message : buf_text(&problems));
     else
         findings_add(out, FINDING_OK, "integrity", "", "the store is as it was written");
+    buf_clear(&problems);
+    code = store_logs_check(store, &problems, &err);
+    if (code != ERR_NONE || problems.len > 0)
+        findings_add(out, FINDING_WARN, "logs",
+                     "take it away, and the next run begins another: rm .workers/logs.db",
+                     "the log lines of runs are lost, for .workers/logs.db is damaged: %s",
+                     code != ERR_NONE ? err.message : buf_text(&problems));
     buf_free(&problems);
 }
 

@@ -86,6 +86,22 @@ enum err_code store_logs_each(struct store *store, const char *run_id, int64_t a
     return code;
 }
 
+enum err_code store_logs_check(struct store *store, struct buf *problems, struct err *err)
+{
+    char path[PATH_MAX];
+    struct db *logs = NULL;
+    const struct db_options options = {.busy_timeout_ms = 5000};
+    snprintf(path, sizeof path, "%s/logs.db", store->folder != NULL ? store->folder : "");
+    if (access(path, F_OK) != 0) /* nothing was ever logged */
+        return ERR_NONE;
+    enum err_code code = db_sqlite.open(path, &options, &logs, err);
+    if (code == ERR_NONE)
+        code = store_check_file(logs, problems, err);
+    if (logs != NULL)
+        logs->driver->close(logs);
+    return code;
+}
+
 static enum err_code bytes_used(struct store *store, uint64_t *out, struct err *err)
 {
     int64_t pages = 0, free_pages = 0, size = 0;

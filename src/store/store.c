@@ -407,21 +407,26 @@ enum err_code store_engine(struct store *store, char *out, size_t size, struct e
     return step == DB_FAILED ? err->code : ERR_NONE;
 }
 
-enum err_code store_check(struct store *store, struct buf *problems, struct err *err)
+enum err_code store_check_file(struct db *db, struct buf *problems, struct err *err)
 {
     struct db_stmt *stmt = NULL;
-    enum err_code code = store_prepare(store, &stmt, "PRAGMA quick_check", err);
+    enum err_code code = db->driver->prepare(db, "PRAGMA quick_check", &stmt, err);
     if (code != ERR_NONE)
         return code;
     enum db_step step = DB_DONE;
-    while ((step = DRIVER(store)->step(stmt, err)) == DB_ROW) {
+    while ((step = db->driver->step(stmt, err)) == DB_ROW) {
         size_t len = 0;
-        const char *line = DRIVER(store)->column_text(stmt, 0, &len);
+        const char *line = db->driver->column_text(stmt, 0, &len);
         if (line != NULL && strcmp(line, "ok") != 0)
             buf_addf(problems, "%s\n", line);
     }
-    DRIVER(store)->finalize(stmt);
+    db->driver->finalize(stmt);
     return step == DB_FAILED ? err->code : ERR_NONE;
+}
+
+enum err_code store_check(struct store *store, struct buf *problems, struct err *err)
+{
+    return store_check_file(store->db, problems, err);
 }
 
 void store_rest(struct store *store)

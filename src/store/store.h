@@ -679,6 +679,8 @@ typedef enum err_code (*log_fn)(void *ctx, int64_t id, int64_t at_ms, const char
 /* The first lines of a run, up to limit, whose ids are greater than after_id. */
 enum err_code store_logs_each(struct store *store, const char *run_id, int64_t after_id, int64_t limit,
                               log_fn each, void *ctx, struct err *err) MUST_CHECK;
+/* As store_check, of the file of the logs; it is not made when it is not there. */
+enum err_code store_logs_check(struct store *store, struct buf *problems, struct err *err) MUST_CHECK;
 /* Deletes some of the oldest lines while the file is above max_bytes; more: it still is. */
 enum err_code store_logs_trim(struct store *store, uint64_t max_bytes, bool *more,
                               struct err *err) MUST_CHECK;

@@ -213,6 +213,8 @@ enum err_code kv_layer_put(struct kv_layer *layer, const char *key, size_t len,
 /* store.c */
 /* Makes an empty file that nobody else may read, unless there is one. False with errno set. */
 bool store_make_private(const char *path);
+/* As store_check, of any file. */
+enum err_code store_check_file(struct db *db, struct buf *problems, struct err *err) MUST_CHECK;
 
 /* Shorthands. */
 #define DRIVER(store) ((store)->db->driver)

@@ -479,6 +479,20 @@ class DoctorTest(TestCase):
         self.assertRegex(found["integrity"][1], "the store is damaged: ")
         self.assertIn("backup", found["integrity"][2])
 
+    def test_a_damaged_log(self):
+        p = self.worker("sync(function() print 'here' return page {} end)")
+        self.ok(p.run("run"))
+        self.assertEqual(self.doctor(p, code=0), {})
+        log = p.folder / ".workers" / "logs.db"
+        for damaged in (b"no database" * 1000, log.read_bytes()[:8192] + b"\xff" * 8192):
+            log.write_bytes(damaged)
+            found = self.doctor(p, code=0)
+            self.assertEqual(list(found), ["logs"])
+            self.assertRegex(found["logs"][1], "^the log lines of runs are lost, .*damaged: ")
+        log.unlink()
+        self.assertEqual(self.doctor(p, code=0), {})
+        self.assertFalse(log.exists(), "it has made one")
+
     def test_a_store_of_a_newer_version(self):
         p = self.worker("sync(function() return page {} end)")
         self.ok(p.run("run"))

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #define MESSAGE_MAX ((size_t)64 * 1024)
 #define TRACEBACK_MAX ((size_t)16 * 1024)
 #define TRACEBACK_LEVELS 24
+#define REPLACEMENT "\xEF\xBF\xBD"
 
 /* Its address is a key of the registry: the traceback of the error that a branch has raised last, and the
  * task that raised it again. To Lua equal strings are one value, so it counts for that task only. */
@@ -30,12 +32,23 @@ void script_error_free(struct script_error *error)
     script_error_init(error);
 }
 
+/* Messages go into JSON and into tables, which hold UTF-8 alone: other bytes, and NUL, become U+FFFD. */
 static char *copy_text(const char *text, size_t len)
 {
+    struct buf copy;
+    uint32_t character = 0;
     if (len > MESSAGE_MAX)
         len = MESSAGE_MAX;
-    char *copy = mem_strndup(text, len);
-    return copy != NULL ? copy : mem_need_str("out of memory");
+    buf_init(&copy, MESSAGE_MAX * strlen(REPLACEMENT) + 1);
+    for (size_t at = 0, size; at<len; at += size> 0 ? size : 1) {
+        size = text_next_char(text + at, len - at, &character);
+        if (size > 0 && character != 0)
+            buf_add(&copy, text + at, size);
+        else
+            buf_adds(&copy, REPLACEMENT);
+    }
+    char *taken = buf_take(&copy, NULL);
+    return taken != NULL ? taken : mem_need_str(len > 0 ? "out of memory" : "");
 }
 
 enum err_code script_error_set(struct script_error *error, enum err_code code, const char *format, ...)

@@ -560,6 +560,26 @@ class CommandsTest(TestCase):
         answer = json.loads(self.p.run("exec", "greet", "-d", '{"name":"nobody"}', "--json").stdout)
         self.assertIn("main.lua:", answer["error"]["trace"])
 
+    def test_a_message_that_is_no_utf8(self):
+        """It is not lost: what is no text is replaced."""
+        p = self.project("""
+local workers = require "workers"
+local worker = workers.new()
+local rows = worker:database("rows", { type = "managed", initialTitle = "R", primaryKeyProperty = "Id",
+  schema = { properties = { Name = workers.schema.title(), Id = workers.schema.richText() } } })
+worker:sync("words", { database = rows, schedule = "manual", execute = function() error("Schl\\xFCssel \\0 ung\\u{FC}ltig", 0) end })
+worker:sync("field", { database = rows, schedule = "manual", execute = function() error { message = "\\xE2\\x82" } end })
+worker:sync("long", { database = rows, schedule = "manual", execute = function() error("x" .. ("\\u{FC}"):rep(40000), 0) end })
+return worker
+""")
+        for key, message in (("words", "Schl\N{REPLACEMENT CHARACTER}ssel \N{REPLACEMENT CHARACTER} ung\u00fcltig"), ("field", "\N{REPLACEMENT CHARACTER}" * 2),
+                             ("long", "x" + "\u00fc" * 32767 + "\N{REPLACEMENT CHARACTER}")):
+            with self.subTest(key):
+                self.assertEqual(json.loads(p.run("exec", key, "--json").stdout)["error"]["message"], message)
+                self.ok(p.run("sync", "trigger", key), 1)
+                self.assertIn(message[:1000], json.loads(self.ok(p.run("runs", "list", "--key", key, "--json")).stdout)[0]["error"])
+                self.assertIn(message[:4], p.run("doctor", key).stdout)
+
     def test_traceback_of_a_branch(self):
         """An error out of workers.map and workers.all keeps the lines of the branch that raised it, and of those around it."""
         project = self.project("""local workers = require "workers"

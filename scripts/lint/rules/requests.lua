@@ -54,6 +54,12 @@ local function is_protected_call(node)
   return node and (tree.calls_global(node, "pcall") or tree.calls_global(node, "xpcall"))
 end
 
+-- Whether the function that is called sends a request.
+local function asks(project, func)
+  local body = project:func(func)
+  return body ~= nil and worker.fetches(project, body) or worker.request(project, { kind = "Call", callee = func, arguments = {} })
+end
+
 -- Whether the block does nothing with a failure: it has no call, and does not speak of the error.
 local function is_silent(block, failure)
   local speaks = tree.any(block, function(node)
@@ -97,11 +103,31 @@ local function only_question(block, from, variable)
   end
 end
 
+-- Whether the variable is used once, in "ok and answer or {}": what has failed looks like an empty list.
+local function becomes_empty(block, from, ok, failure)
+  for i = from, #block do
+    local found = tree.any(block[i], function(node)
+      local choice = node.kind == "Binary" and node.operator == "or" and tree.bare(node.left)
+      local default = choice and tree.bare(node.right)
+      return choice and choice.kind == "Binary" and choice.operator == "and" and tree.bare(choice.left).variable == ok
+        and default.kind == "Table" and #default.items == 0 and not (failure and is_read_outside(failure, choice))
+    end)
+    if found then
+      return #ok.reads == 1
+    end
+  end
+  return false
+end
+
 -- Whether nobody looks at the failure of `local ok, failure = pcall(...)`, which stands at a place of the block.
-local function is_swallowed(block, at)
+local function is_swallowed(project, block, at)
   local statement = block[at]
   local ok, failure = statement.variables[1], statement.variables[2]
   if #ok.reads == 0 then
+    return true
+  end
+  local func = statement.values[1].arguments[1]
+  if func and asks(project, func) and becomes_empty(block, at + 1, ok, failure) then
     return true
   end
   local question = only_question(block, at + 1, ok)
@@ -131,7 +157,7 @@ local function errors_swallowed(context)
       local call = node.call or node.kind == "Local" and #node.values == 1 and node.values[1]
       if is_protected_call(call) and not seen[call] then
         seen[call] = true
-        if node.kind == "CallStatement" or is_swallowed(block, i) then
+        if node.kind == "CallStatement" or is_swallowed(context.project, block, i) then
           context:report(call, "a failure is caught here, and nobody is told: the run counts as a success",
             "let it go through, or handle the other case: if not ok then error(failure, 0) end")
         end

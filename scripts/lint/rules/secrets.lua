@@ -51,9 +51,19 @@ local function is_secret_name(name)
   return false
 end
 
+-- Whether it is the name or the path of something: small words and short numbers, "paging.next_token_v2".
+local function is_path(text)
+  for piece in text:gmatch "[^._/-]+" do
+    if not (piece:find "^%l+%d?%d?$" or piece:find "^%d%d?%d?%d?%d?$") then
+      return false
+    end
+  end
+  return text:find "[._/-]" ~= nil and text:find "%l%l%l" ~= nil
+end
+
 -- Whether nobody would have made it up: long, of letters and digits, without order.
 local function is_random(text)
-  if #text < 16 or text:find "[%s{}<>]" or text:find "^%a+://" or text:find "^[%u_%d]+$" then
+  if #text < 16 or is_path(text) or text:find "[%s{}<>]" or text:find "^%a+://" or text:find "^[%u_%d]+$" then
     return false
   end
   return text:find "%d" and text:find "%a" and entropy(text) >= 3.5

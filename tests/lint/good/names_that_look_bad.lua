@@ -17,6 +17,9 @@ local tickets = worker:database("tickets", {
 
 local api = worker:pacer("api", { allowedRequests = 60, intervalMs = 60000 })
 
+-- Where the service has them.
+local FIELDS = { token = "paging.next_token_v2", secret = "settings/2026/webhook-secret", cursor = "paging.cursor" }
+
 local function upsert(item)
   return {
     type = "upsert",
@@ -44,7 +47,7 @@ worker:sync("all", {
   schedule = "manual",
   execute = function(state)
     local page = state and state.page or 1
-    log.debug(PASSWORD_HINT, token_url)
+    log.debug(PASSWORD_HINT, token_url, FIELDS)
     local body = http.get("https://api.example.com/v1/tickets", { query = { page = page }, pacer = api, retry = true, auth = { bearer = env.require(TOKEN_NAME) } }):raise():json()
     return { changes = upserts(body.items), hasMore = body.more, nextState = body.more and { page = page + 1 } or nil }
   end,

@@ -147,7 +147,10 @@ end
 function STATEMENTS.While(self, node, safe)
   self:expression(node.condition, safe)
   self:block(node.body, safe or self:proves(node.condition, true))
-  return safe
+  local leaves = tree.any(node.body, function(below)
+    return below.kind == "Break" or below.kind == "Goto"
+  end)
+  return safe or not leaves and self:proves(node.condition, false)
 end
 
 function STATEMENTS.Do(self, node, safe)
@@ -168,7 +171,10 @@ end
 
 function STATEMENTS.GenericFor(self, node, safe)
   self:list(node.values, safe)
-  self:block(node.body, safe)
+  local looked = tree.any({ kind = "Table", items = node.values }, function(below)
+    return below.kind == "Call" and self:is_obscure(below) -- "pairs(state or {})"
+  end)
+  self:block(node.body, safe or looked)
   return safe
 end
 

@@ -1,4 +1,4 @@
--- Whether there is a state is kept in a variable that is assigned to later.
+-- Whether there is a state is kept in a variable that is assigned to later, or is asked by a loop.
 
 local workers = require "workers"
 local http = require "workers.http"
@@ -59,6 +59,28 @@ worker:sync("byPart", {
       log.info("since " .. state.since)
     end
     return list(page)
+  end,
+})
+
+worker:sync("byWhile", {
+  database = tickets,
+  schedule = "manual",
+  execute = function(state)
+    while not state do
+      state = list(1).nextState or { page = 1 }
+    end
+    return list(state.page)
+  end,
+})
+
+worker:sync("byLoop", {
+  database = tickets,
+  schedule = "manual",
+  execute = function(state)
+    for name in pairs(state or {}) do
+      log.info(name, state[name])
+    end
+    return list(state and state.page or 1)
   end,
 })
 

@@ -25,7 +25,7 @@ _workers() {
                 ;;
             *) COMPREPLY+=("${line%%$'\t'*}") ;;
         esac
-    done < <("${COMP_WORDS[0]}" --complete "${words[@]}" "$current" 2>/dev/null)
+    done < <("${COMP_WORDS[0]/#~\//$HOME/}" --complete "${words[@]}" "$current" 2>/dev/null)
 }
 
 complete -F _workers workers

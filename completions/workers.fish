@@ -3,7 +3,7 @@
 function __workers_complete
     set -l words (commandline -opc)
     set -l current (commandline -ct)
-    set -l program $words[1]
+    set -l program (string replace -r '^~/' "$HOME/" -- $words[1])
     set -e words[1]
     for line in (command $program --complete $words "$current" 2>/dev/null)
         if test "$line" = ":files"

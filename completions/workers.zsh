@@ -4,7 +4,7 @@
 _workers() {
     local line word
     local -a found
-    for line in "${(@f)$("$words[1]" --complete "${(@)words[2,CURRENT]}" 2>/dev/null)}"; do
+    for line in "${(@f)$("${words[1]/#\~\//$HOME/}" --complete "${(@)words[2,CURRENT]}" 2>/dev/null)}"; do
         if [[ $line == :files ]]; then
             _files
         elif [[ $line == :files@ ]]; then

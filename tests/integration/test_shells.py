@@ -94,6 +94,9 @@ class ShellsTest(TestCase):
                                    '_workers\nprintf "%s\\n" "${COMPREPLY[@]}"').split()
                 self.assertEqual(set(found), expected)
                 self.assertEqual(len(found), len(expected))
+        found = self.shell("bash", "--norc", "-c", 'eval "$(workers completions bash)"\nCOMP_WORDS=("~/.tools/workers" view b) COMP_CWORD=2\n'
+                           '_workers\nprintf "%s\\n" "${COMPREPLY[@]}"')
+        self.assertEqual(found, "build\n")
         # bash makes a word of its own of "=".
         found = self.shell("bash", "--norc", "-c", 'eval "$(workers completions bash)"\nCOMP_WORDS=(workers db export --format = c) COMP_CWORD=5\n'
                            '_workers\nprintf "%s\\n" "${COMPREPLY[@]}"')
@@ -106,6 +109,7 @@ class ShellsTest(TestCase):
                 line = " ".join(("workers", *words))
                 found = self.shell("fish", "--no-config", "-c", f"workers completions fish | source\ncomplete -C '{line}'").splitlines()
                 self.assertEqual({entry.split("\t")[0] for entry in found}, expected)
+        self.assertIn("build", self.shell("fish", "--no-config", "-c", "workers completions fish | source\ncomplete -C '~/.tools/workers view b'"))
         self.assertEqual(self.shell("fish", "--no-config", "-c", "workers completions fish | source\ncomplete -C 'workers sync tri'").split("\t")[1].strip(),
                          "Run one cycle of a sync now")
 
@@ -133,6 +137,7 @@ class ShellsTest(TestCase):
         for keys, expected in (("workers compl\tfis\t > one; cat one; echo END\"ED\"\n", r"Completions of workers for fish[\s\S]*\nENDED"),
                                ("workers sync stat\tu\t fetc\t --jso\t; echo END\"ED\"\n", r'"key": "fetchTasks"[\s\S]*\nENDED'),
                                ("workers manif\tma\t; echo END\"ED\"\n", r'"findTask"[\s\S]*\nENDED'),
+                               ("~/.tools/workers manif\t; echo END\"ED\"\n", r'"findTask"[\s\S]*\nENDED'),
                                ("workers env set PEM=@ke\t; workers env list --json; echo END\"ED\"\n", r'"name": "PEM"[\s\S]*\nENDED')):
             self.seen = ""
             self.type(terminal, keys, expected)

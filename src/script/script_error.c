@@ -40,12 +40,14 @@ static char *copy_text(const char *text, size_t len)
     if (len > MESSAGE_MAX)
         len = MESSAGE_MAX;
     buf_init(&copy, MESSAGE_MAX * strlen(REPLACEMENT) + 1);
-    for (size_t at = 0, size; at<len; at += size> 0 ? size : 1) {
-        size = text_next_char(text + at, len - at, &character);
+    size_t at = 0;
+    while (at < len) {
+        size_t size = text_next_char(text + at, len - at, &character);
         if (size > 0 && character != 0)
             buf_add(&copy, text + at, size);
         else
             buf_adds(&copy, REPLACEMENT);
+        at += size > 0 ? size : 1;
     }
     char *taken = buf_take(&copy, NULL);
     return taken != NULL ? taken : mem_need_str(len > 0 ? "out of memory" : "");

@@ -2,6 +2,8 @@
 """Views in a real browser: the templates show rows and follow them, and a view that wants out stays in. Chromium is Debian's, driven by
 npm's playwright-core. WORKERS_SCREENSHOTS names a folder that gets pictures of what was looked at.
 """
+import base64
+import hashlib
 import json
 import os
 import pathlib
@@ -47,6 +49,8 @@ ATTEMPTS = {
     "picture": 'await new Promise((yes, no) => { const i = new Image(); i.onload = yes; i.onerror = no; i.src = "http://CANARY/a"; })',
     "picture of the server": 'await new Promise((yes, no) => { const i = new Image(); i.onload = yes; i.onerror = no; i.src = "/healthz"; })',
     "script": 'await add("script", { src: "http://CANARY/a" })',
+    **{f"{kind} that has the guard's digest": 'await add("script", { src: "http://CANARY/a", integrity: "sha256-DIGEST", %s })' % more
+       for kind, more in {"script": "", "shared script": 'crossorigin: ""', "module": 'type: "module"'}.items()},
     "style": 'await add("link", { rel: "stylesheet", href: "http://CANARY/a" })',
     "font": 'await new FontFace("x", "url(http://CANARY/a)").load()',
     "prefetch": 'await add("link", { rel: "prefetch", href: "http://CANARY/a" })',
@@ -478,6 +482,7 @@ class Hostile(BrowserCase):
         (folder / "index.html").write_text('<!doctype html><title>out</title><body><script type="module" src="out.js"></script>')
         guard = (REPOSITORY / "src/server/web/view-guard.js").read_text()
         script = script.replace("GUARD", json.dumps(guard)[1:-1].replace("`", ""))
+        script = script.replace("DIGEST", base64.b64encode(hashlib.sha256(guard.encode()).digest()).decode())
         for name, text in {"out.js": OUT.replace("ATTEMPTS", script), **INNER_FILES}.items():
             (folder / name).write_text(text.replace("CANARY", canary.address))
         self.ok(p.run("run", "main.lua"))

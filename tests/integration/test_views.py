@@ -530,7 +530,7 @@ class Files(ViewCase):
             self.assertEqual((status, headers["content-type"]), (200, type_), path)
             policy = headers["content-security-policy"]
             for part in ("sandbox allow-scripts;", "default-src 'none'", "connect-src 'none'", "base-uri 'none'", "form-action 'none'",
-                         f"script-src {self.host}{files} 'sha256-{hash_of_guard}';"):
+                         f"script-src {self.host}{files} 'sha256-{hash_of_guard}';", f", script-src {self.host}{files} 'unsafe-inline'"):
                 self.assertIn(part, policy, path)
             self.assertEqual(headers["x-content-type-options"], "nosniff")
             self.assertEqual(headers["connection-allowlist"], "(response-origin)")

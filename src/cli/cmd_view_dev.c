@@ -211,6 +211,9 @@ static enum err_code load_anew(struct dev *dev, struct err *err)
 static enum err_code begin(struct dev *dev, const char *address, struct err *err)
 {
     char bound[HTTP_LISTEN_TEXT_MAX] = "";
+    if (address != NULL && strncmp(address, "unix:", 5) == 0)
+        return err_set(err, ERR_INVALID, "a browser cannot open %s: listen at a port, as in " LISTEN_USUAL,
+                       address);
     enum err_code code = make_folder(dev, err);
     if (code == ERR_NONE)
         code = load_anew(dev, err);

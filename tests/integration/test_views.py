@@ -913,6 +913,7 @@ class Dev(ViewCase):
         self.assertIn("the worker declares no views", self.dev(code=1))
         self.make()
         self.assertIn('there is no view "bord"', self.dev("bord", code=1))
+        self.assertIn("a browser cannot open unix:", self.dev("--listen", f"unix:{self.p.folder}/socket", code=1))
 
 
 if __name__ == "__main__":

@@ -56,8 +56,8 @@ static size_t skip_to_content(const struct view_file *file, const char *const co
  * laid out. A page that hides its beginning from us only keeps its scripts from running. */
 static size_t place_in_page(const struct view_file *file)
 {
-    static const char *const comments[][2] = {{"<!--", "-->"}};
-    size_t at = skip_to_content(file, comments, 1);
+    static const char *const comments[][2] = {{"<!--", "-->"}, {"<?", ">"}}; /* of XML: one to HTML */
+    size_t at = skip_to_content(file, comments, 2);
     if (starts(file, at, "<!doctype"))
         return skip_to(file, at, ">");
     return starts(file, 0, mark_of_bytes) ? strlen(mark_of_bytes) : 0;

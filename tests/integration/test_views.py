@@ -547,6 +547,7 @@ class Files(ViewCase):
             "doctype.html": (b"<!doctype html>", b"<title>x</title><script src=a.js></script>"),
             "upper.html": (b"\n <!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 4.01//EN\">", b"<p>"),
             "comments.html": (mark + b"<!-- <!doctype x> -->\n<!-- --><!doctype html>", b"<!-- > --><p>"),
+            "xml.html": (b'<?xml version="1.0"?>\n<!DOCTYPE html>', b"<html>"),
             "late.html": (b"", b"<p><!doctype html><p>"),
             "marked.html": (mark, b"<p>"),
             "open_comment.html": (b"", b"<!-- <!doctype html>"),

@@ -77,6 +77,13 @@ ATTEMPTS = {
         "guard": '<script>GUARD<\\/script><script src="FOLDER/inner.js"><\\/script>',
         "frame of a frame": "<iframe srcdoc='<script src=FOLDER/inner.js><\\/script>'></iframe>",
     }.items()},
+    # Firefox opens a tab for them, once a person has clicked anywhere.
+    **{f"{event} with {key} that a script makes": f'document.createElement("a").dispatchEvent(new {kind}Event("{event}", {{ {key} }}))'
+       for kind, event, key in (("Mouse", "click", "ctrlKey: true"), ("Pointer", "click", "shiftKey: true"), ("Mouse", "click", "metaKey: true"),
+                                ("Mouse", "auxclick", "button: 1"), ("Keyboard", "keypress", "ctrlKey: true"))},
+    "click with Ctrl where the stack ends": 'let ran = 0; const a = document.createElement("a"); a.onclick = () => ran++; let tries = 20000; '
+                                            'const deep = () => { try { deep(); } catch {} if (tries-- > 0) try { a.dispatchEvent('
+                                            'new MouseEvent("click", { ctrlKey: true })); } catch {} }; deep(); if (!ran) throw new Error("none")',
     "transport": 'await new WebTransport("https://CANARY/a").ready',
     "eval": 'eval("1 + 1")',
     "inline script": 'const s = document.createElement("script"); s.textContent = "window.ran = true"; document.body.append(s); '
@@ -504,6 +511,24 @@ class Hostile(BrowserCase):
                 view.read(f"void window.attempts[{json.dumps(name)}]()")
                 wait_until(lambda: any("chrome-error" in url for url in view.frames()), lambda: str(view.frames()))
                 self.hears_nothing(canary)
+
+    def test_other_events_that_a_script_makes(self):
+        p = self.template("views/empty")
+        self.serve(p)
+        self.cycle(p)
+        view = self.show(p, "home")
+        view.until('document.querySelectorAll("li").length === 2')
+        self.assertEqual(view.read('''(() => {
+          const seen = [], node = document.createElement("button"), target = new EventTarget();
+          for (const type of ["click", "keydown", "keypress", "own"])
+            for (const at of [node, window, target]) at.addEventListener(type, () => seen.push(type));
+          node.dispatchEvent(new Event("click"));
+          node.dispatchEvent(new MouseEvent("click"));
+          node.dispatchEvent(new KeyboardEvent("keydown", { ctrlKey: true }));
+          target.dispatchEvent(new KeyboardEvent("keypress", { key: "a" }));
+          dispatchEvent(new CustomEvent("own"));
+          return seen.join();
+        })()'''), "click,click,keydown,keypress,own")
 
     def test_a_key_that_needs_encoding_frees_nothing(self):
         key = "a b/é'(;,)%41?#x"

@@ -66,9 +66,15 @@ static size_t place_in_page(const struct view_file *file)
 /* "use strict" counts only as the first statement. */
 static bool is_strict(const struct view_file *file)
 {
-    static const char *const comments[][2] = {{"//", "\n"}, {"/*", "*/"}};
-    size_t at = skip_to_content(file, comments, 2);
+    static const char *const comments[][2] = {{"//", "\n"}, {"/*", "*/"}, {"#!", "\n"}};
+    size_t at = skip_to_content(file, comments, 3);
     return starts(file, at, "\"use strict\"") || starts(file, at, "'use strict'");
+}
+
+/* "#!" begins a comment only where a script begins. */
+static bool has_hashbang(const struct view_file *file)
+{
+    return starts(file, starts(file, 0, mark_of_bytes) ? strlen(mark_of_bytes) : 0, "#!");
 }
 
 bool view_guard(struct view_file *file)
@@ -89,6 +95,7 @@ bool view_guard(struct view_file *file)
     } else {
         buf_adds(&out, is_strict(file) ? use_strict : "");
         buf_adds(&out, call);
+        buf_adds(&out, has_hashbang(file) ? "//" : "");
     }
     buf_add(&out, file->bytes + at, file->len - at);
     if (out.failed) {

@@ -561,13 +561,16 @@ class Files(ViewCase):
             "late.js": (b"var a; 'use strict'", False), "inner.js": (b"(function () { 'use strict' })()", False),
             "open_comment.js": (b"/* 'use strict'", False), "zero.js": (b"\0'use strict'", False),
         }
+        hashbangs = {"hash.js": (b"#!/usr/bin/node\nvar a", False), "hash_strict.mjs": (mark + b"#! x\n'use strict'", True)}
         others = {"style.css": b"p{}", "data.json": b"{}", "drawing.svg": b"<svg><script href='a.js'/></svg>", "page.txt": b"<!doctype html>"}
         self.make()
         folder = self.p.folder / "views/board"
         wanted = {name: begin + GUARD + rest for name, (begin, rest) in cases.items()}
         wanted |= {name: (strict if is_strict else b"") + CALL + text for name, (text, is_strict) in scripts.items()}
+        wanted |= {name: (strict if is_strict else b"") + CALL + b"//" + text for name, (text, is_strict) in hashbangs.items()}
         wanted |= others
-        texts = {name: begin + rest for name, (begin, rest) in cases.items()} | {name: text for name, (text, _) in scripts.items()} | others
+        texts = {name: begin + rest for name, (begin, rest) in cases.items()} | others
+        texts |= {name: text for name, (text, _) in (scripts | hashbangs).items()}
         for name, text in texts.items():
             (folder / name).write_bytes(text)
         self.serve()

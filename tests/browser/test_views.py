@@ -453,6 +453,16 @@ class Viewers(BrowserCase):
         view.until('document.querySelectorAll("li").length === 2')
         self.assertNotIn("token", view.read("location.href", outside=True))
 
+    def test_what_is_typed(self):
+        """An address with a "%" that encodes nothing, and a token that no header can have."""
+        p = self.template("views/empty")
+        server = self.serve(p)
+        view = self.browser.open(f"{server.url}/views/site/100%/")
+        view.until('document.getElementById("key")?.textContent === "100%"', outside=True)
+        view.fill(selector="#token", text="workers_12…", outside=True)
+        view.click(selector="form button", outside=True)
+        view.until('document.getElementById("why")?.textContent === "This token is not good for the worker."', outside=True)
+
     def test_late_answers_leave_the_form_alone(self):
         p = self.template("views/empty")
         self.serve(p)

@@ -226,6 +226,14 @@ async function keepLooking() {
 
 // ---- the beginning ----
 
+function readableKey() {
+  try {
+    return decodeURIComponent(key);
+  } catch {
+    return key; // an address that was typed, with a "%" as it is
+  }
+}
+
 function askForToken(why) {
   isAsking = true;
   token = null;
@@ -237,7 +245,7 @@ function askForToken(why) {
   const main = element("main");
   main.replaceChildren(element("ask").content.cloneNode(true));
   element("why").textContent = why;
-  element("key").textContent = decodeURIComponent(key);
+  element("key").textContent = readableKey();
   element("token-form").addEventListener("submit", (event) => {
     event.preventDefault();
     isGood = false;
@@ -264,6 +272,9 @@ async function openView() {
     return;
   }
   try {
+    if (!/^[!-~]+$/.test(token)) {
+      throw new Failure(401, "unauthorized", "no token has such characters"); // nor can a header have them
+    }
     await show(await ask("POST", "open"));
     element("status").textContent = "";
   } catch (error) {

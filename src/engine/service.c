@@ -350,6 +350,8 @@ static void turn_after(struct job *job)
         permits = turn->permits;
         if (!service->stopping && !service->superseded && !turn->superseded)
             start_syncs(service, &permits);
+        if (permits > 0) /* there were enough: what is given back would be offered to itself, for ever */
+            gate_leave(service->gate, &service->user);
         int64_t due = next_sync_due(service);
         due = turn->wake_ms < due ? turn->wake_ms : due;
         /* What is due and got no permit comes when the gate offers some. */

@@ -13,6 +13,7 @@ import sqlite3
 import struct
 import sys
 import threading
+import time
 import unittest
 import urllib.request
 
@@ -257,6 +258,19 @@ end })
         self.assertEqual(len(uses), 300)
         # Each isolate has a first use. A turn takes up to 64 of them.
         self.assertLess(uses.count("use 1"), 16, collections.Counter(uses).most_common(3))
+
+    def test_few_permits_and_nothing_to_do(self):
+        project = self.project("")
+        server = Server(project, "--concurrency", "2")
+        harness.wait_until(lambda: server.url, "the server")
+        [child] = server.children()
+
+        def seconds():
+            fields = pathlib.Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        before, end = seconds(), time.monotonic() + 1.5
+        harness.wait_until(lambda: time.monotonic() > end)
+        self.assertLess(seconds() - before, 0.5, "it waits without computing")
 
     def test_a_worker_that_rested_works_and_logs_again(self):
         project = self.project("""

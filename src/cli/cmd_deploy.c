@@ -274,7 +274,7 @@ static enum err_code build_views(const struct project *project, struct built *bu
         for (size_t i = 0; i < worker->view_count && code == ERR_NONE; i++) {
             char folder[512];
             view_folder(&worker->views[i], folder, sizeof folder);
-            code = view_build(project->folder, &worker->views[i], err);
+            code = view_build(project->folder, &worker->views[i], NULL, err);
             if (code == ERR_NONE)
                 code = refuse_link(project, &worker->views[i], folder, err);
             if (code == ERR_NONE && worker->views[i].is_project)

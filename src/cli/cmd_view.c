@@ -174,7 +174,7 @@ static enum err_code build_views(const struct project *project, const struct wor
         return err_set(err, ERR_NOT_FOUND, "there is no view \"%s\": workers view list shows them", key);
     for (size_t i = 0; i < worker->view_count && code == ERR_NONE; i++)
         if (key == NULL || strcmp(worker->views[i].key, key) == 0)
-            code = view_build(project->folder, &worker->views[i], err);
+            code = view_build(project->folder, &worker->views[i], NULL, err);
     return code;
 }
 

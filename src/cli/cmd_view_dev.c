@@ -91,7 +91,7 @@ static uint64_t mark_of_sources(const struct dev *dev, const struct view *view)
 static void build(const struct dev *dev, const struct view *view, struct looked *looked, uint64_t sources)
 {
     struct err err;
-    if (view_build(dev->project.folder, view, &err) != ERR_NONE && !stopping)
+    if (view_build(dev->project.folder, view, &stopping, &err) != ERR_NONE && !stopping)
         cli_fail(&err);
     uint64_t after = mark_of_sources(dev, view);
     looked->again = !looked->again && after != sources;

@@ -10,11 +10,17 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-/* The exit status as of waitpid, or -1. Standard output stays for results. */
-static int run_command(const char *folder, const char *command)
+#define LOOK_MS 20
+
+/* The exit status as of waitpid, or -1. Standard output stays for results. A signal may come at any moment,
+ * also just before the wait, which then knows nothing of it: so stop is looked at. */
+static int run_command(const char *folder, const char *command, const volatile sig_atomic_t *stop)
 {
+    const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
+    bool told = false;
     pid_t pid = fork();
     if (pid == 0) {
         if (chdir(folder) != 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
@@ -22,13 +28,19 @@ static int run_command(const char *folder, const char *command)
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);
         _exit(127);
     }
-    int status = -1;
-    while (pid > 0 && waitpid(pid, &status, 0) < 0) {
-        if (errno != EINTR)
+    while (pid > 0) {
+        int status = -1;
+        pid_t ended = waitpid(pid, &status, stop != NULL ? WNOHANG : 0);
+        if (ended == pid)
+            return status;
+        if (ended < 0 && errno != EINTR)
             return -1;
-        kill(pid, SIGTERM); /* whoever catches signals wants to end */
+        if (stop != NULL && *stop != 0 && !told)
+            told = kill(pid, SIGTERM) == 0;
+        if (stop != NULL)
+            nanosleep(&pause, NULL);
     }
-    return pid > 0 ? status : -1;
+    return -1;
 }
 
 enum err_code view_check(const char *code, const struct view *view, struct err *err)
@@ -48,7 +60,8 @@ enum err_code view_check(const char *code, const struct view *view, struct err *
     return ERR_NONE;
 }
 
-enum err_code view_build(const char *code, const struct view *view, struct err *err)
+enum err_code view_build(const char *code, const struct view *view, const volatile sig_atomic_t *stop,
+                         struct err *err)
 {
     char folder[PATH_MAX], page[PATH_MAX + 16], inside[PATH_MAX / 4];
     struct stat status;
@@ -58,7 +71,7 @@ enum err_code view_build(const char *code, const struct view *view, struct err *
         return ERR_NONE;
     snprintf(folder, sizeof folder, "%s/%s", code, view->path);
     cli_note("building view %s: %s", view->key, view->command);
-    int result = run_command(folder, view->command);
+    int result = run_command(folder, view->command, stop);
     if (result == -1)
         return err_set(err, ERR_IO, "view \"%s\": cannot start a shell", view->key);
     if (WIFSIGNALED(result))

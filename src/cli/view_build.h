@@ -6,10 +6,14 @@
 
 #include "engine/project.h"
 
+#include <signal.h>
+
 /* Looks whether the files that it begins with are there. code is where the project's files are. */
 enum err_code view_check(const char *code, const struct view *view, struct err *err) MUST_CHECK;
 /* Runs the command in the view's folder; it writes to stderr. A static view needs none. An error says what
- * failed, or what is not there after it. */
-enum err_code view_build(const char *code, const struct view *view, struct err *err) MUST_CHECK;
+ * failed, or what is not there after it. stop: when it becomes true, the command is told to end; NULL for
+ * never. */
+enum err_code view_build(const char *code, const struct view *view, const volatile sig_atomic_t *stop,
+                         struct err *err) MUST_CHECK;
 
 #endif

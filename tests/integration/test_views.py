@@ -12,6 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -901,6 +902,23 @@ class Dev(ViewCase):
                 process.communicate(timeout=30)
                 self.assertEqual(process.returncode, 0)
                 self.assertEqual(list(temporary.iterdir()), [])
+
+    def test_ended_as_it_begins_to_build(self):
+        self.make(files={"page.html": "<p>one</p>"})
+        self.p.write("main.lua", HEAD + 'worker:view("board", { path = "views/board", command = "kill $PPID; exec sleep 60" })\nreturn worker\n')
+        done = threading.Event()
+        others = [threading.Thread(target=self.compute, args=(done,)) for _ in range(4)]  # so that the command may be ahead
+        for other in others:
+            other.start()
+            self.addCleanup(other.join)
+        self.addCleanup(done.set)
+        for _ in range(40):
+            process = self.p.start("view", "dev", "--listen", "127.0.0.1:0")
+            self.assertEqual(process.wait(30), 0)
+
+    def compute(self, done):
+        while not done.is_set():
+            subprocess.run(["sh", "-c", "i=0; while [ $i -lt 30000 ]; do i=$((i + 1)); done"])
 
     def test_a_server_that_ends(self):
         self.make()

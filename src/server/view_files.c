@@ -173,7 +173,7 @@ static void look_at_folder(const char *folder, const char *but, int depth, int *
 
 uint64_t view_files_mark(const char *root, const char *but)
 {
-    uint64_t sum = 0;
+    uint64_t sum = 1; /* 0 is the mark of what was not looked at yet */
     int left = MARKED_MAX;
     look_at_folder(root, but, 0, &left, &sum);
     return sum;

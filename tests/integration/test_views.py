@@ -846,6 +846,13 @@ class Dev(ViewCase):
             wait_until(lambda: self.api("POST", "/views/other/query", {"dataSource": "others"})["rows"][0]["key"] == f"x{i}")
         return len(log.read_text().splitlines())
 
+    def test_a_folder_without_sources_is_built(self):
+        self.make('worker:view("board", { path = "views/board", command = "mkdir -p dist && echo made > dist/index.html", output = "dist" })\n',
+                  files={"../other.txt": ""})
+        self.dev()
+        page = self.p.folder / "views/board/dist/index.html"
+        self.assertEqual(wait_until(lambda: page.exists() and page.read_text()), "made\n")
+
     def test_what_a_build_makes_is_no_source(self):
         self.assertEqual(self.builds("mkdir -p build/web && cp page.html build/web/index.html", "build/web"), 2)
         self.assertLessEqual(self.builds("mkdir -p dist && cp page.html dist/index.html && date +%N > stamp", "dist"), 4)

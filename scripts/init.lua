@@ -16,7 +16,7 @@ local templates = require "utils.templates"
 ---@field list fun(path: string): string[]?, string? nil for what is no folder, with a message for one that cannot be read
 ---@field read fun(path: string): string?, string? the text, or nil and a message
 ---@field run fun(program: string, ...: string): boolean whether it ended well; it says nothing
----@field temporary fun(): string? a new folder
+---@field temporary fun(): string?, string? a new folder, or nil and a message
 ---@field remove fun(path: string) that folder
 ---@field print fun(text: string)
 ---@field cwd fun(): string
@@ -147,9 +147,9 @@ end
 
 -- What tar unpacks, as those of the template templates.OWN.
 local function read_archive(host, files, programs, archive)
-  local folder = host.temporary()
+  local folder, why = host.temporary()
   if not folder then
-    return nil, "cannot make a folder for the archive"
+    return nil, why
   end
   local path = archive:sub(1, 1) == "/" and archive or "./" .. archive -- else "-x" is an option, and "a:b" another machine's
   local read, message = host.run("tar", "-xf", path, "-C", folder), "tar cannot read the archive " .. archive

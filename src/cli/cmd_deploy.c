@@ -1,4 +1,5 @@
 /* workers deploy, versions, rollback: the code of a worker in the home of this user, or of a server. */
+#include "cli/files.h"
 #include "cli/listing.h"
 #include "cli/view_build.h"
 
@@ -128,15 +129,15 @@ static int show(const struct cli_args *args, const char *name, const struct buf 
 static enum err_code plan_elsewhere(const struct target *target, const struct buf *pack, struct buf *answer,
                                     struct err *err)
 {
-    char home[HOME_PATH_MAX] = "/tmp/workers-plan-XXXXXX", folder[HOME_PATH_MAX + 16];
+    char home[HOME_PATH_MAX], folder[HOME_PATH_MAX + 16];
     struct stat status;
     bool own = target->remote != NULL || stat(target->home, &status) != 0;
-    if (own && mkdtemp(home) == NULL)
-        return err_set(err, ERR_IO, "cannot make a folder in /tmp: %s", strerror(errno));
+    enum err_code code = own ? files_make_temporary("workers-plan", home, sizeof home, err) : ERR_NONE;
+    if (code != ERR_NONE)
+        return code;
     snprintf(folder, sizeof folder, "%s/.new-XXXXXX", own ? home : target->home);
-    enum err_code code = mkdtemp(folder) != NULL
-                             ? ERR_NONE
-                             : err_set(err, ERR_IO, "cannot make %s: %s", folder, strerror(errno));
+    code = mkdtemp(folder) != NULL ? ERR_NONE
+                                   : err_set(err, ERR_IO, "cannot make %s: %s", folder, strerror(errno));
     const struct deploy deploy = {
         .folder = folder, .pack = buf_text(pack), .pack_len = pack->len, .plan = true};
     cli_note("there is no worker %s yet: it would be made", target->name);

@@ -190,9 +190,11 @@ static int host_run(lua_State *L)
 
 static int host_temporary(lua_State *L)
 {
-    char path[] = "/tmp/workers-new-XXXXXX";
-    if (mkdtemp(path) == NULL)
-        return 0;
+    char path[PATH_MAX];
+    struct err err;
+    enum err_code code = files_make_temporary("workers-new", path, sizeof path, &err);
+    if (code != ERR_NONE)
+        return report(L, code, &err);
     lua_pushstring(L, path);
     return 1;
 }

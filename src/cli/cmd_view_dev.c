@@ -2,6 +2,7 @@
  * own in a temporary folder, and the server that everybody has, in a process of its own; this process looks
  * at the files, builds, and puts the sample rows in. */
 #include "cli/cli.h"
+#include "cli/files.h"
 #include "cli/view_build.h"
 #include "cli/view_sample.h"
 
@@ -123,15 +124,9 @@ static void keep_up(struct dev *dev)
 static enum err_code make_folder(struct dev *dev, struct err *err)
 {
     char name[CONFIG_NAME_MAX + 1];
-    const char *place = getenv("TMPDIR");
-    snprintf(dev->root, sizeof dev->root, "%.500s/workers-view-XXXXXX",
-             place != NULL && place[0] == '/' ? place : "/tmp");
-    if (mkdtemp(dev->root) == NULL) {
-        enum err_code code =
-            err_set(err, ERR_IO, "cannot make a folder like %s: %s", dev->root, strerror(errno));
-        dev->root[0] = '\0';
+    enum err_code code = files_make_temporary("workers-view", dev->root, sizeof dev->root, err);
+    if (code != ERR_NONE)
         return code;
-    }
     snprintf(dev->folder, sizeof dev->folder, "%s/%s", dev->root,
              config_name(&dev->project.config, dev->project.folder, name));
     return mkdir(dev->folder, 0700) == 0

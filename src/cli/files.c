@@ -35,6 +35,22 @@ enum err_code files_make_folder(const char *path, struct err *err)
     return make_one(part, err);
 }
 
+enum err_code files_make_temporary(const char *name, char *path, size_t size, struct err *err)
+{
+    const char *place = getenv("TMPDIR");
+    if (place == NULL || place[0] != '/')
+        place = "/tmp";
+    int len = snprintf(path, size, "%s/%s-XXXXXX", place, name);
+    enum err_code code = ERR_NONE;
+    if (len < 0 || (size_t)len >= size)
+        code = err_set(err, ERR_IO, "cannot make a temporary folder: the path in TMPDIR is too long");
+    else if (mkdtemp(path) == NULL)
+        code = err_set(err, ERR_IO, "cannot make a folder in %s: %s", place, strerror(errno));
+    if (code != ERR_NONE)
+        path[0] = '\0';
+    return code;
+}
+
 /* shown: what messages call the file. */
 static enum err_code write_all(const char *path, const char *shown, mode_t mode, bool durable,
                                const char *text, size_t len, struct err *err)

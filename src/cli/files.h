@@ -15,6 +15,10 @@ struct files_text {
 
 /* Makes the folder and those above it. One that is there is fine. */
 enum err_code files_make_folder(const char *path, struct err *err) MUST_CHECK;
+/* A new folder for its owner only, in the place of temporary files (TMPDIR, or /tmp): path becomes its own,
+ * and
+ * "" when there is none. It is the caller's to take away. name: what its own begins with. */
+enum err_code files_make_temporary(const char *name, char *path, size_t size, struct err *err) MUST_CHECK;
 /* Writes the file, over one that is there. */
 enum err_code files_write(const char *path, const char *text, size_t len, struct err *err) MUST_CHECK;
 /* The same for a file that only its owner may read: it is written beside and put into place, whole or not at

@@ -33,9 +33,8 @@ static size_t skip_blanks(const struct view_file *file, size_t at)
 /* After the comment that is closed by the word, or at the end. */
 static size_t skip_to(const struct view_file *file, size_t at, const char *word)
 {
-    while (at < file->len && !starts(file, at, word))
-        at++;
-    return at < file->len ? at + strlen(word) : at;
+    const char *found = memmem(file->bytes + at, file->len - at, word, strlen(word));
+    return found != NULL ? (size_t)(found - file->bytes) + strlen(word) : file->len;
 }
 
 /* After what may stand before a doctype or a directive: a byte order mark, blanks, comments. */

@@ -25,7 +25,9 @@ class NewTest(TestCase):
         tools = self.p.folder / "bin"
         tools.mkdir()
         (tools / "workers").symlink_to(BINARY)
-        self.env["PATH"] = f"{tools}:{self.env['PATH']}"
+        self.temporary = self.p.folder / "temporary"
+        self.temporary.mkdir()
+        self.env |= {"PATH": f"{tools}:{self.env['PATH']}", "TMPDIR": str(self.temporary)}
 
     def new(self, *args, **options):
         return subprocess.run([BINARY, "new", *args], cwd=options.get("cwd", self.place), env={**self.env, **options.get("env", {})},
@@ -145,8 +147,7 @@ class NewTest(TestCase):
         (own / "bad.txt").write_text("{{nobody}}")
         self.assertIn("own/bad.txt: the template has a placeholder {{nobody}}", self.new("x", "--from", str(own)).stderr)
         self.assertFalse((self.place / "x").exists())
-        self.assertEqual([path for path in pathlib.Path("/tmp").glob("workers-new-*") if path.stat().st_uid == os.getuid()
-                          and any(path.iterdir())], [])
+        self.assertEqual(list(self.temporary.iterdir()), [], "archives are not left behind")
 
     def make_template(self, name="own"):
         own = self.p.folder / name
@@ -240,6 +241,9 @@ class NewTest(TestCase):
         (self.place / "-own.tar").write_bytes((self.place / "host:own.tar").read_bytes())
         for name in ("host:own.tar", "-own.tar"):
             self.ok(self.new("made", f"--from={name}", "--no-git", "--force"))
+        result = self.new("x", "--from=-own.tar", env={"TMPDIR": str(self.place / "tmp")})
+        self.assertEqual((result.returncode, result.stderr),
+                         (1, f"error: cannot make a folder in {self.place / 'tmp'}: No such file or directory\n"))
         if os.getuid() != 0:
             empty.chmod(0)
             self.assertIn(f"cannot read {empty}: Permission denied", self.new("x", "--from", str(empty)).stderr)
